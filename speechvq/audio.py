@@ -1,0 +1,174 @@
+"""Sound: files, rates, levels, mu-law, features, and Griffin-Lim back from features.
+
+A wav is a float32 tensor (T,) in [-1, 1], mono, at SAMPLE_RATE unless said otherwise.
+"""
+
+from pathlib import Path
+
+import soundfile
+import torch
+import torchaudio.functional as AF
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq import SpeechVQError
+from speechvq.checkpoint import atomic_write
+
+SAMPLE_RATE = 16_000
+MU_CLASSES = 256
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+MEL_FLOOR = 1e-5  # log-mel below this magnitude is silence
+GATE = 6_400  # samples in the 0.4 s block of ITU-R BS.1770; a shorter wav has no loudness
+
+
+def read(path: Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
+    """Any file that libsndfile reads, any rate, any number of channels -> wav (T,) at `sample_rate`.
+
+    SpeechVQError for a file that is missing, not audio, empty, or holds NaN or infinite samples.
+    """
+    if not path.is_file():
+        raise SpeechVQError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+    try:
+        data, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, TypeError, OSError) as error:
+        raise SpeechVQError(f"{path}: not audio that can be read ({str(error).rstrip('.')})") from None
+    return resample(validate(torch.from_numpy(data.T), str(path)), rate, sample_rate)
+
+
+def validate(wav: Tensor, what: str) -> Tensor:
+    """wav (T,) or (channels, T) -> mono float32 (T,); SpeechVQError, naming `what`, where it is no audio."""
+    if wav.ndim not in (1, 2):
+        raise SpeechVQError(f"{what}: audio has the shape (T,) or (channels, T), not {tuple(wav.shape)}")
+    if wav.numel() == 0:
+        raise SpeechVQError(f"{what}: holds no samples")
+    if not torch.isfinite(wav).all():
+        raise SpeechVQError(f"{what}: holds NaN or infinite samples")
+    return (wav if wav.ndim == 1 else wav.float().mean(0)).float()
+
+
+def write(path: Path, wav: Tensor, sample_rate: int = SAMPLE_RATE) -> None:
+    """Write wav (T,) as 16-bit .wav or .flac, clipped to [-1, 1], whole or not at all."""
+    if path.suffix.lower() not in (".wav", ".flac"):
+        raise SpeechVQError(f"{path}: audio is written as .wav or .flac")
+    with atomic_write(path) as temporary:
+        soundfile.write(temporary, wav.clamp(-1, 1).numpy(), sample_rate, subtype="PCM_16")
+
+
+def resample(wav: Tensor, old: int, new: int) -> Tensor:
+    """wav (T,) from rate `old` to rate `new` (Hz) by windowed-sinc interpolation."""
+    return AF.resample(wav, old, new) if old != new else wav
+
+
+def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
+    """Cut the edges that are `top_db` below the loudest frame -> the rest (T',), and its first sample's place."""
+    import librosa  # not at import: training does without it
+
+    if not wav.any():
+        return wav, 0
+    _, (start, end) = librosa.effects.trim(wav.numpy(), top_db=top_db, frame_length=1024, hop_length=256)
+    return wav[start:end], int(start)
+
+
+def normalize_loudness(wav: Tensor, lufs: float = -24.0) -> Tensor:
+    """Bring wav (T,) to a loudness (ITU-R BS.1770), or as near as a peak of 0.99 allows; silence stays as it is."""
+    if not wav.any():
+        return wav
+    whole = wav.repeat(-(-GATE // len(wav))) if len(wav) < GATE else wav
+    level = AF.loudness(whole[None], SAMPLE_RATE).item()
+    if not level > -70:  # the gate of the standard: silence; NaN where all blocks are below it
+        return wav
+    gain = 10 ** ((lufs - level) / 20)
+    return wav * min(gain, 0.99 / wav.abs().max().item())
+
+
+def mulaw_encode(wav: Tensor, classes: int = MU_CLASSES) -> Tensor:
+    """wav in [-1, 1] -> classes (int64), finer near zero (ITU-T G.711's curve, without its segments)."""
+    return AF.mu_law_encoding(wav.float().clamp(-1, 1), classes)
+
+
+def mulaw_decode(codes: Tensor, classes: int = MU_CLASSES) -> Tensor:
+    """Classes -> wav in [-1, 1]; `mulaw_encode` gives the same classes again."""
+    return AF.mu_law_decoding(codes, classes)
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram with exactly one frame a hop.
+
+    wav (B, T) -> (B, n_mels, T // hop): natural log of the mel magnitudes (Slaney's scale and norm, 0 to 8 kHz,
+    floor 1e-5). Frame t is centred on sample t * hop + hop / 2, with zeros outside. hop and window in samples.
+    """
+
+    filters: Tensor
+    hann: Tensor
+
+    def __init__(self, hop: int = 160, window: int = 400, n_mels: int = 80) -> None:
+        super().__init__()
+        self.hop, self.channels = hop, n_mels
+        self.n_fft = 1 << (window - 1).bit_length()
+        self.register_buffer("hann", torch.hann_window(window), persistent=False)
+        self.register_buffer("filters", mel_filters(self.n_fft, n_mels), persistent=False)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        if wav.shape[-1] % self.hop:
+            raise ValueError(f"{wav.shape[-1]} samples are not a multiple of the hop {self.hop}")
+        left = (self.n_fft - self.hop) // 2
+        padded = F.pad(wav, (left, self.n_fft - self.hop - left))
+        spectrum = torch.stft(
+            padded, self.n_fft, self.hop, len(self.hann), self.hann, center=False, return_complex=True
+        )
+        return (self.filters.T @ spectrum.abs()).clamp(min=MEL_FLOOR).log()
+
+
+class MFCC(nn.Module):
+    """13 mel-frequency cepstral coefficients (orthonormal DCT-II of the log-mel), their deltas and the deltas' deltas.
+
+    wav (B, T) -> (B, 39, T // hop), frames as in `LogMel`.
+    """
+
+    channels = 39
+    dct: Tensor
+
+    def __init__(self, hop: int = 160, window: int = 400) -> None:
+        super().__init__()
+        self.mel = LogMel(hop, window)
+        self.hop = hop
+        self.register_buffer("dct", AF.create_dct(13, self.mel.channels, norm="ortho"), persistent=False)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        cepstrum = self.dct.T @ self.mel(wav)
+        delta = AF.compute_deltas(cepstrum)
+        return torch.cat([cepstrum, delta, AF.compute_deltas(delta)], dim=1)
+
+
+def mel_filters(n_fft: int, n_mels: int) -> Tensor:
+    """Triangular filters (n_fft / 2 + 1, n_mels), Slaney's mel scale and norm, 0 to 8 kHz."""
+    return AF.melscale_fbanks(n_fft // 2 + 1, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE, "slaney", "slaney")
+
+
+def griffin_lim(log_mel: Tensor, hop: int, window: int, iterations: int = 60, seed: int = 0) -> Tensor:
+    """`LogMel` (B, n_mels, F) turned round -> wav (B, F * hop), phases by Griffin-Lim from a seeded start.
+
+    Magnitudes are the least-squares solution of the mel filters, negative ones set to zero.
+    """
+    n_fft = 1 << (window - 1).bit_length()
+    filters = mel_filters(n_fft, log_mel.shape[1]).to(log_mel)
+    magnitude = (torch.linalg.pinv(filters.T) @ log_mel.exp()).clamp(min=0)
+    # `LogMel`'s frames begin (n_fft - hop) / 2 before their hop; torch's centred ones n_fft / 2: half a hop off.
+    edges = F.pad(magnitude, (1, 1))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        wav = AF.griffinlim(
+            edges,
+            torch.hann_window(window, device=log_mel.device),
+            n_fft,
+            hop,
+            window,
+            power=1.0,
+            n_iter=iterations,
+            momentum=0.99,
+            length=None,
+            rand_init=True,
+        )
+    # Frame 0 of `edges` is a hop before the first frame, whose centre lies half a hop into the result.
+    start = hop - hop // 2
+    return F.pad(wav, (0, hop))[:, start : start + log_mel.shape[2] * hop].clamp(-1, 1)

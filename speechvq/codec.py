@@ -1,0 +1,183 @@
+"""Codec: a trained model as its user sees it, from numpy or torch audio to codes and back."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from speechvq import SpeechVQError
+from speechvq.audio import SAMPLE_RATE, normalize_loudness, resample, validate
+from speechvq.checkpoint import WEIGHTS, Card, atomic_write, fingerprint, load_card, load_weights, speaker_index
+from speechvq.model import VQVAE, build
+from speechvq.sampler import Sampling
+
+BATCH = 16  # utterances sampled side by side: one step of 16 costs little more than one of 1
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """codes (N,) int64 of an utterance of `samples` samples at 16 kHz, and the fingerprint of their model."""
+
+    codes: Tensor
+    samples: int
+    model: str
+
+    def save(self, path: Path) -> None:
+        """Write a NumPy .npz file."""
+        with atomic_write(path) as temporary:
+            codes = self.codes.numpy().astype(np.uint16)
+            np.savez(temporary, codes=codes, samples=self.samples, model=self.model)
+
+    @classmethod
+    def load(cls, path: Path) -> "Encoded":
+        """Read what `save` wrote; SpeechVQError for anything else."""
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                codes = torch.from_numpy(data["codes"].astype(np.int64))
+                return cls(codes, int(data["samples"]), str(data["model"]))
+        except FileNotFoundError:
+            raise SpeechVQError(f"{path}: no such file") from None
+        except Exception as error:  # zipfile and numpy raise a dozen kinds for a damaged file
+            raise SpeechVQError(f"{path}: not a file of codes, or damaged ({error})") from None
+
+    def describe(self) -> dict[str, Any]:
+        """What `speechvq info` says of it."""
+        return {
+            "model": self.model,
+            "seconds": self.samples / SAMPLE_RATE,
+            "codes": len(self.codes),
+            "distinct": len(self.codes.unique()),
+        }
+
+
+class Codec:
+    """Speech to codes, and codes to the speech of any of the model's speakers.
+
+    >>> codec = Codec.load("runs/small")
+    >>> codes = codec.encode(wav, sample_rate)
+    >>> wav = codec.decode(codes, "p225")
+    """
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(
+        self, model: VQVAE, card: Card, fingerprint: str, figures: dict[str, float], device: torch.device
+    ) -> None:
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.card = card
+        self.fingerprint = fingerprint
+        self.figures = figures
+        self.device = device
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> "Codec":
+        """Read a model folder; SpeechVQError says what is wrong with one that cannot be read."""
+        folder = Path(path)
+        card = load_card(folder)
+        model = build(card.config.model, len(card.speakers))
+        figures = load_weights(model, folder / WEIGHTS)
+        return cls(model, card, fingerprint(folder / WEIGHTS), figures, torch.device(device))
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The names that `decode` and `convert` take."""
+        return self.card.speakers
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per code at 16 kHz."""
+        return self.model.hop_length
+
+    def describe(self) -> dict[str, Any]:
+        """What `speechvq info` says of it: rates, sizes, held-out figures and speakers."""
+        config = self.card.config.model
+        rate = self.sample_rate / self.hop_length
+        return {
+            "fingerprint": self.fingerprint,
+            "encoder": config.encoder.kind,
+            "quantizer": config.quantizer.kind,
+            "decoder": config.decoder.kind,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "sample_rate": self.sample_rate,
+            "hop_length": self.hop_length,
+            "codes": config.quantizer.codes,
+            "codes_per_s": rate,
+            "bit_per_s": rate * math.log2(config.quantizer.codes),
+            "held_out": self.figures,
+            "speakers": list(self.speakers),
+        }
+
+    def encode(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
+        """wav (T,) or (channels, T) in [-1, 1] at any rate -> codes (N,) int64, N = ceil(T' / hop_length).
+
+        T' is the length at 16 kHz. The loudness is brought to that of training. SpeechVQError for an
+        empty wav or one with NaN or infinite samples.
+        """
+        return self._encode(self._input(wav, sample_rate))
+
+    def decode(self, codes: ArrayLike | Tensor, speaker: str, *, temperature: float = 1.0, seed: int = 0) -> Tensor:
+        """codes (N,) -> wav (N * hop_length,) at 16 kHz, spoken by `speaker`.
+
+        Temperature and seed matter to a WaveNet decoder (seed also to Griffin-Lim's first phases).
+        """
+        return self.decode_many([codes], [speaker], Sampling(temperature, seed))[0]
+
+    def convert(
+        self, wav: ArrayLike | Tensor, sample_rate: int, speaker: str, *, temperature: float = 1.0, seed: int = 0
+    ) -> Tensor:
+        """wav at any rate -> the same words by `speaker`, at 16 kHz and of the same duration."""
+        speaker_index(self.speakers, speaker)  # before the work
+        mono = self._input(wav, sample_rate)
+        return self.decode(self._encode(mono), speaker, temperature=temperature, seed=seed)[: len(mono)]
+
+    @torch.inference_mode()
+    def decode_many(
+        self, codes: Sequence[ArrayLike | Tensor], speakers: Sequence[str], sampling: Sampling
+    ) -> list[Tensor]:
+        """`decode` for several utterances at once, the longest first in batches.
+
+        The random numbers of an utterance follow from the seed and its codes: alone or in any company, it
+        sounds the same.
+        """
+        rows = [self._codes(row) for row in codes]
+        index = [speaker_index(self.speakers, speaker) for speaker in speakers]
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        result: dict[int, Tensor] = {}
+        for begin in range(0, len(order), BATCH):
+            some = order[begin : begin + BATCH]
+            speaker = torch.tensor([index[i] for i in some], device=self.device)
+            streams = [stream(rows[i]) for i in some]
+            wavs = self.model.decode([rows[i] for i in some], speaker, sampling, streams)
+            result |= {i: wav.cpu() for i, wav in zip(some, wavs, strict=True)}
+        return [result[i] for i in range(len(rows))]
+
+    @torch.inference_mode()
+    def _encode(self, mono: Tensor) -> Tensor:
+        return self.model.encode(mono[None].to(self.device))[0].cpu()
+
+    def _input(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
+        if sample_rate < 1:
+            raise SpeechVQError(f"a sample rate is a positive number; got {sample_rate}")
+        mono = validate(wav if isinstance(wav, Tensor) else torch.from_numpy(np.array(wav, np.float32)), "audio")
+        return normalize_loudness(resample(mono, sample_rate, self.sample_rate))
+
+    def _codes(self, codes: ArrayLike | Tensor) -> Tensor:
+        row = torch.as_tensor(codes, dtype=torch.int64, device=self.device)
+        size = self.model.quantizer.config.codes
+        if row.ndim != 1 or not len(row):
+            raise SpeechVQError(f"codes are a sequence of at least one integer, not of shape {tuple(row.shape)}")
+        if row.min() < 0 or row.max() >= size:
+            raise SpeechVQError(f"codes are between 0 and {size - 1}; got {row.min()} to {row.max()}")
+        return row
+
+
+def stream(codes: Tensor) -> int:
+    """The number (64 bits) of the random stream from which codes (N,) are spoken: a hash of them."""
+    return int.from_bytes(hashlib.blake2b(codes.cpu().numpy().tobytes(), digest_size=8).digest(), "little")

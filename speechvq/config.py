@@ -1,0 +1,253 @@
+"""Configuration: frozen dataclasses, read from TOML or JSON, every wrong key or number refused by name.
+
+Each number is written once; what follows from it (hop length, receptive field) is a property of the
+part that is built from it.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from speechvq import SpeechVQError
+
+D = TypeVar("D")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Strided convolutions, then dilated residual blocks (dilations 1, 3, 9, 1, 3, ...).
+
+    kind is what the first convolution sees: the waveform, or features at 100 Hz. The hop length is the
+    input's hop (1 or 160 samples) times the product of the strides.
+    """
+
+    kind: Literal["wave", "logmel", "mfcc"] = "logmel"
+    strides: tuple[int, ...] = (2, 2)
+    channels: int = 256
+    blocks: int = 4
+    batch_norm: bool = True
+
+
+@dataclass(frozen=True)
+class VQConfig:
+    """The paper's quantizer: the codebook is learned by gradient."""
+
+    kind: Literal["vq"] = "vq"
+    codes: int = 512
+    dim: int = 64
+    beta: float = 0.25
+
+
+@dataclass(frozen=True)
+class EMAConfig:
+    """The codebook is a moving average of the vectors assigned to it (the paper's appendix A.1).
+
+    restart: a code used less than this share of the mean usage is moved onto a vector of the batch; 0 never.
+    """
+
+    kind: Literal["ema"] = "ema"
+    codes: int = 512
+    dim: int = 64
+    beta: float = 0.25
+    decay: float = 0.99
+    restart: float = 0.1
+
+
+@dataclass(frozen=True)
+class ConditionerConfig:
+    """Codes and speaker to frames. upsample frames are made of each code."""
+
+    upsample: int = 4
+    channels: int = 256
+    blocks: int = 4
+    speaker_dim: int = 64
+
+
+@dataclass(frozen=True)
+class WaveNetConfig:
+    """cycles x layers gated layers; dilations 1, 2, ..., 2^(layers-1) in each cycle."""
+
+    cycles: int = 2
+    layers: int = 10
+    kernel: int = 2
+    residual: int = 64
+    gate: int = 64
+    skip: int = 128
+
+
+@dataclass(frozen=True)
+class MelDecoderConfig:
+    """Frames to log-mel by one 1x1 convolution; heard through Griffin-Lim."""
+
+    kind: Literal["mel"] = "mel"
+    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
+
+
+@dataclass(frozen=True)
+class WaveNetDecoderConfig:
+    """mel_weight adds the mel decoder's loss on the shared conditioner; 0 is the paper's."""
+
+    kind: Literal["wavenet"] = "wavenet"
+    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
+    wavenet: WaveNetConfig = field(default_factory=WaveNetConfig)
+    mel_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """jitter is the chance that a code is replaced by one of its two neighbours in training."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    quantizer: VQConfig | EMAConfig = field(default_factory=EMAConfig)
+    decoder: MelDecoderConfig | WaveNetDecoderConfig = field(default_factory=WaveNetDecoderConfig)
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """Parts (dotted module names) taken from the model folder `path`, and parts that are not trained."""
+
+    path: str = ""
+    parts: tuple[str, ...] = ("encoder", "quantizer", "decoder.speakers", "decoder.conditioner")
+    freeze: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """crop is in samples. minutes > 0 ends training, schedule included, after that time if it comes first.
+
+    average is the decay of the moving average of the weights; 0 switches it off.
+    """
+
+    seed: int = 0
+    steps: int = 100_000
+    minutes: float = 0.0
+    batch_size: int = 16
+    crop: int = 8_000
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = 4e-4
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: int = 200
+    clip: float = 1.0
+    average: float = 0.999
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    eval_every: int = 1_000
+    eval_batches: int = 8
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of a run. Validated as a whole when it is read."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a TOML file and apply overrides such as `train.steps=100` (values in TOML's syntax).
+
+    Raises SpeechVQError for a missing or malformed file, an unknown key (naming the nearest), a wrong type
+    or an impossible number.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpeechVQError(f"{path}: cannot read the configuration ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpeechVQError(f"{path}: not TOML: {error}") from None
+    for override in overrides:
+        _override(data, override)
+    return parse(Config, data)
+
+
+def parse(cls: type[D], data: dict[str, Any], where: str = "") -> D:
+    """Build a dataclass of type `cls` from nested dicts; `where` is the dotted name used in errors."""
+    hints = get_type_hints(cls)
+    for key in data:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.0)[0]
+            raise SpeechVQError(f"unknown configuration key '{where}{key}'; the nearest is '{where}{near}'")
+    values = {key: _convert(hints[key], value, f"{where}{key}") for key, value in data.items()}
+    result = cls(**values)
+    _check(result, where)
+    return result
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SpeechVQError(f"an override is written key.name=value, not '{text}'")
+    *tables, key = name.strip().split(".")
+    for table in tables:
+        data = data.setdefault(table, {})
+        if not isinstance(data, dict):
+            raise SpeechVQError(f"configuration key '{table}' in '{name}' is not a table")
+    try:
+        data[key] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        data[key] = value  # a bare word is a string
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _convert_variant(args, value, name)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise SpeechVQError(f"configuration key '{name}' is a table, not {value!r}")
+        return parse(hint, value, f"{name}.")  # type: ignore[arg-type]
+    if origin is Literal:
+        if value not in args:
+            raise SpeechVQError(f"configuration key '{name}' is one of {', '.join(args)}; got {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise SpeechVQError(f"configuration key '{name}' is a list, not {value!r}")
+        return tuple(_convert(args[0], item, f"{name}[{i}]") for i, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise SpeechVQError(f"configuration key '{name}' is of type {hint.__name__}; got {value!r}")
+    return value
+
+
+def _convert_variant(variants: tuple[Any, ...], value: Any, name: str) -> Any:
+    """Choose the dataclass whose `kind` is the table's."""
+    by_kind = {variant.kind: variant for variant in variants}
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind not in by_kind:
+        raise SpeechVQError(f"configuration key '{name}.kind' is one of {', '.join(by_kind)}; got {kind!r}")
+    return parse(by_kind[kind], value, f"{name}.")
+
+
+# What a number may be, by its name: (lowest, highest). A name means the same in every table.
+_LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("channels", "dim", "upsample", "speaker_dim", "cycles", "residual", "gate", "skip"), (1, 2**16)),
+    **dict.fromkeys(("steps", "batch_size", "crop", "eval_every", "eval_batches"), (1, 2**40)),
+    **dict.fromkeys(("blocks", "warmup", "workers", "minutes", "beta", "mel_weight", "weight_decay"), (0, 2**40)),
+    **dict.fromkeys(("decay", "restart", "average", "jitter"), (0, 0.999999)),
+    **dict.fromkeys(("learning_rate", "clip"), (1e-12, 1e12)),
+    "codes": (2, 2**16),
+    "kernel": (2, 16),
+    "layers": (1, 16),
+    "seed": (0, 2**63 - 1),
+    "strides": (1, 64),
+}
+
+
+def _check(config: Any, where: str) -> None:
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        low, high = _LIMITS.get(item.name, (float("-inf"), float("inf")))
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and not low <= number <= high:
+                name = f"{where}{item.name}"
+                raise SpeechVQError(f"configuration key '{name}' is between {low:g} and {high:g}; got {number}")

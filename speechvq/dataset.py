@@ -1,0 +1,91 @@
+"""Batches of crops. A training batch is a pure function of (seed, step): resuming needs no state."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch.utils.data import Dataset
+
+from speechvq import SpeechVQError
+from speechvq.corpus import Utterance
+from speechvq.model import Batch
+
+
+def read_crop(root: Path, utterance: Utterance, start: int, length: int) -> np.ndarray:
+    """Samples start .. start + length of an utterance as float32 (length,), zero-padded at its end."""
+    wav, _ = soundfile.read(root / utterance.path, length, start, dtype="float32")
+    return np.pad(wav, (0, length - len(wav)))
+
+
+class Crops(Dataset[Batch]):
+    """Item `step` is the batch of that training step: utterances drawn by their length, crops uniformly.
+
+    shard (rank, processes): every process takes its own rows of the same global batch.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        utterances: Sequence[Utterance],
+        speakers: Sequence[str],
+        *,
+        crop: int,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        if not utterances:
+            raise SpeechVQError(f"{root}: no utterances to train on")
+        if batch_size % shard[1]:
+            raise SpeechVQError(f"train.batch_size = {batch_size} is not a multiple of the {shard[1]} processes")
+        self.root, self.utterances, self.crop = root, utterances, crop
+        self.batch_size, self.seed, self.steps, self.shard = batch_size, seed, steps, shard
+        self.index = {speaker: i for i, speaker in enumerate(speakers)}
+        self.ends = np.cumsum([utterance.samples for utterance in utterances])
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        random = np.random.default_rng([self.seed, step])
+        picks = np.searchsorted(self.ends, random.integers(self.ends[-1], size=self.batch_size), side="right")
+        places = random.random(self.batch_size)
+        rank, processes = self.shard
+        rows = [self._row(self.utterances[i], place) for i, place in zip(picks, places, strict=True)][rank::processes]
+        return collate(rows)
+
+    def _row(self, utterance: Utterance, place: float) -> tuple[np.ndarray, int]:
+        start = int(place * max(utterance.samples - self.crop + 1, 1))
+        return read_crop(self.root, utterance, start, self.crop), self.index[utterance.speaker]
+
+
+def held_out_batches(
+    root: Path,
+    utterances: Sequence[Utterance],
+    speakers: Sequence[str],
+    crop: int,
+    batch_size: int,
+    batches: int,
+) -> Iterator[Batch]:
+    """At most `batches` batches of whole crops, always the same ones, each from different utterances.
+
+    One crop from the middle of each utterance, in a fixed random order, so that speakers mix in a batch.
+    """
+    index = {speaker: i for i, speaker in enumerate(speakers)}
+    usable = [u for u in utterances if u.samples >= crop and u.speaker in index]
+    if len(usable) < 2:
+        raise SpeechVQError(f"{root}: fewer than 2 held-out utterances of known speakers have {crop} samples")
+    order = np.random.default_rng(0).permutation(len(usable))[: batches * batch_size]
+    for begin in range(0, len(order), batch_size):
+        chosen = [usable[i] for i in order[begin : begin + batch_size]]
+        if len(chosen) > 1:  # a single row has no other's codes to be given
+            yield collate([(read_crop(root, u, (u.samples - crop) // 2, crop), index[u.speaker]) for u in chosen])
+
+
+def collate(rows: Sequence[tuple[np.ndarray, int]]) -> Batch:
+    """Rows of (samples, speaker) as a Batch."""
+    wavs, speakers = zip(*rows, strict=True)
+    return Batch(torch.from_numpy(np.stack(wavs)), torch.tensor(speakers))

@@ -1,0 +1,142 @@
+"""Quantized latents and a speaker to a waveform. `DECODERS` maps a configuration's kind to its class."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq.audio import MU_CLASSES, LogMel, griffin_lim, mulaw_decode, mulaw_encode
+from speechvq.config import ConditionerConfig, MelDecoderConfig, WaveNetDecoderConfig
+from speechvq.layers import residual_stack, upsample
+from speechvq.sampler import Sampling, sample, uniform
+from speechvq.wavenet import WaveNet
+
+MEL_WINDOW = 1024  # 64 ms: long enough to resolve the harmonics of a low voice, which Griffin-Lim needs
+SILENCE = MU_CLASSES // 2  # the class before the first sample
+
+
+class Conditioner(nn.Module):
+    """z_q (B, D, N) and speaker vectors (B, E) -> frames (B, C, N * upsample), centred in time."""
+
+    def __init__(self, config: ConditionerConfig, dim: int) -> None:
+        super().__init__()
+        self.codes = nn.Conv1d(dim, config.channels, 3, padding=1)
+        self.speaker = nn.Linear(config.speaker_dim, config.channels)
+        self.net = nn.Sequential(
+            residual_stack(config.channels, config.blocks),
+            upsample(config.channels, config.upsample),
+            residual_stack(config.channels, config.blocks),
+        )
+
+    def forward(self, z_q: Tensor, speaker: Tensor) -> Tensor:
+        return self.net(self.codes(z_q) + self.speaker(speaker)[..., None])
+
+
+class MelHead(nn.Module):
+    """Frames (B, C, F) -> log-mel (B, n_mels, F), and its loss: the mean absolute difference, in nats."""
+
+    def __init__(self, channels: int, frame_length: int) -> None:
+        super().__init__()
+        self.target = LogMel(frame_length, MEL_WINDOW)
+        self.project = nn.Conv1d(channels, self.target.channels, 1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.project(frames.relu())
+
+    def loss(self, frames: Tensor, wav: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(wav.device.type, enabled=False):
+            target = self.target(wav.float())
+        return F.l1_loss(self(frames).float(), target)
+
+
+class Decoder(nn.Module):
+    """What decoders share: the speakers, and the conditioner that turns codes into frames.
+
+    Contract: `losses` names what it measures; its first entry is the reconstruction loss that held-out
+    comparisons use.
+    """
+
+    def __init__(self, config: ConditionerConfig, dim: int, speakers: int, hop_length: int) -> None:
+        super().__init__()
+        self.hop_length = hop_length
+        self.frame_length = hop_length // config.upsample
+        self.speakers = nn.Embedding(speakers, config.speaker_dim)
+        self.conditioner = Conditioner(config, dim)
+
+    def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
+        """z_q (B, D, N), speaker (B,) int64, wav (B, N * hop_length) -> weighted losses, reconstruction first."""
+        raise NotImplementedError
+
+    def generate(
+        self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+    ) -> list[Tensor]:
+        """B latents (D, N_i) and speaker (B,) -> B wavs (N_i * hop_length,).
+
+        `utterances` number the random streams. What an utterance gets does not depend on the others.
+        """
+        raise NotImplementedError
+
+    def _frames(self, z_q: Tensor, vector: Tensor) -> Tensor:
+        """Of one utterance, alone: beside a longer one, the convolutions would see padding as speech."""
+        return self.conditioner(z_q[None], vector[None])
+
+
+class MelDecoder(Decoder):
+    """Not autoregressive: log-mel frames, made audible by Griffin-Lim. For learning codes fast."""
+
+    def __init__(self, config: MelDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
+        super().__init__(config.conditioner, dim, speakers, hop_length)
+        self.mel = MelHead(config.conditioner.channels, self.frame_length)
+
+    def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
+        return {"mel": self.mel.loss(self.conditioner(z_q, self.speakers(speaker)), wav)}
+
+    def generate(
+        self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+    ) -> list[Tensor]:
+        log_mels = [self.mel(self._frames(*pair)) for pair in zip(latents, self.speakers(speaker), strict=True)]
+        return [griffin_lim(log_mel, self.frame_length, MEL_WINDOW, seed=sampling.seed)[0] for log_mel in log_mels]
+
+
+class WaveNetDecoder(Decoder):
+    """The paper's: p(sample | samples before, codes, speaker), 256 mu-law classes.
+
+    The speaker enters the conditioner and, by its embedding, every layer of the stack.
+    """
+
+    def __init__(self, config: WaveNetDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
+        super().__init__(config.conditioner, dim, speakers, hop_length)
+        self.wavenet = WaveNet(config.wavenet, MU_CLASSES, config.conditioner.channels, config.conditioner.speaker_dim)
+        self.mel_weight = config.mel_weight
+        self.mel = MelHead(config.conditioner.channels, self.frame_length) if config.mel_weight > 0 else None
+
+    def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
+        vectors = self.speakers(speaker)
+        frames = self.conditioner(z_q, vectors)
+        classes = mulaw_encode(wav)
+        logits = self.wavenet(F.pad(classes, (1, -1), value=SILENCE), self.wavenet.table(frames, vectors))
+        result = {"nll": F.cross_entropy(logits.flatten(0, 1).float(), classes.flatten())}
+        if self.mel is not None:
+            result["mel"] = self.mel_weight * self.mel.loss(frames, wav)
+        return result
+
+    def generate(
+        self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+    ) -> list[Tensor]:
+        vectors = self.speakers(speaker)
+        tables = [
+            self.wavenet.table(self._frames(z_q, vector), vector[None])
+            for z_q, vector in zip(latents, vectors, strict=True)
+        ]
+        longest = max(table.shape[1] for table in tables)
+        table = torch.cat([F.pad(table, (0, 0, 0, 0, 0, longest - table.shape[1])) for table in tables], dim=2)
+        steps = longest * self.frame_length
+        first = torch.full_like(speaker, SILENCE)
+        wav = mulaw_decode(
+            sample(self.wavenet, first, steps, table, uniform(sampling.seed, utterances, steps), sampling)
+        )
+        return [row[: z_q.shape[1] * self.hop_length] for row, z_q in zip(wav, latents, strict=True)]
+
+
+DECODERS: dict[str, type[MelDecoder] | type[WaveNetDecoder]] = {"mel": MelDecoder, "wavenet": WaveNetDecoder}

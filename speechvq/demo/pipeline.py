@@ -1,0 +1,126 @@
+"""The demo: from spoken sentences to two trained models, converted voices and measured figures."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from speechvq import SpeechVQError
+from speechvq.audio import SAMPLE_RATE, read, write
+from speechvq.checkpoint import atomic_write
+from speechvq.codec import Codec
+from speechvq.config import Config, load_config
+from speechvq.corpus import Split, Utterance, read_manifest, read_vctk, read_vctk_speakers
+from speechvq.demo.corpus import VOICES, speak_corpus
+from speechvq.evaluate.conversion import compare
+from speechvq.prepare import Treatment, prepare
+from speechvq.sampler import Sampling
+from speechvq.trainer import read_log
+from speechvq.training import train
+
+MEL_SHARE = 0.35  # of the training time; the WaveNet learns slower and gets the rest
+DECODERS = ("mel", "wavenet")
+PAIRS = 3
+
+
+def run_demo(out: Path, *, minutes: float, seed: int, force: bool) -> dict[str, Any]:
+    """Run every stage in the folder `out`, train for `minutes` in all -> what summary.json holds.
+
+    SpeechVQError where `out` holds something already and `force` is not given.
+    """
+    if out.exists() and any(out.iterdir()):
+        if not force:
+            raise SpeechVQError(f"{out} is not empty; --force starts the demo over in it")
+        if not (out / "corpus").is_dir():
+            raise SpeechVQError(f"{out} does not hold a demo, so --force leaves it alone")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    seconds: dict[str, float] = {}
+    shares = {"mel": MEL_SHARE * minutes, "wavenet": (1 - MEL_SHARE) * minutes}
+    print(f"Training takes {minutes:g} minutes, everything else about 3.", file=sys.stderr)
+    with _stage(seconds, "corpus", f"speaking sentences in {len(VOICES)} voices"):
+        speak_corpus(out / "corpus", seed=seed)
+    with _stage(seconds, "prepare", "16 kHz audio and a manifest"):
+        report = prepare(
+            read_vctk(out / "corpus"),
+            out / "data",
+            Treatment(),
+            Split(unseen_speakers=(VOICES[-1].speaker, VOICES[-2].speaker)),
+            speakers=read_vctk_speakers(out / "corpus"),
+            workers=2,
+        )
+    for name in DECODERS:
+        with _stage(seconds, f"train_{name}", f"training the {name} model for {shares[name]:.1f} minutes"):
+            train(_config(name, out, shares[name], seed), out / "data", out / name)
+    with _stage(seconds, "convert", f"{PAIRS} pairs of voices through both decoders"):
+        conversions = _convert(out, seed)
+    summary = {
+        "corpus": {"utterances": len(report.written), "voices": len(VOICES)},
+        "models": {name: _figures(out / name) for name in DECODERS},
+        "conversions": conversions,
+        "seconds": seconds,
+    }
+    with atomic_write(out / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return summary
+
+
+@contextmanager
+def _stage(seconds: dict[str, float], name: str, text: str) -> Iterator[None]:
+    print(f"[{name}] {text}", file=sys.stderr)
+    begun = time.monotonic()
+    yield
+    seconds[name] = round(time.monotonic() - begun, 1)
+
+
+def _config(name: str, out: Path, minutes: float, seed: int) -> Config:
+    with as_file(files("speechvq.demo") / f"{name}.toml") as path:
+        config = load_config(path)
+    config = replace(config, train=replace(config.train, minutes=minutes, seed=seed))
+    return replace(config, init=replace(config.init, path=str(out / "mel"))) if name == "wavenet" else config
+
+
+def _figures(run: Path) -> dict[str, float]:
+    """Held-out figures of the trained model beside the untrained one's."""
+    rows = read_log(run)
+    best = min(rows, key=lambda row: row["loss"])
+    kept = ("loss", "bits_per_sample", "gap", "used_codes", "perplexity")
+    figures = {key: best[key] for key in kept if key in best} | {"steps": rows[-1]["step"]}
+    for key in {"loss", "bits_per_sample"} & best.keys():
+        figures |= {f"untrained_{key}": rows[0][key], f"{key}_ratio": best[key] / rows[0][key]}
+    return figures
+
+
+def _convert(out: Path, seed: int) -> list[dict[str, Any]]:
+    """Original, reconstruction and conversion of a held-out utterance of PAIRS speakers, by each model."""
+    chosen = _pairs(read_manifest(out / "data"))
+    originals = [read(out / "data" / utterance.path) for utterance, _ in chosen]
+    rows = []
+    for name in DECODERS:
+        codec = Codec.load(out / name)
+        codes = [codec.encode(wav, SAMPLE_RATE) for wav in originals]
+        speakers = [u.speaker for u, _ in chosen] + [target for _, target in chosen]
+        wavs = codec.decode_many(codes + codes, speakers, Sampling(seed=seed, progress=True))
+        for i, wav in enumerate(wavs):
+            (utterance, _), original = chosen[i % PAIRS], originals[i % PAIRS]
+            folder = out / "wavs" / utterance.id
+            kind = "reconstruction" if i < PAIRS else f"as-{speakers[i]}"
+            write(folder / "original.wav", original)
+            write(folder / f"{kind}-{name}.wav", wav[: len(original)])
+            measured = asdict(compare(original, wav[: len(original)]))
+            rows.append({"utterance": utterance.id, "decoder": name, "speaker": speakers[i], **measured})
+    return rows
+
+
+def _pairs(utterances: list[Utterance]) -> list[tuple[Utterance, str]]:
+    """PAIRS held-out utterances of different speakers, each with the next speaker as its target."""
+    by_speaker = {u.speaker: u for u in utterances if u.split == "test"}
+    speakers = sorted({u.speaker for u in utterances if u.split == "train"})
+    sources = [speaker for speaker in speakers if speaker in by_speaker][:PAIRS]
+    return [(by_speaker[s], speakers[(speakers.index(s) + 1) % len(speakers)]) for s in sources]

@@ -1,0 +1,139 @@
+"""VQVAE: encoder, quantizer and decoder put together. It knows no dataset and no trainer."""
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq import SpeechVQError
+from speechvq.config import ModelConfig
+from speechvq.decoder import DECODERS, Decoder
+from speechvq.encoder import Encoder
+from speechvq.layers import Jitter
+from speechvq.quantizer import QUANTIZERS, Quantizer
+from speechvq.sampler import Sampling
+
+log = logging.getLogger(__name__)
+
+IGNORED_GAP = 0.01  # nats: with a smaller gap the decoder does without its codes
+
+
+class Batch(NamedTuple):
+    """wav (B, T) with T a multiple of the hop length, speaker (B,) int64."""
+
+    wav: Tensor
+    speaker: Tensor
+
+
+class VQVAE(nn.Module):
+    """Speech through a discrete bottleneck (van den Oord et al. 2017, section 4.3)."""
+
+    def __init__(self, encoder: Encoder, quantizer: Quantizer, decoder: Decoder, jitter: float = 0.0) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.quantizer = quantizer
+        self.jitter = Jitter(jitter)
+        self.decoder = decoder
+        self.frozen: list[nn.Module] = []
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per code."""
+        return self.encoder.hop_length
+
+    def encode(self, wav: Tensor) -> Tensor:
+        """wav (B, T) -> codes (B, N), N = ceil(T / hop_length); the tail is zero-padded to a whole code."""
+        return self.quantizer.encode(self.encoder(F.pad(wav, (0, -wav.shape[1] % self.hop_length))))
+
+    def decode(
+        self, codes: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+    ) -> list[Tensor]:
+        """B codes (N_i,) and speaker (B,) -> B wavs (N_i * hop_length,); `utterances` number the random streams."""
+        latents = [self.quantizer.lookup(row[None])[0] for row in codes]
+        return self.decoder.generate(latents, speaker, sampling, utterances)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses of a batch by name; `loss`, their sum, is the one to descend."""
+        quantized = self.quantizer(self.encoder(batch.wav))
+        losses = self.decoder.losses(self.jitter(quantized.z_q), batch.speaker, batch.wav) | quantized.losses
+        return losses | {"loss": torch.stack([*losses.values()]).sum()}
+
+    def freeze(self, parts: Iterable[str]) -> None:
+        """Stop training the named submodules: no gradient, and always in evaluation mode."""
+        for name in parts:
+            module = submodule(self, name)
+            module.requires_grad_(False).eval()
+            self.frozen.append(module)
+
+    def train(self, mode: bool = True) -> "VQVAE":
+        """Set the mode of all but the frozen parts."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    @torch.inference_mode()
+    def held_out(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Measures on held-out batches, each of different utterances; the model must be in evaluation mode.
+
+        Means of the losses; `loss` is the reconstruction alone. `gap`: how much it rises when every
+        utterance is given another's codes; near zero, the decoder ignores its codes (and a warning is
+        logged). `used_codes` and `perplexity` are over all the codes of all the batches.
+        """
+        sums: dict[str, float] = {}
+        total = 0
+        counts = torch.zeros(self.quantizer.config.codes)
+        for wav, speaker in batches:
+            quantized = self.quantizer(self.encoder(wav))
+            losses = self.decoder.losses(quantized.z_q, speaker, wav)
+            name, loss = next(iter(losses.items()))
+            shuffled = self.decoder.losses(quantized.z_q.roll(1, 0), speaker, wav)[name]
+            row = losses | quantized.losses | {"loss": loss, "gap": shuffled - loss}
+            sums = {key: sums.get(key, 0.0) + value.item() * len(wav) for key, value in row.items()}
+            total += len(wav)
+            counts += torch.bincount(quantized.codes.flatten().cpu(), minlength=len(counts))
+        result = {key: value / total for key, value in sums.items()}
+        if "nll" in result:
+            result["bits_per_sample"] = result["nll"] / math.log(2)
+        result |= {"used_codes": float((counts > 0).sum()), "perplexity": perplexity(counts)}
+        if self.quantizer.initialized and result["gap"] < IGNORED_GAP:
+            log.warning("the decoder hardly uses its codes: shuffling them costs %.4f nats", result["gap"])
+        return result
+
+
+def perplexity(counts: Tensor) -> float:
+    """exp of the entropy (nats) of the distribution with these counts (K,): the number of codes in equal use."""
+    share = counts / counts.sum()
+    return math.exp(-(share * share.clamp(min=1e-12).log()).sum().item())
+
+
+def submodule(model: nn.Module, name: str) -> nn.Module:
+    """The submodule of a dotted name; SpeechVQError lists what there is."""
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        known = ", ".join(key for key, _ in model.named_modules() if key and key.count(".") < 2)
+        raise SpeechVQError(f"the model has no part '{name}'; its parts: {known}") from None
+
+
+def build(config: ModelConfig, speakers: int) -> VQVAE:
+    """The model of a configuration; SpeechVQError where its numbers contradict each other."""
+    encoder = Encoder(config.encoder, config.quantizer.dim)
+    upsample = config.decoder.conditioner.upsample
+    if encoder.hop_length % upsample:
+        raise SpeechVQError(
+            f"a code lasts {encoder.hop_length} samples (model.encoder.strides), which "
+            f"model.decoder.conditioner.upsample = {upsample} does not divide"
+        )
+    quantizer = QUANTIZERS[config.quantizer.kind](config.quantizer)
+    decoder: Decoder = DECODERS[config.decoder.kind](
+        config.decoder,  # type: ignore[arg-type]
+        config.quantizer.dim,
+        speakers,
+        encoder.hop_length,
+    )
+    return VQVAE(encoder, quantizer, decoder, config.jitter)

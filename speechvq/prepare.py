@@ -1,0 +1,144 @@
+"""Prepare a corpus: 16 kHz audio, trimmed and levelled, and its manifest. Parallel, resumable."""
+
+import json
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import soundfile
+import torch
+from tqdm import tqdm
+
+from speechvq import SpeechVQError
+from speechvq.audio import SAMPLE_RATE, normalize_loudness, read, trim, write
+from speechvq.checkpoint import atomic_write
+from speechvq.corpus import MANIFEST, SPEAKERS, Source, Split, Utterance
+
+SETTINGS = "prepare.json"
+DONE = "prepared.jsonl"
+SKIPPED = "skipped.tsv"
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to the audio: edges `trim_db` below the peak are cut, loudness brought to `lufs`."""
+
+    trim_db: float = 30.0
+    lufs: float = -24.0
+
+
+@dataclass
+class Report:
+    """Ids prepared now, ids found already prepared, and (id, reason) of what could not be read."""
+
+    written: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+def prepare(
+    sources: Sequence[Source],
+    out: Path,
+    treatment: Treatment,
+    split: Split,
+    *,
+    speakers: dict[str, dict[str, str]],
+    workers: int = 1,
+) -> Report:
+    """Write OUT/audio/ID.flac, manifest.jsonl, speakers.json and skipped.tsv.
+
+    What an earlier call with the same treatment has finished is kept. SpeechVQError where two sources share
+    an id or no source can be used.
+    """
+    ids = [source.id for source in sources]
+    if len(set(ids)) < len(ids):
+        raise SpeechVQError(f"two utterances have the id '{max(ids, key=ids.count)}'")
+    if not sources:
+        raise SpeechVQError("no audio files found")
+    done = _resume(out, treatment)
+    missing = [source for source in sources if source.id not in done]
+    report = Report(reused=sorted(done.keys() & set(ids)))
+    with (out / DONE).open("a", encoding="utf-8") as log:
+        for row in tqdm(_treat_all(missing, out, treatment, workers), total=len(missing), unit="file", delay=1):
+            if "error" in row:
+                report.skipped.append((row["id"], row["error"]))
+                continue
+            report.written.append(row["id"])
+            done[row["id"]] = row
+            log.write(json.dumps(row) + "\n")
+    report.skipped.sort()
+    utterances = [_utterance(source, done[source.id], split) for source in sources if source.id in done]
+    if not utterances:
+        name, reason = report.skipped[0]
+        raise SpeechVQError(f"none of the {len(sources)} files can be used; the first, {name}: {reason}")
+    _save(out / MANIFEST, "".join(json.dumps(asdict(u), ensure_ascii=False) + "\n" for u in utterances))
+    names = {u.speaker for u in utterances}
+    _save(out / SPEAKERS, json.dumps({name: speakers.get(name, {}) for name in sorted(names)}, indent=2) + "\n")
+    _save(out / SKIPPED, "".join(f"{name}\t{reason}\n" for name, reason in report.skipped))
+    return report
+
+
+def _utterance(source: Source, row: dict[str, Any], split: Split) -> Utterance:
+    where = split.of(source.id, source.speaker)
+    return Utterance(source.id, source.speaker, _path(source), row["samples"], row["start"], source.text, where)
+
+
+def _path(source: Source) -> str:
+    parent = "" if source.id.startswith(f"{source.speaker}/") else f"{source.speaker}/"
+    return f"audio/{parent}{source.id}.flac"
+
+
+def _save(path: Path, text: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _resume(out: Path, treatment: Treatment) -> dict[str, dict[str, Any]]:
+    """What is finished already: noted as done with the same treatment, and there."""
+    settings = json.dumps(asdict(treatment))
+    path = out / SETTINGS
+    if not path.is_file() or path.read_text(encoding="utf-8") != settings:
+        (out / DONE).unlink(missing_ok=True)
+        _save(path, settings)
+    rows = {}
+    for line in (out / DONE).read_text(encoding="utf-8").splitlines() if (out / DONE).is_file() else []:
+        try:
+            row = json.loads(line)
+            if (out / row["path"]).stat().st_size == row["bytes"]:
+                rows[row["id"]] = row
+        except (ValueError, KeyError, OSError):
+            continue  # a line cut off by a kill, or a file that is gone: done again
+    return rows
+
+
+def _treat_all(sources: Sequence[Source], out: Path, treatment: Treatment, workers: int) -> Iterator[dict[str, Any]]:
+    """In the order in which they are finished, roughly; never more than a few per process in memory."""
+    jobs = [(source, out, treatment) for source in sources]
+    if workers <= 1 or len(jobs) < 2:
+        yield from map(_treat, jobs)
+        return
+    # Not forked: torch's threads do not survive that.
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker) as pool:
+        yield from pool.map(_treat, jobs, chunksize=max(1, min(32, len(jobs) // (4 * workers))))
+
+
+def _begin_worker() -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets the file in hand be finished
+
+
+def _treat(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
+    """Prepare one file -> its row in prepared.jsonl, or its id and the error."""
+    source, out, treatment = job
+    try:
+        wav, start = trim(read(source.path), treatment.trim_db)
+        path = _path(source)
+        write(out / path, normalize_loudness(wav, treatment.lufs), SAMPLE_RATE)
+        size = (out / path).stat().st_size
+        return {"id": source.id, "path": path, "samples": len(wav), "start": start, "bytes": size}
+    except (SpeechVQError, soundfile.LibsndfileError) as error:
+        return {"id": source.id, "error": str(error)}

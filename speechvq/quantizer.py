@@ -1,0 +1,185 @@
+"""Bottlenecks: z (B, D, N) -> codes (B, N) and quantized vectors.
+
+`QUANTIZERS` maps a configuration's kind to its class.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq.config import EMAConfig, VQConfig
+
+
+@dataclass
+class Quantized:
+    """z_q (B, D, N) with the straight-through gradient, codes (B, N) int64, and the weighted losses by name."""
+
+    z_q: Tensor
+    codes: Tensor
+    losses: dict[str, Tensor]
+
+
+def nearest(vectors: Tensor, table: Tensor) -> Tensor:
+    """The index of the nearest row of table (K, D) for each row of vectors (M, D), by Euclidean distance.
+
+    The vectors' own norms are left out: they do not change the order.
+    """
+    return torch.addmm(table.square().sum(1), vectors, table.T, alpha=-2).argmin(1)
+
+
+def kmeans(vectors: Tensor, clusters: int, iterations: int = 10) -> Tensor:
+    """Lloyd's algorithm from a random start among the vectors (M, D) -> centres (K, D).
+
+    With fewer vectors than clusters the rest are copies with a little noise, so that no two are equal.
+    An empty cluster keeps its centre.
+    """
+    picks = torch.randperm(len(vectors), device=vectors.device)
+    picks = picks.repeat(-(-clusters // len(picks)))[:clusters]
+    centres = vectors[picks].clone()
+    centres += 1e-3 * vectors.std() * torch.randn_like(centres)
+    for _ in range(iterations):
+        sums, counts = assign(vectors, nearest(vectors, centres), clusters)
+        centres = torch.where(counts[:, None] > 0, sums / counts[:, None].clamp(min=1), centres)
+    return centres
+
+
+def assign(vectors: Tensor, codes: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
+    """Sum (K, D) and number (K,) of the vectors (M, D) given to each code (M,)."""
+    sums = torch.zeros(clusters, vectors.shape[1], device=vectors.device).index_add_(0, codes, vectors)
+    return sums, torch.bincount(codes, minlength=clusters).to(vectors.dtype)
+
+
+class Quantizer(nn.Module):
+    """What every vector quantizer shares: search, lookup, straight-through, commitment.
+
+    A subclass owns the codebook: `table` (K, D), `initialize` from the first training batch, `learn` after each.
+    """
+
+    def __init__(self, config: VQConfig | EMAConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def table(self) -> Tensor:
+        """The codebook (K, D)."""
+        raise NotImplementedError
+
+    @property
+    def initialized(self) -> bool:
+        """Whether the codebook has been set from data (or loaded)."""
+        raise NotImplementedError
+
+    def initialize(self, table: Tensor) -> None:
+        """Set the codebook (K, D)."""
+        raise NotImplementedError
+
+    def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        """Move the codebook towards vectors (M, D) given to codes (M,), at once or by the returned losses."""
+        raise NotImplementedError
+
+    def encode(self, z: Tensor) -> Tensor:
+        """z (B, D, N) -> codes (B, N)."""
+        rows = z.transpose(1, 2).reshape(-1, z.shape[1]).float()
+        return nearest(rows, self.table).view(z.shape[0], z.shape[2])
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """codes (B, N) -> z_q (B, D, N)."""
+        return F.embedding(codes, self.table).transpose(1, 2)
+
+    def forward(self, z: Tensor) -> Quantized:
+        """Quantize; in training mode also learn.
+
+        The losses are means over all elements (the paper sums over D): `commitment` is
+        beta * |z - sg[e]|^2, and the gradient quantizer adds `codebook` |sg[z] - e|^2.
+        """
+        with torch.autocast(z.device.type, enabled=False):
+            z = z.float()
+            rows = z.detach().transpose(1, 2).reshape(-1, z.shape[1])
+            if self.training and not self.initialized:
+                self.initialize(kmeans(rows, self.config.codes))
+            codes = nearest(rows, self.table.detach())
+            # Looked up before learning: z_q and the losses belong to the codebook that chose the codes.
+            chosen = self.lookup(codes.view(z.shape[0], z.shape[2])).detach().clone()
+            losses = {"commitment": self.config.beta * F.mse_loss(z, chosen)}
+            if self.training:
+                losses |= self.learn(rows, codes)
+            return Quantized(z + (chosen - z).detach(), codes.view(z.shape[0], z.shape[2]), losses)
+
+
+class GradientVQ(Quantizer):
+    """van den Oord et al. 2017, equation 3: the codebook follows the gradient of |sg[z] - e|^2."""
+
+    codebook: nn.Parameter
+    ready: Tensor
+
+    def __init__(self, config: VQConfig) -> None:
+        super().__init__(config)
+        self.codebook = nn.Parameter(torch.randn(config.codes, config.dim))
+        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def table(self) -> Tensor:
+        return self.codebook
+
+    @property
+    def initialized(self) -> bool:
+        return bool(self.ready)
+
+    @torch.no_grad()
+    def initialize(self, table: Tensor) -> None:
+        self.codebook.copy_(table)
+        self.ready.fill_(True)
+
+    def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        return {"codebook": F.mse_loss(F.embedding(codes, self.codebook), vectors)}
+
+
+class EMAVQ(Quantizer):
+    """Moving sums and counts of the vectors given to each code; their quotient is the codebook.
+
+    Sums and counts are the only state, so a restarted code cannot be undone by the next update, and an
+    unused code stays where it is (both shrink alike).
+    """
+
+    config: EMAConfig
+    sums: Tensor
+    counts: Tensor
+
+    def __init__(self, config: EMAConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("sums", torch.zeros(config.codes, config.dim))
+        self.register_buffer("counts", torch.zeros(config.codes))
+
+    @property
+    def table(self) -> Tensor:
+        return self.sums / self.counts.clamp(min=1e-12)[:, None]
+
+    @property
+    def initialized(self) -> bool:
+        return bool(self.counts.any())
+
+    @torch.no_grad()
+    def initialize(self, table: Tensor) -> None:
+        self.counts.fill_(1.0)
+        self.sums.copy_(table)
+
+    @torch.no_grad()
+    def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        sums, counts = assign(vectors, codes, self.config.codes)
+        self.sums.lerp_(sums, 1 - self.config.decay)
+        self.counts.lerp_(counts, 1 - self.config.decay)
+        self._restart(vectors)
+        return {}
+
+    def _restart(self, vectors: Tensor) -> None:
+        """Move codes used less than `restart` of the mean usage onto vectors of this batch, with mean usage."""
+        mean = self.counts.mean()
+        dead = self.counts < self.config.restart * mean
+        picks = vectors[torch.randint(len(vectors), (self.config.codes,), device=vectors.device)]
+        self.sums.copy_(torch.where(dead[:, None], picks * mean, self.sums))
+        self.counts.copy_(torch.where(dead, mean, self.counts))
+
+
+QUANTIZERS = {"vq": GradientVQ, "ema": EMAVQ}

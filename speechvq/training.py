@@ -1,0 +1,91 @@
+"""From a configuration and a prepared corpus to a run of the trainer."""
+
+from pathlib import Path
+
+import torch
+
+from speechvq import SpeechVQError
+from speechvq.checkpoint import CONFIG, WEIGHTS, Card, load_card, load_tensors, save_card
+from speechvq.config import Config, InitConfig, TrainConfig
+from speechvq.corpus import read_manifest, read_speakers
+from speechvq.dataset import Crops, held_out_batches
+from speechvq.model import VQVAE, build, submodule
+from speechvq.trainer import LAST, LOG, Trainer, processes
+
+
+def train(config: Config, data: Path, out: Path, *, resume: bool = False, force: bool = False) -> dict[str, float]:
+    """Train the configured model on the corpus prepared in `data` -> the last held-out figures.
+
+    The run folder `out` becomes a model folder. SpeechVQError where it holds another run and neither `resume` nor
+    `force` is given, or where configuration, data and initial model do not fit.
+    """
+    utterances = read_manifest(data)
+    speakers = sorted({u.speaker for u in utterances if u.split == "train"})
+    card = Card(config, tuple(speakers), {key: value for key, value in read_speakers(data).items() if key in speakers})
+    torch.manual_seed(config.train.seed)
+    model = build(config.model, len(speakers))
+    check_crop(config.train, model.hop_length)
+    rank, count = processes()
+    if rank == 0:
+        _open(out, card, resume, force)
+    initialize(model, config.init, card.speakers)
+    crops = Crops(
+        data,
+        [u for u in utterances if u.split == "train"],
+        speakers,
+        crop=config.train.crop,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        steps=config.train.steps,
+        shard=(rank, count),
+    )
+    valid = [u for u in utterances if u.split == "valid"]
+    size = (config.train.crop, config.train.batch_size, config.train.eval_batches)
+    trainer = Trainer(model, crops, lambda: held_out_batches(data, valid, speakers, *size), config.train, out)
+    return trainer.run(resume)
+
+
+def check_crop(config: TrainConfig, hop_length: int) -> None:
+    """SpeechVQError where a crop is not a whole number of codes."""
+    if config.crop % hop_length:
+        near = max(round(config.crop / hop_length), 1) * hop_length
+        raise SpeechVQError(
+            f"train.crop = {config.crop} is not a multiple of the hop length {hop_length} "
+            f"(model.encoder.strides); the nearest is {near}"
+        )
+
+
+def initialize(model: VQVAE, config: InitConfig, speakers: tuple[str, ...]) -> None:
+    """Take `config.parts` from another model folder and freeze `config.freeze`."""
+    if config.path:
+        folder = Path(config.path)
+        if load_card(folder).speakers != speakers and any(part.startswith("decoder") for part in config.parts):
+            raise SpeechVQError(f"{folder}: a model of other speakers cannot give its decoder's parts (init.parts)")
+        tensors, _ = load_tensors(folder / WEIGHTS)
+        for part in config.parts:
+            chosen = {
+                key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")
+            }
+            own = submodule(model, part).state_dict()
+            if own.keys() != chosen.keys() or any(own[key].shape != chosen[key].shape for key in own):
+                raise SpeechVQError(f"{folder}: its '{part}' has other shapes than this configuration's")
+            submodule(model, part).load_state_dict(chosen)
+    elif config.freeze:
+        raise SpeechVQError("init.freeze without init.path would freeze untrained parts")
+    model.freeze(config.freeze)
+
+
+def _open(out: Path, card: Card, resume: bool, force: bool) -> None:
+    """Make the run folder, empty of another run's files."""
+    if resume:
+        if not (out / LAST).is_file():
+            raise SpeechVQError(f"{out}: nothing to resume, {LAST} is missing")
+        old = load_card(out)
+        if (old.config.model, old.speakers) != (card.config.model, card.speakers):
+            raise SpeechVQError(f"{out}: cannot resume, its model or its speakers differ from this configuration's")
+        return
+    if (out / CONFIG).exists() and not force:
+        raise SpeechVQError(f"{out} holds a run; --resume goes on with it, --force starts over")
+    for path in [*out.glob("events.out.tfevents.*"), *(out / name for name in (LAST, LOG, WEIGHTS))]:
+        path.unlink(missing_ok=True)
+    save_card(out, card)
