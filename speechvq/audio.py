@@ -104,7 +104,7 @@ class LogMel(nn.Module):
     def __init__(self, hop: int = 160, window: int = 400, n_mels: int = 80) -> None:
         super().__init__()
         self.hop, self.channels = hop, n_mels
-        self.n_fft = 1 << (window - 1).bit_length()
+        self.n_fft = fft_size(hop, window)
         self.register_buffer("hann", torch.hann_window(window), persistent=False)
         self.register_buffer("filters", mel_filters(self.n_fft, n_mels), persistent=False)
 
@@ -140,6 +140,11 @@ class MFCC(nn.Module):
         return torch.cat([cepstrum, delta, AF.compute_deltas(delta)], dim=1)
 
 
+def fft_size(hop: int, window: int) -> int:
+    """The power of two that holds both."""
+    return 1 << (max(hop, window) - 1).bit_length()
+
+
 def mel_filters(n_fft: int, n_mels: int) -> Tensor:
     """Triangular filters (n_fft / 2 + 1, n_mels), Slaney's mel scale and norm, 0 to 8 kHz."""
     return AF.melscale_fbanks(n_fft // 2 + 1, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE, "slaney", "slaney")
@@ -150,11 +155,12 @@ def griffin_lim(log_mel: Tensor, hop: int, window: int, iterations: int = 60, se
 
     Magnitudes are the least-squares solution of the mel filters, negative ones set to zero.
     """
-    n_fft = 1 << (window - 1).bit_length()
+    n_fft = fft_size(hop, window)
     filters = mel_filters(n_fft, log_mel.shape[1]).to(log_mel)
     magnitude = (torch.linalg.pinv(filters.T) @ log_mel.exp()).clamp(min=0)
     # `LogMel`'s frames begin (n_fft - hop) / 2 before their hop; torch's centred ones n_fft / 2: half a hop off.
-    edges = F.pad(magnitude, (1, 1))
+    # The silent frames behind give its reflected edge enough to reflect, however short the speech.
+    edges = F.pad(magnitude, (1, n_fft // (2 * hop) + 2))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         wav = AF.griffinlim(
@@ -171,4 +177,4 @@ def griffin_lim(log_mel: Tensor, hop: int, window: int, iterations: int = 60, se
         )
     # Frame 0 of `edges` is a hop before the first frame, whose centre lies half a hop into the result.
     start = hop - hop // 2
-    return F.pad(wav, (0, hop))[:, start : start + log_mel.shape[2] * hop].clamp(-1, 1)
+    return wav[:, start : start + log_mel.shape[2] * hop].clamp(-1, 1)

@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from speechvq import SpeechVQError
 from speechvq.audio import read, write
 from speechvq.codec import BATCH, Codec, Encoded
+from speechvq.progress import progress
 from speechvq.sampler import Sampling
 
-CODES = ".npz"
+CODES = (".npz",)
 
 
 @dataclass(frozen=True)
@@ -22,22 +21,25 @@ class Job:
     target: Path
 
 
-def plan(source: Path, target: Path, suffixes: Sequence[str], made: str, force: bool) -> list[Job]:
-    """The jobs for a file, or for every file with one of `suffixes` in a folder; `made` is the new suffix.
+def plan(source: Path, target: Path, suffixes: Sequence[str], made: Sequence[str], force: bool) -> list[Job]:
+    """The jobs for a file, or for every file with one of `suffixes` in a folder.
 
-    SpeechVQError before any work where an output exists (unless `force`) or there is nothing to do.
+    `made`: what an output may end in; in a folder all end in the first. SpeechVQError before any work where
+    an output exists (unless `force`), ends in something else, or there is nothing to do.
     """
     if source.is_dir():
         files = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes)
-        jobs = [Job(path, (target / path.relative_to(source)).with_suffix(made)) for path in files]
+        jobs = [Job(path, (target / path.relative_to(source)).with_suffix(made[0])) for path in files]
         if not jobs:
             raise SpeechVQError(f"{source}: no files ending in {', '.join(suffixes)}")
     else:
-        jobs = [Job(source, target / f"{source.stem}{made}" if target.is_dir() else target)]
+        jobs = [Job(source, target / f"{source.stem}{made[0]}" if target.is_dir() else target)]
     targets = [job.target for job in jobs]
     if len(set(targets)) < len(targets):
         raise SpeechVQError(f"{source}: two files would both become {max(targets, key=targets.count)}")
     for path in targets:
+        if path.suffix.lower() not in made:
+            raise SpeechVQError(f"{path}: the output ends in {' or '.join(dict.fromkeys(made))}")
         if path.exists() and not force:
             raise SpeechVQError(f"{path} exists; --force overwrites it")
     return jobs
@@ -45,7 +47,7 @@ def plan(source: Path, target: Path, suffixes: Sequence[str], made: str, force: 
 
 def encode_files(codec: Codec, jobs: Sequence[Job]) -> Iterator[tuple[Job, Encoded]]:
     """Audio files to files of codes."""
-    for job in _progress(jobs):
+    for job in progress(jobs, unit="file"):
         wav = read(job.source)
         encoded = Encoded(codec.encode(wav, codec.sample_rate), len(wav), codec.fingerprint)
         encoded.save(job.target)
@@ -60,7 +62,7 @@ def decode_files(codec: Codec, jobs: Sequence[Job], speaker: str, sampling: Samp
 def convert_files(codec: Codec, jobs: Sequence[Job], speaker: str, sampling: Sampling) -> Iterator[tuple[Job, Encoded]]:
     """Audio files to audio files of the same duration, spoken by `speaker`."""
     encoded = []
-    for job in _progress(jobs):
+    for job in progress(jobs, unit="file"):
         wav = read(job.source)
         encoded.append(Encoded(codec.encode(wav, codec.sample_rate), len(wav), codec.fingerprint))
     yield from _speak(codec, jobs, encoded, speaker, sampling)
@@ -83,7 +85,3 @@ def _load(codec: Codec, path: Path) -> Encoded:
     if encoded.model != codec.fingerprint:
         raise SpeechVQError(f"{path}: codes of model {encoded.model}, not of this one ({codec.fingerprint})")
     return encoded
-
-
-def _progress(jobs: Sequence[Job]) -> "tqdm[Job]":
-    return tqdm(jobs, unit="file", delay=2, leave=False)

@@ -77,17 +77,20 @@ def load_card(folder: Path) -> Card:
         raise SpeechVQError(f"{folder}: no such model folder")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        known, speakers = data.pop("format"), data["speakers"]
+        if data["format"] != FORMAT:
+            raise SpeechVQError(
+                f"{path}: format {data['format']}, written by speechvq {data.get('speechvq')}; "
+                f"this version ({__version__}) reads format {FORMAT}"
+            )
+        config, speakers, info = data["config"], data["speakers"], data["speaker_info"]
+        fine = isinstance(config, dict) and isinstance(speakers, list) and isinstance(info, dict)
+        if not (fine and all(isinstance(s, str) for s in speakers) and all(isinstance(i, dict) for i in info.values())):
+            raise ValueError("other types than a model's")
     except FileNotFoundError:
         raise SpeechVQError(f"{folder}: not a model folder, {CONFIG} is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise SpeechVQError(f"{path}: not a model's configuration ({error!r})") from None
-    if known != FORMAT:
-        raise SpeechVQError(
-            f"{path}: format {known}, written by speechvq {data.get('speechvq')}; "
-            f"this version ({__version__}) reads format {FORMAT}"
-        )
-    return Card(parse(Config, data.get("config", {})), tuple(speakers), data.get("speaker_info", {}))
+    return Card(parse(Config, config), tuple(speakers), info)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:

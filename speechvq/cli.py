@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     _add_prepare(commands)
     _add_train(commands)
     _add_coding(commands)
+    _add_evaluate(commands)
     _add_info(commands)
     return top
 
@@ -66,7 +67,7 @@ def _add_prepare(commands: Any) -> None:
     command.add_argument("kind", choices=("vctk", "folder", "demo"), help="demo speaks the corpus into SRC first")
     command.add_argument("source", metavar="SRC", type=Path)
     command.add_argument("out", metavar="OUT", type=Path)
-    command.add_argument("--workers", type=_natural, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    command.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: all cores)")
     command.add_argument("--trim-db", type=_positive, default=30.0, help="trim edges this far below the peak")
     command.add_argument("--lufs", type=float, default=-24.0, help="loudness to bring every utterance to")
     command.add_argument("--valid", type=_share, default=0.05, help="share of held-out utterances for validation")
@@ -105,6 +106,20 @@ def _add_coding(commands: Any) -> None:
         command.add_argument("--format", choices=("wav", "flac"), default="wav", help="of files in a folder")
 
 
+def _add_evaluate(commands: Any) -> None:
+    group = commands.add_parser("evaluate", help="measure a model on held-out speech")
+    questions = group.add_subparsers(metavar="QUESTION", required=True)
+    text = "Speak test utterances with other voices; compare duration, level and energy contour with the source."
+    command = _command(questions, "conversion", _evaluate_conversion, text)
+    command.add_argument("--model", type=Path, required=True, help="model folder")
+    command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
+    command.add_argument("--speakers", required=True, metavar="A,B", help="each is source and target")
+    command.add_argument("--count", type=_count, default=2, help="test utterances of each speaker (default: 2)")
+    command.add_argument("--temperature", type=_nonnegative, default=1.0)
+    command.add_argument("--seed", type=_natural, default=0)
+    command.add_argument("--device", default="cpu")
+
+
 def _add_info(commands: Any) -> None:
     command = _command(commands, "info", _info, "Say what a model folder or a file of codes holds.")
     command.add_argument("path", metavar="PATH", type=Path)
@@ -114,7 +129,9 @@ def _demo(options: argparse.Namespace) -> None:
     from speechvq.demo.pipeline import run_demo
 
     summary = run_demo(options.out, minutes=options.minutes, seed=options.seed, force=options.force)
-    _report(options, summary, [f"{options.out / 'summary.json'}: what was measured"])
+    lines = [f"{name}: {_plain(figures)}" for name, figures in summary["models"].items()]
+    lines += [f"{options.out / 'wavs'}: originals, reconstructions and conversions"]
+    _report(options, summary, [*lines, f"{options.out / 'summary.json'}: all that was measured"])
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -162,7 +179,7 @@ def _encode(options: argparse.Namespace) -> None:
 def _decode(options: argparse.Namespace) -> None:
     from speechvq import batch
 
-    jobs = batch.plan(options.source, options.target, (batch.CODES,), f".{options.format}", options.force)
+    jobs = batch.plan(options.source, options.target, batch.CODES, _formats(options), options.force)
     codec = _codec(options)
     _report_files(options, batch.decode_files(codec, jobs, options.speaker, _sampling(options)))
 
@@ -171,9 +188,19 @@ def _convert(options: argparse.Namespace) -> None:
     from speechvq import batch
     from speechvq.audio import SUFFIXES
 
-    jobs = batch.plan(options.source, options.target, SUFFIXES, f".{options.format}", options.force)
+    jobs = batch.plan(options.source, options.target, SUFFIXES, _formats(options), options.force)
     codec = _codec(options)
     _report_files(options, batch.convert_files(codec, jobs, options.speaker, _sampling(options)))
+
+
+def _evaluate_conversion(options: argparse.Namespace) -> None:
+    from speechvq.evaluate.conversion import evaluate_conversion, summarize
+
+    speakers = options.speakers.split(",")
+    rows = evaluate_conversion(_codec(options), options.data, speakers, options.count, _sampling(options))
+    summary = summarize(rows)
+    lines = [f"{name}: {_plain(figures)}" for name, figures in summary.items()]
+    _report(options, {**summary, "rows": rows}, lines)
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -196,6 +223,10 @@ def _codec(options: argparse.Namespace) -> Any:
     if "speaker" in options:
         speaker_index(codec.speakers, options.speaker)  # before the work
     return codec
+
+
+def _formats(options: argparse.Namespace) -> tuple[str, ...]:
+    return (f".{options.format}", ".wav", ".flac")
 
 
 def _sampling(options: argparse.Namespace) -> Any:
@@ -251,6 +282,10 @@ def _nonnegative(text: str) -> float:
 
 def _share(text: str) -> float:
     return _number(text, 0, 1)
+
+
+def _count(text: str) -> int:
+    return _number(text, 1, 2**31, whole=True)
 
 
 def _natural(text: str) -> int:

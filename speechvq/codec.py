@@ -44,8 +44,8 @@ class Encoded:
                 return cls(codes, int(data["samples"]), str(data["model"]))
         except FileNotFoundError:
             raise SpeechVQError(f"{path}: no such file") from None
-        except Exception as error:  # zipfile and numpy raise a dozen kinds for a damaged file
-            raise SpeechVQError(f"{path}: not a file of codes, or damaged ({error})") from None
+        except Exception:  # zipfile and numpy raise a dozen kinds for what is no .npz, or a damaged one
+            raise SpeechVQError(f"{path}: not a file of codes, or damaged") from None
 
     def describe(self) -> dict[str, Any]:
         """What `speechvq info` says of it."""
@@ -80,10 +80,11 @@ class Codec:
     def load(cls, path: str | Path, device: str = "cpu") -> "Codec":
         """Read a model folder; SpeechVQError says what is wrong with one that cannot be read."""
         folder = Path(path)
+        place = torch_device(device)
         card = load_card(folder)
         model = build(card.config.model, len(card.speakers))
         figures = load_weights(model, folder / WEIGHTS)
-        return cls(model, card, fingerprint(folder / WEIGHTS), figures, torch.device(device))
+        return cls(model, card, fingerprint(folder / WEIGHTS), figures, place)
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -176,6 +177,15 @@ class Codec:
         if row.min() < 0 or row.max() >= size:
             raise SpeechVQError(f"codes are between 0 and {size - 1}; got {row.min()} to {row.max()}")
         return row
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of a name such as "cpu" or "cuda:0"; SpeechVQError for one that is not there."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch's message goes on about how to install drivers
+        reason = str(error).partition(".")[0]
+        raise SpeechVQError(f"device '{name}' cannot be used: {reason}") from None
 
 
 def stream(codes: Tensor) -> int:

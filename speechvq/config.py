@@ -223,7 +223,7 @@ def _convert_variant(variants: tuple[Any, ...], value: Any, name: str) -> Any:
     """Choose the dataclass whose `kind` is the table's."""
     by_kind = {variant.kind: variant for variant in variants}
     kind = value.get("kind") if isinstance(value, dict) else None
-    if kind not in by_kind:
+    if not isinstance(kind, str) or kind not in by_kind:
         raise SpeechVQError(f"configuration key '{name}.kind' is one of {', '.join(by_kind)}; got {kind!r}")
     return parse(by_kind[kind], value, f"{name}.")
 

@@ -28,7 +28,12 @@ def residual_stack(channels: int, blocks: int) -> nn.Sequential:
 def downsample(inputs: int, outputs: int, stride: int) -> nn.Module:
     """(B, C, N * stride) -> (B, C', N), each output centred on its inputs. Stride 2 has the paper's kernel 4."""
     pad = (stride + 1) // 2
-    return nn.Conv1d(inputs, outputs, stride + 2 * pad, stride, pad)
+    conv = nn.Conv1d(inputs, outputs, stride + 2 * pad, stride, pad)
+    # He's start keeps the signal's scale through many layers; torch's lets the biases drown it.
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
 
 
 def upsample(channels: int, stride: int) -> nn.Module:

@@ -1,6 +1,5 @@
 """VQVAE: encoder, quantizer and decoder put together. It knows no dataset and no trainer."""
 
-import logging
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -16,8 +15,6 @@ from speechvq.encoder import Encoder
 from speechvq.layers import Jitter
 from speechvq.quantizer import QUANTIZERS, Quantizer
 from speechvq.sampler import Sampling
-
-log = logging.getLogger(__name__)
 
 IGNORED_GAP = 0.01  # nats: with a smaller gap the decoder does without its codes
 
@@ -81,8 +78,8 @@ class VQVAE(nn.Module):
         """Measures on held-out batches, each of different utterances; the model must be in evaluation mode.
 
         Means of the losses; `loss` is the reconstruction alone. `gap`: how much it rises when every
-        utterance is given another's codes; near zero, the decoder ignores its codes (and a warning is
-        logged). `used_codes` and `perplexity` are over all the codes of all the batches.
+        utterance is given another's codes; near zero, the decoder ignores its codes. `used_codes` and
+        `perplexity` are over all the codes of all the batches.
         """
         sums: dict[str, float] = {}
         total = 0
@@ -100,9 +97,13 @@ class VQVAE(nn.Module):
         if "nll" in result:
             result["bits_per_sample"] = result["nll"] / math.log(2)
         result |= {"used_codes": float((counts > 0).sum()), "perplexity": perplexity(counts)}
-        if self.quantizer.initialized and result["gap"] < IGNORED_GAP:
-            log.warning("the decoder hardly uses its codes: shuffling them costs %.4f nats", result["gap"])
         return result
+
+    def concerns(self, figures: dict[str, float]) -> list[str]:
+        """What is wrong with a trained model of these held-out figures, in words."""
+        if figures["gap"] < IGNORED_GAP:
+            return [f"the decoder hardly uses its codes: shuffling them costs {figures['gap']:.4f} nats"]
+        return []
 
 
 def perplexity(counts: Tensor) -> float:

@@ -11,12 +11,12 @@ from typing import Any
 
 import soundfile
 import torch
-from tqdm import tqdm
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE, normalize_loudness, read, trim, write
 from speechvq.checkpoint import atomic_write
 from speechvq.corpus import MANIFEST, SPEAKERS, Source, Split, Utterance
+from speechvq.progress import progress
 
 SETTINGS = "prepare.json"
 DONE = "prepared.jsonl"
@@ -63,7 +63,7 @@ def prepare(
     missing = [source for source in sources if source.id not in done]
     report = Report(reused=sorted(done.keys() & set(ids)))
     with (out / DONE).open("a", encoding="utf-8") as log:
-        for row in tqdm(_treat_all(missing, out, treatment, workers), total=len(missing), unit="file", delay=1):
+        for row in progress(_treat_all(missing, out, treatment, workers), len(missing), unit="file"):
             if "error" in row:
                 report.skipped.append((row["id"], row["error"]))
                 continue

@@ -6,10 +6,13 @@
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.config import EMAConfig, VQConfig
+
+COUNT_FLOOR = 1e-6
 
 
 @dataclass
@@ -49,6 +52,20 @@ def assign(vectors: Tensor, codes: Tensor, clusters: int) -> tuple[Tensor, Tenso
     """Sum (K, D) and number (K,) of the vectors (M, D) given to each code (M,)."""
     sums = torch.zeros(clusters, vectors.shape[1], device=vectors.device).index_add_(0, codes, vectors)
     return sums, torch.bincount(codes, minlength=clusters).to(vectors.dtype)
+
+
+def over_all(tensor: Tensor) -> Tensor:
+    """The sum over all processes of a distributed training; changes the tensor."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def from_first(tensor: Tensor) -> Tensor:
+    """The first process's tensor, in every process; changes the tensor."""
+    if dist.is_initialized():
+        dist.broadcast(tensor, 0)
+    return tensor
 
 
 class Quantizer(nn.Module):
@@ -98,7 +115,7 @@ class Quantizer(nn.Module):
             z = z.float()
             rows = z.detach().transpose(1, 2).reshape(-1, z.shape[1])
             if self.training and not self.initialized:
-                self.initialize(kmeans(rows, self.config.codes))
+                self.initialize(from_first(kmeans(rows, self.config.codes)))
             codes = nearest(rows, self.table.detach())
             # Looked up before learning: z_q and the losses belong to the codebook that chose the codes.
             chosen = self.lookup(codes.view(z.shape[0], z.shape[2])).detach().clone()
@@ -154,7 +171,7 @@ class EMAVQ(Quantizer):
 
     @property
     def table(self) -> Tensor:
-        return self.sums / self.counts.clamp(min=1e-12)[:, None]
+        return self.sums / self.counts.clamp(min=COUNT_FLOOR / 1e6)[:, None]
 
     @property
     def initialized(self) -> bool:
@@ -167,9 +184,11 @@ class EMAVQ(Quantizer):
 
     @torch.no_grad()
     def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
-        sums, counts = assign(vectors, codes, self.config.codes)
-        self.sums.lerp_(sums, 1 - self.config.decay)
-        self.counts.lerp_(counts, 1 - self.config.decay)
+        sums, counts = map(over_all, assign(vectors, codes, self.config.codes))
+        # A code long unused is left alone before its counts underflow: its quotient must stay what it was.
+        weight = (1 - self.config.decay) * ((counts > 0) | (self.counts > COUNT_FLOOR))
+        self.sums.lerp_(sums, weight[:, None])
+        self.counts.lerp_(counts, weight)
         self._restart(vectors)
         return {}
 
@@ -177,7 +196,7 @@ class EMAVQ(Quantizer):
         """Move codes used less than `restart` of the mean usage onto vectors of this batch, with mean usage."""
         mean = self.counts.mean()
         dead = self.counts < self.config.restart * mean
-        picks = vectors[torch.randint(len(vectors), (self.config.codes,), device=vectors.device)]
+        picks = from_first(vectors[torch.randint(len(vectors), (self.config.codes,), device=vectors.device)])
         self.sums.copy_(torch.where(dead[:, None], picks * mean, self.sums))
         self.counts.copy_(torch.where(dead, mean, self.counts))
 

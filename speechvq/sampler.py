@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from speechvq.progress import progress
 from speechvq.wavenet import State, WaveNet
 
 
@@ -25,8 +25,8 @@ def uniform(seed: int, utterances: Sequence[int], steps: int) -> Tensor:
 
     Philox is a counter-based generator: batch size, order and what was drawn before do not matter.
     """
-    rows = [np.random.Generator(np.random.Philox(key=[seed, utterance])).random(steps) for utterance in utterances]
-    return torch.from_numpy(np.stack(rows))
+    keys = [np.array([seed, utterance], np.uint64) for utterance in utterances]
+    return torch.from_numpy(np.stack([np.random.Generator(np.random.Philox(key=key)).random(steps) for key in keys]))
 
 
 def draw(logits: Tensor, chance: Tensor, temperature: float) -> Tensor:
@@ -57,7 +57,7 @@ def sample(
     hop = steps // table.shape[1] if table is not None else steps
     chances = chances.to(first.device)
     result = torch.empty(len(first), steps, dtype=torch.int64, device=first.device)
-    for t in tqdm(range(steps), desc="sampling", unit="step", leave=False, disable=not sampling.progress):
+    for t in progress(range(steps), unit="step", text="sampling") if sampling.progress else range(steps):
         logits = net.step(first, None if table is None else table[:, t // hop], state)
         first = draw(logits, chances[:, t], sampling.temperature)
         result[:, t] = first

@@ -1,8 +1,8 @@
 """One training loop for anything that turns a batch into losses and can measure itself on held-out batches."""
 
 import json
+import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -16,8 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from speechvq import SpeechVQError
-from speechvq.checkpoint import WEIGHTS, fill, load_tensors, save_tensors
+from speechvq.checkpoint import WEIGHTS, atomic_write, fill, load_tensors, save_tensors
 from speechvq.config import TrainConfig
+from speechvq.progress import interval
+
+log = logging.getLogger(__name__)
 
 LAST = "last.safetensors"
 LOG = "log.jsonl"
@@ -32,12 +35,17 @@ class Trainable(Protocol):
         """Figures on held-out batches; the best model is the one with the lowest `loss`."""
         ...
 
+    def concerns(self, figures: dict[str, float]) -> list[str]:
+        """Warnings about a trained model with these figures."""
+        ...
+
 
 def processes() -> tuple[int, int]:
     """(rank, number of processes) of this training, as the launcher set them."""
     from accelerate import PartialState  # two seconds: not at import
+    from accelerate.utils import parse_flag_from_env
 
-    state = PartialState()
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     return state.process_index, state.num_processes
 
 
@@ -91,12 +99,12 @@ class Trainer:
             num_workers=self.config.workers,
             generator=torch.Generator(),  # else it takes its seed from the global generator, at each start
         )
-        figures = self._evaluate(writer) if self.step == 0 else {}
+        figures = self._evaluate(writer) if self.step == 0 else dict(*read_log(self.out)[-1:])
         bar = tqdm(
             total=100,
             desc=self.out.name,
             disable=not main,
-            mininterval=1 if sys.stderr.isatty() else 30,  # a log file needs fewer lines than a screen
+            mininterval=interval(),
             bar_format="{l_bar}{bar}| {elapsed} < {remaining}{postfix}",
         )
         begun, before = time.monotonic(), self.seconds
@@ -159,6 +167,8 @@ class Trainer:
             save_tensors(self.out / WEIGHTS, judged.state_dict(), row)
         if self.step:
             self._save()
+            for concern in judged.concerns(figures):
+                log.warning("step %d: %s", self.step, concern)
         return figures
 
     def _save(self) -> None:
@@ -187,6 +197,10 @@ class Trainer:
             index, _, key = name.partition(".")
             slots.setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
+        if self.accelerator.is_main_process:
+            kept = [json.dumps(row) + "\n" for row in read_log(self.out) if row["step"] <= self.step]
+            with atomic_write(self.out / LOG) as temporary:  # without what came after this state, or was cut off
+                temporary.write_text("".join(kept), encoding="utf-8")
 
     def _tensorboard(self) -> Any:
         from torch.utils.tensorboard import SummaryWriter
@@ -205,7 +219,8 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
 def read_log(folder: Path) -> list[dict[str, float]]:
     """The evaluations of a run, oldest first."""
     rows = []
-    for line in (folder / LOG).read_text(encoding="utf-8").splitlines():
+    path = folder / LOG
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         with suppress(ValueError):  # a last line cut off by a kill
             rows.append(json.loads(line))
     return rows

@@ -25,10 +25,10 @@ def train(config: Config, data: Path, out: Path, *, resume: bool = False, force:
     torch.manual_seed(config.train.seed)
     model = build(config.model, len(speakers))
     check_crop(config.train, model.hop_length)
+    initialize(model, config.init, card.speakers)
     rank, count = processes()
     if rank == 0:
         _open(out, card, resume, force)
-    initialize(model, config.init, card.speakers)
     crops = Crops(
         data,
         [u for u in utterances if u.split == "train"],

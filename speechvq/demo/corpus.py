@@ -14,10 +14,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import soundfile
-from tqdm import tqdm
 
+from speechvq import SpeechVQError
 from speechvq.checkpoint import atomic_write
 from speechvq.demo.espeak import Espeak, Voice
+from speechvq.progress import progress
 from speechvq.text import write_lab
 
 VOICES = (
@@ -48,7 +49,10 @@ def speak_corpus(
 
     The seed chooses the sentences and their order. The same seed gives the same bytes.
     """
-    texts = random.Random(seed).sample(sentences(), k=count or len(sentences()))
+    known = sentences()
+    if count is not None and not 0 < count <= len(known):
+        raise SpeechVQError(f"the demo has 1 to {len(known)} sentences; {count} were asked for")
+    texts = random.Random(seed).sample(known, k=len(known) if count is None else count)
     header = "ID  AGE  GENDER  ACCENTS  REGION\n"
     rows = "".join(f"{voice.speaker}  0  {voice.sex}    {voice.accent}    {voice.name}\n" for voice in voices)
     with atomic_write(root / "speaker-info.txt") as temporary:
@@ -57,7 +61,7 @@ def speak_corpus(
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, context, max_tasks_per_child=1) as pool:
         jobs = [pool.submit(_speak_all, root, voice, texts) for voice in voices]
-        for job in tqdm(jobs, unit="voice", delay=1):
+        for job in progress(jobs, unit="voice"):
             job.result()
 
 

@@ -15,8 +15,10 @@ from speechvq import SpeechVQError
 from speechvq.text import Segment
 
 # Values of speak_lib.h.
-_AUDIO_RETRIEVAL = 1
+_AUDIO_SYNCHRONOUS = 2  # the retrieval mode has a thread, and can hang once initialized twice
 _PHONEME_EVENTS = 1 << 0
+_DONT_EXIT = 1 << 15
+_SEED = 0
 _UTF8 = 1
 _RATE, _PITCH = 1, 3
 _EVENT_END, _EVENT_PHONEME = 0, 7
@@ -59,7 +61,10 @@ class Voice:
 class Spoken:
     """wav (T,) int16 at `sample_rate` and its phones, without gaps from 0 to the end.
 
-    Labels are espeak-ng's phoneme mnemonics without stress marks, and `pau` for its pauses (`_`, `_:`, ...).
+    Labels are espeak-ng's phoneme mnemonics without stress marks, and `pau` for its pauses (`_`, `_:`, ...):
+    ASCII in the manner of Kirshenbaum, one symbol a phoneme (`tS`, `aI`, `3:`), which a table takes to ARPAbet.
+    The times are when espeak-ng begins a phoneme: the silent closure of a stop is mostly the end of the phoneme
+    before, and a vowel begins after its transition from a liquid or nasal.
     """
 
     wav: np.ndarray
@@ -77,9 +82,12 @@ class Espeak:
             raise SpeechVQError('the demo corpus needs espeak-ng: pip install "speechvq[demo]"') from None
         self._library: Any = ctypes.CDLL(espeakng_loader.get_library_path())
         path = espeakng_loader.get_data_path().encode()
-        self.sample_rate = int(self._library.espeak_Initialize(_AUDIO_RETRIEVAL, 0, path, _PHONEME_EVENTS))
+        options = _PHONEME_EVENTS | _DONT_EXIT
+        self.sample_rate = int(self._library.espeak_Initialize(_AUDIO_SYNCHRONOUS, 0, path, options))
         if self.sample_rate <= 0:
             raise SpeechVQError("espeak-ng cannot be initialized")
+        # Breath noise is otherwise seeded with the time of day.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
 
     def speak(self, text: str, voice: Voice) -> Spoken:
         """Synthesize one sentence. Phone times are espeak-ng's own, in whole samples."""
@@ -94,7 +102,6 @@ class Espeak:
         data = text.encode()
         if self._library.espeak_Synth(data, len(data) + 1, 0, 0, 0, _UTF8, None, None):
             raise SpeechVQError(f"espeak-ng cannot speak {text!r}")
-        self._library.espeak_Synchronize()
         wav = np.concatenate(audio)
         return Spoken(wav, self.sample_rate, segments(events, len(wav), self.sample_rate))
 

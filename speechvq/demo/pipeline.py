@@ -17,7 +17,7 @@ from speechvq.checkpoint import atomic_write
 from speechvq.codec import Codec
 from speechvq.config import Config, load_config
 from speechvq.corpus import Split, Utterance, read_manifest, read_vctk, read_vctk_speakers
-from speechvq.demo.corpus import VOICES, speak_corpus
+from speechvq.demo.corpus import VOICES, sentences, speak_corpus
 from speechvq.evaluate.conversion import compare
 from speechvq.prepare import Treatment, prepare
 from speechvq.sampler import Sampling
@@ -34,19 +34,13 @@ def run_demo(out: Path, *, minutes: float, seed: int, force: bool) -> dict[str, 
 
     SpeechVQError where `out` holds something already and `force` is not given.
     """
-    if out.exists() and any(out.iterdir()):
-        if not force:
-            raise SpeechVQError(f"{out} is not empty; --force starts the demo over in it")
-        if not (out / "corpus").is_dir():
-            raise SpeechVQError(f"{out} does not hold a demo, so --force leaves it alone")
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
-    seconds: dict[str, float] = {}
+    _clear(out, force)
     shares = {"mel": MEL_SHARE * minutes, "wavenet": (1 - MEL_SHARE) * minutes}
-    print(f"Training takes {minutes:g} minutes, everything else about 3.", file=sys.stderr)
-    with _stage(seconds, "corpus", f"speaking sentences in {len(VOICES)} voices"):
-        speak_corpus(out / "corpus", seed=seed)
-    with _stage(seconds, "prepare", "16 kHz audio and a manifest"):
+    expected = {f"train_{name}": 60 * share for name, share in shares.items()}
+    clock = Clock({"corpus": 45, "prepare": 25, **expected, "convert": 75})
+    with clock.stage("corpus", f"speaking {len(sentences())} sentences in {len(VOICES)} voices"):
+        speak_corpus(out / "corpus", seed=seed, voices=VOICES)
+    with clock.stage("prepare", "16 kHz audio and a manifest"):
         report = prepare(
             read_vctk(out / "corpus"),
             out / "data",
@@ -56,27 +50,47 @@ def run_demo(out: Path, *, minutes: float, seed: int, force: bool) -> dict[str, 
             workers=2,
         )
     for name in DECODERS:
-        with _stage(seconds, f"train_{name}", f"training the {name} model for {shares[name]:.1f} minutes"):
+        with clock.stage(f"train_{name}", f"training the {name} model"):
             train(_config(name, out, shares[name], seed), out / "data", out / name)
-    with _stage(seconds, "convert", f"{PAIRS} pairs of voices through both decoders"):
+    with clock.stage("convert", f"{PAIRS} pairs of voices through both decoders"):
         conversions = _convert(out, seed)
     summary = {
         "corpus": {"utterances": len(report.written), "voices": len(VOICES)},
         "models": {name: _figures(out / name) for name in DECODERS},
         "conversions": conversions,
-        "seconds": seconds,
+        "seconds": clock.seconds,
     }
     with atomic_write(out / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return summary
 
 
-@contextmanager
-def _stage(seconds: dict[str, float], name: str, text: str) -> Iterator[None]:
-    print(f"[{name}] {text}", file=sys.stderr)
-    begun = time.monotonic()
-    yield
-    seconds[name] = round(time.monotonic() - begun, 1)
+class Clock:
+    """Says what is being done and about how long is left; `seconds` is what each stage took."""
+
+    def __init__(self, expected: dict[str, float]) -> None:
+        self.expected = expected
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, text: str) -> Iterator[None]:
+        """Time a stage."""
+        left = sum(value for key, value in self.expected.items() if key not in self.seconds)
+        count = f"{len(self.seconds) + 1}/{len(self.expected)}"
+        print(f"[{count}] {text} (about {left / 60:.0f} min left in all)", file=sys.stderr)
+        begun = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - begun, 1)
+
+
+def _clear(out: Path, force: bool) -> None:
+    if out.exists() and any(out.iterdir()):
+        if not force:
+            raise SpeechVQError(f"{out} is not empty; --force starts the demo over in it")
+        if not (out / "corpus").is_dir():
+            raise SpeechVQError(f"{out} does not hold a demo, so --force leaves it alone")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def _config(name: str, out: Path, minutes: float, seed: int) -> Config:

@@ -1,0 +1,19 @@
+"""The one progress bar: on stderr, only for what takes longer than two seconds, and sparse in a log file."""
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], total: int | None = None, *, unit: str, text: str | None = None) -> "tqdm[T]":
+    """tqdm with this project's manners."""
+    return tqdm(items, total=total, unit=unit, desc=text, delay=2, leave=False, mininterval=interval())
+
+
+def interval() -> float:
+    """Seconds between two drawings of a bar: a log file needs fewer lines than a screen."""
+    return 0.2 if sys.stderr.isatty() else 30.0

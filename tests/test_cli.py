@@ -1,0 +1,164 @@
+"""The command line as its user meets it: results, refusals, and what is left on disk."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechvq.cli import main
+from speechvq.codec import Encoded
+from speechvq.corpus import read_manifest
+from speechvq.trainer import read_log
+
+
+@pytest.fixture
+def wav(corpus) -> Path:
+    return corpus / read_manifest(corpus)[0].path
+
+
+def refused(capsys, *arguments: object) -> str:
+    """The one line with which a command refuses."""
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert err.startswith("speechvq: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_encode_then_decode_is_convert(runs, wav, tmp_path, capsys):
+    model = ["--model", str(runs["wavenet"])]
+    assert main(["encode", str(wav), str(tmp_path / "codes.npz"), *model]) == 0
+    assert main(["decode", str(tmp_path / "codes.npz"), str(tmp_path / "a.wav"), *model, "--speaker", "mid"]) == 0
+    assert main(["convert", str(wav), str(tmp_path / "b.wav"), *model, "--speaker", "mid", "--json"]) == 0
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    assert soundfile.info(tmp_path / "b.wav").frames == soundfile.info(wav).frames
+    out = capsys.readouterr().out
+    assert json.loads(out[out.index("[") :])[0]["file"] == str(tmp_path / "b.wav")
+
+
+def test_folders_become_folders_of_the_same_shape(runs, corpus, tmp_path, capsys):
+    model = ["--model", str(runs["mel"])]
+    assert main(["convert", str(corpus / "audio"), str(tmp_path / "new"), *model, "--speaker", "low"]) == 0
+    made = {path.relative_to(tmp_path / "new").with_suffix("") for path in (tmp_path / "new").rglob("*.wav")}
+    assert made == {path.relative_to(corpus / "audio").with_suffix("") for path in (corpus / "audio").rglob("*.flac")}
+    capsys.readouterr()
+    assert "exists" in refused(capsys, "convert", corpus / "audio", tmp_path / "new", *model, "--speaker", "low")
+
+
+def test_nothing_is_overwritten_without_force(runs, wav, tmp_path, capsys):
+    target = tmp_path / "out.wav"
+    target.write_text("mine")
+    command = ["convert", str(wav), str(target), "--model", str(runs["mel"]), "--speaker", "low"]
+    assert "--force" in refused(capsys, *command)
+    assert target.read_text() == "mine"
+    assert main([*command, "--force"]) == 0
+    assert soundfile.info(target).samplerate == 16_000
+
+
+def test_bad_input_is_one_line(runs, wav, tmp_path, capsys):
+    def convert(source, *more, model=runs["mel"], target=tmp_path / "out.wav", speaker="low"):
+        return refused(capsys, "convert", source, target, "--model", model, "--speaker", speaker, *more)
+
+    assert "no such file" in convert(tmp_path / "absent.wav")
+    (tmp_path / "text.wav").write_text("not audio at all")
+    assert "not audio" in convert(tmp_path / "text.wav")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
+    assert "no samples" in convert(tmp_path / "empty.wav")
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan], np.float32), 16_000, subtype="FLOAT")
+    assert "NaN" in convert(tmp_path / "nan.wav")
+    assert "nearest of 3: high" in convert(wav, speaker="hihg")
+    assert "no files" in convert(runs["mel"])
+    assert "ends in" in convert(wav, target=tmp_path / "out.mp3")
+    assert "no such model folder" in convert(wav, model=tmp_path / "absent")
+    assert "config.json is missing" in convert(wav, model=tmp_path)
+    assert not list(tmp_path.glob("*out*"))  # nothing under the final name, no temporary file either
+
+
+def test_a_damaged_model_is_one_line(runs, wav, tmp_path, capsys):
+    def convert(config=None, weights=None):
+        folder = tmp_path / "model"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text(config or (runs["mel"] / "config.json").read_text())
+        (folder / "model.safetensors").write_bytes(weights or (runs["mel"] / "model.safetensors").read_bytes())
+        return refused(capsys, "convert", wav, tmp_path / "o.wav", "--model", folder, "--speaker", "low")
+
+    whole = (runs["mel"] / "model.safetensors").read_bytes()
+    for end in (4, 100, len(whole) // 2, len(whole) - 1):
+        assert "corrupt" in convert(weights=whole[:end])
+    card = json.loads((runs["mel"] / "config.json").read_text())
+    assert "reads format 1" in convert(config=json.dumps(card | {"format": 2}))
+    card["config"]["model"]["encoder"]["strides"] = [4]
+    assert "do not fit" in convert(config=json.dumps(card))
+    assert "not a model's configuration" in convert(config="{}")
+    (tmp_path / "model" / "config.json").write_text((runs["mel"] / "config.json").read_text())
+    (tmp_path / "model" / "model.safetensors").unlink()
+    assert "incomplete" in refused(capsys, "info", tmp_path / "model")
+
+
+def test_codes_of_another_model_are_refused(runs, wav, tmp_path, capsys):
+    Encoded(torch.tensor([1, 2]), 640, "0" * 16).save(tmp_path / "codes.npz")
+    line = refused(
+        capsys, "decode", tmp_path / "codes.npz", tmp_path / "o.wav", "--model", runs["mel"], "--speaker", "low"
+    )
+    assert "codes of model 0000000000000000" in line
+
+
+def test_train_writes_a_model_folder_and_refuses_a_second_time(corpus, tmp_path, capsys):
+    config = tmp_path / "tiny.toml"
+    config.write_text(
+        '[model.encoder]\nkind = "mfcc"\nstrides = [4]\nchannels = 8\n[model.quantizer]\nkind = "vq"\ncodes = 8\n'
+        '[model.decoder]\nkind = "mel"\nconditioner = { upsample = 4, channels = 8 }\n'
+        "[train]\nsteps = 4\ncrop = 3200\nbatch_size = 2\neval_every = 2\n"
+    )
+    command = ["train", str(config), "--data", str(corpus), "--out", str(tmp_path / "run")]
+    assert main([*command, "--json", "--set", "train.steps=2"]) == 0
+    assert {"loss", "gap", "used_codes", "perplexity"} <= json.loads(capsys.readouterr().out).keys()
+    assert "--resume" in refused(capsys, *command)
+    assert main([*command, "--resume"]) == 0
+    assert [row["step"] for row in read_log(tmp_path / "run")] == [0, 2, 4]
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+    capsys.readouterr()
+    assert main(["info", str(tmp_path / "run"), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["bit_per_s"] == 25 * 3
+    assert about["speakers"] == ["high", "low", "mid"]
+
+
+def test_train_refuses_impossible_numbers(corpus, tmp_path, capsys):
+    root = Path(__file__).resolve().parents[1]
+    command = ["train", root / "recipes/vctk/small-mel.toml", "--data", corpus, "--out", tmp_path / "run"]
+    assert "'model.encoder.strides'" in refused(capsys, *command, "--set", "model.encoder.stride=[2]")
+    assert "multiple of the hop length" in refused(capsys, *command, "--set", "train.crop=1000")
+    assert "does not divide" in refused(capsys, *command, "--set", "model.decoder.conditioner.upsample=3")
+    assert "type int" in refused(capsys, *command, "--set", "train.steps=fast")
+    assert "init.freeze" in refused(capsys, *command, "--set", 'init.freeze=["encoder"]')
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_conversion_reports_pairs(runs, corpus, capsys):
+    speakers = sorted({u.speaker for u in read_manifest(corpus) if u.split == "test"})
+    command = ["evaluate", "conversion", "--model", str(runs["mel"]), "--data", str(corpus), "--json"]
+    assert main([*command, "--speakers", ",".join(speakers), "--count", "1"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert len(result["rows"]) == len(speakers) ** 2
+    assert result["reconstruction"]["utterances"] == len(speakers)
+    assert result["reconstruction"]["duration_difference_max"] == 0
+
+
+def test_usage_errors_exit_with_2():
+    for arguments in ([], ["convert"], ["nonsense"], ["demo", "--minutes", "0"], ["demo", "--minutes", "nan"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+
+
+def test_help_is_fast_and_needs_no_torch():
+    code = "import sys; from speechvq.cli import parser; parser().format_help(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

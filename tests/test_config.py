@@ -1,0 +1,194 @@
+"""Configuration: what is written is what is built, and every mistake is named."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+import speechvq
+from speechvq import SpeechVQError
+from speechvq.config import Config, EMAConfig, ModelConfig, VQConfig, load_config, parse
+from speechvq.model import build, submodule
+from speechvq.training import check_crop
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted([*ROOT.glob("recipes/**/*.toml"), *Path(speechvq.__file__).parent.glob("demo/*.toml")])
+DEFAULT = dataclasses.asdict(Config())
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def leaves(config: Any, where: str = "") -> list[tuple[str, Any]]:
+    """Dotted names and values."""
+    result = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        name = f"{where}{field.name}"
+        result += leaves(value, f"{name}.") if dataclasses.is_dataclass(value) else [(name, value)]
+    return result
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    """The default configuration, kinds spelled out, with one value changed."""
+    data = dataclasses.asdict(Config())
+    table = data
+    *tables, key = name.split(".")
+    for part in tables:
+        table = table[part]
+    table[key] = value
+    return data
+
+
+NUMBERS = [name for name, value in leaves(Config()) if isinstance(value, int | float) and not isinstance(value, bool)]
+
+
+def test_an_empty_file_is_the_default(tmp_path):
+    assert load_config(write(tmp_path, "")) == Config()
+
+
+def test_every_value_survives_toml(tmp_path):
+    toml = """
+[model]
+jitter = 0.25
+encoder = { kind = "wave", strides = [2, 4, 8], channels = 7, blocks = 0, batch_norm = false }
+quantizer = { kind = "vq", codes = 32, dim = 5, beta = 1 }
+[model.decoder]
+kind = "wavenet"
+mel_weight = 0.5
+conditioner.upsample = 8
+wavenet.layers = 3
+[init]
+path = "a b/c"
+freeze = ["encoder"]
+[train]
+seed = 3
+learning_rate = 1e-3
+precision = "bf16"
+"""
+    config = load_config(write(tmp_path, toml))
+    assert config.model.encoder.strides == (2, 4, 8)
+    assert config.model.encoder.batch_norm is False
+    assert config.model.quantizer == VQConfig(codes=32, dim=5, beta=1.0)
+    assert type(config.model.quantizer.beta) is float  # written as 1
+    assert config.model.decoder.conditioner.upsample == 8
+    assert config.model.decoder.wavenet.layers == 3
+    assert config.model.decoder.wavenet.cycles == 2  # not given: the default
+    assert config.init.freeze == ("encoder",)
+    assert (config.train.seed, config.train.learning_rate, config.train.precision) == (3, 1e-3, "bf16")
+    assert parse(Config, dataclasses.asdict(config)) == config
+
+
+def test_overrides(tmp_path):
+    path = write(tmp_path, '[train]\nsteps = 5\n[model.quantizer]\nkind = "ema"\ncodes = 9')
+    overrides = ["train.steps=7", "train.average = 0.5", "model.quantizer.kind=vq", "model.encoder.strides=[4, 2]"]
+    config = load_config(path, [*overrides, "init.path=runs/x=1", "train.steps=8"])
+    assert config.train.steps == 8  # the last wins
+    assert config.train.average == 0.5
+    assert config.model.quantizer == VQConfig(codes=9)
+    assert config.model.encoder.strides == (4, 2)
+    assert config.init.path == "runs/x=1"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.step=7", "unknown configuration key 'train.step'; the nearest is 'train.steps'"),
+        ("modle.jitter=0", "unknown configuration key 'modle'; the nearest is 'model'"),
+        ("model.encoder.stride=[2]", "'model.encoder.stride'; the nearest is 'model.encoder.strides'"),
+        ("train.steps=many", "'train.steps' is of type int; got 'many'"),
+        ("train.steps=1.5", "'train.steps' is of type int; got 1.5"),
+        ("train.steps=true", "'train.steps' is of type int; got True"),
+        ("train.clip=false", "'train.clip' is of type float; got False"),
+        ("init.path=3", "'init.path' is of type str; got 3"),
+        ("model.encoder.strides=2", "'model.encoder.strides' is a list, not 2"),
+        ("model.encoder.strides=[2, 'x']", "'model.encoder.strides[1]' is of type int; got 'x'"),
+        ("model.encoder=4", "'model.encoder' is a table, not 4"),
+        ("model.encoder.kind=mel", "'model.encoder.kind' is one of wave, logmel, mfcc; got 'mel'"),
+        ("model.quantizer.kind=gumbel", "'model.quantizer.kind' is one of vq, ema; got 'gumbel'"),
+        ("model.quantizer.kind=['ema']", r"'model.quantizer.kind' is one of vq, ema; got ['ema']"),
+        ("model.quantizer=3", "'model.quantizer"),
+        ("model.quantizer={kind='vq', decay=0.5}", "unknown configuration key 'model.quantizer.decay'"),
+        ("model.decoder={kind='mel', wavenet={}}", "unknown configuration key 'model.decoder.wavenet'"),
+        ("train.optimizer=sgd", "'train.optimizer' is one of adam, adamw; got 'sgd'"),
+        ("model.encoder.strides=[2, 0]", "'model.encoder.strides' is between 1 and"),
+        ("train.learning_rate=nan", "'train.learning_rate' is between"),
+        ("train.learning_rate=inf", "'train.learning_rate' is between"),
+        ("model.jitter=1", "'model.jitter' is between 0 and"),
+        ("train.steps", "key.name=value"),
+        ("train.steps.x=1", "train.steps"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(tmp_path, override, message):
+    path = write(tmp_path, "[train]\nsteps = 3")
+    with pytest.raises(SpeechVQError) as error:
+        load_config(path, [override])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [-1, 10**30])
+def test_every_number_has_limits(name, value):
+    if isinstance(dict(leaves(Config()))[name], float):
+        value = float(value)
+    with pytest.raises(SpeechVQError, match=f"'{name}' is between"):
+        parse(Config, nested(name, value))
+
+
+def test_variants_are_told_apart_by_kind():
+    for variant in get_args(get_type_hints(ModelConfig)["quantizer"]):
+        model = parse(ModelConfig, {"quantizer": {"kind": variant.kind, "codes": 8}})
+        assert model.quantizer == variant(codes=8)
+    with pytest.raises(SpeechVQError, match=r"'model\.quantizer\.kind'"):
+        parse(Config, {"model": {"quantizer": {"codes": 8}}})
+    assert parse(Config, {}).model.quantizer == EMAConfig()
+
+
+@pytest.mark.parametrize(("text", "message"), [("steps = = 3", "not TOML"), ("\x00", "not TOML")])
+def test_what_is_not_toml(tmp_path, text, message):
+    with pytest.raises(SpeechVQError, match=message):
+        load_config(write(tmp_path, text))
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9")
+    with pytest.raises(SpeechVQError, match="not TOML"):
+        load_config(tmp_path / "latin.toml")
+
+
+def test_a_missing_file_and_a_folder(tmp_path):
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(SpeechVQError, match="cannot read"):
+            load_config(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_what_we_ship_can_be_built(path):
+    config = load_config(path)
+    model = build(config.model, speakers=2)
+    check_crop(config.train, model.hop_length)
+    for part in config.init.freeze:
+        submodule(model, part)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if load_config(p).init.freeze], ids=lambda path: path.name)
+def test_a_second_stage_fits_the_first_one_beside_it(path):
+    """Some other file in the folder makes a model that can give this one the parts it freezes and starts from."""
+    config = load_config(path)
+    own = build(config.model, 2)
+
+    def fits(other: Path) -> bool:
+        first = build(load_config(other).model, 2)
+        return all(
+            {key: value.shape for key, value in submodule(first, part).state_dict().items()}
+            == {key: value.shape for key, value in submodule(own, part).state_dict().items()}
+            for part in config.init.parts
+        )
+
+    assert any(fits(other) for other in FILES if other.parent == path.parent and other != path)
+
+
+def test_there_is_something_to_ship():
+    assert {path.parent.name for path in FILES} >= {"vctk", "demo"}

@@ -1,0 +1,194 @@
+"""The contract of every decoder, and a tiny real training run of each."""
+
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pytest
+import torch
+from conftest import VOWEL, VOWELS, speech
+from torch import Tensor
+
+from speechvq.audio import LogMel, mulaw_encode
+from speechvq.config import ConditionerConfig, ModelConfig, parse
+from speechvq.decoder import DECODERS, SILENCE, Conditioner, Decoder
+from speechvq.sampler import Sampling
+
+CONFIGS = {variant.kind: variant for variant in get_args(get_type_hints(ModelConfig)["decoder"])}
+D, SPEAKERS, HOP = 4, 3, 160
+SETTINGS: dict[str, Any] = {
+    "conditioner": {"upsample": 2, "channels": 16, "blocks": 1, "speaker_dim": 6},
+    "wavenet": {"cycles": 1, "layers": 7, "residual": 16, "gate": 16, "skip": 32},
+}
+
+
+def fresh(kind: str, **settings: Any) -> Decoder:
+    """A small decoder of a kind: SETTINGS, as far as its configuration has them."""
+    own = {key: value for key, value in SETTINGS.items() if key in get_type_hints(CONFIGS[kind])}
+    torch.manual_seed(0)
+    return DECODERS[kind](parse(CONFIGS[kind], {"kind": kind} | own | settings), D, SPEAKERS, HOP)
+
+
+@pytest.fixture(params=DECODERS)
+def decoder(request) -> Decoder:
+    return fresh(request.param).eval()
+
+
+def speak(decoder: Decoder, latents: list[Tensor], speakers: list[int], seed: int = 0) -> list[Tensor]:
+    with torch.inference_mode():
+        return decoder.generate(latents, torch.tensor(speakers), Sampling(seed=seed), range(5, 5 + len(latents)))
+
+
+def latents(*lengths: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return [2 * torch.randn(D, length, generator=generator) for length in lengths]
+
+
+def test_lengths_are_exact_and_samples_in_range(decoder):
+    wavs = speak(decoder, latents(3, 1, 5), [0, 1, 2])
+    assert [wav.shape for wav in wavs] == [(3 * HOP,), (HOP,), (5 * HOP,)]
+    assert all(torch.isfinite(wav).all() and wav.abs().max() <= 1 for wav in wavs)
+
+
+def test_company_does_not_change_an_utterance(decoder):
+    z_q = latents(3, 1, 2)
+    together = speak(decoder, z_q, [0, 1, 2])
+    for i in range(3):
+        with torch.inference_mode():
+            [alone] = decoder.generate([z_q[i]], torch.tensor([i]), Sampling(), [5 + i])
+        torch.testing.assert_close(alone, together[i], atol=1e-6, rtol=0)
+
+
+def test_the_speaker_changes_the_output(decoder):
+    [z_q] = latents(3)
+    one, same, other = (speak(decoder, [z_q], [speaker])[0] for speaker in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert (one - other).abs().max() > 1e-3 * one.abs().max()
+
+
+def test_the_codes_change_the_output(decoder):
+    z_q, changed = latents(3, 3)
+    one, other = speak(decoder, [z_q], [0])[0], speak(decoder, [changed], [0])[0]
+    assert (one - other).abs().max() > 1e-3 * one.abs().max()
+
+
+def test_the_seed_is_all_there_is_to_chance(decoder):
+    z_q = latents(3, 2)
+    torch.manual_seed(1)
+    one = speak(decoder, z_q, [0, 1], seed=9)
+    torch.manual_seed(2)
+    same, other = speak(decoder, z_q, [0, 1], seed=9), speak(decoder, z_q, [0, 1], seed=10)
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_the_loss_depends_on_all_codes_and_only_the_speakers_given(decoder):
+    z_q = torch.stack(latents(4, 4)).requires_grad_()
+    losses = decoder.losses(z_q, torch.tensor([0, 2]), 0.1 * torch.randn(2, 4 * HOP))
+    next(iter(losses.values())).backward()
+    assert z_q.grad.abs().sum(1).min() > 0
+    by_speaker = decoder.speakers.weight.grad.abs().sum(1)
+    assert by_speaker[[0, 2]].min() > 0
+    assert by_speaker[1] == 0
+
+
+@pytest.mark.parametrize("upsample", [1, 2, 3, 4])
+def test_conditioning_frames_are_centred_on_their_code(upsample):
+    torch.manual_seed(0)
+    net = Conditioner(ConditionerConfig(upsample, channels=8, blocks=1, speaker_dim=2), D)
+    for name, parameter in net.named_parameters():
+        parameter.data = parameter.data.abs() + (20.0 if name.endswith("bias") else 0.0)  # every ReLU open
+    z_q = torch.randn(1, D, 15)
+    frames = net(z_q, torch.ones(1, 2))
+    z_q[..., 7] += 1
+    reached = (net(z_q, torch.ones(1, 2)) - frames).abs().sum((0, 1)).nonzero().flatten()
+    assert frames.shape == (1, 8, 15 * upsample)
+    assert reached[0] + reached[-1] == 2 * 7 * upsample + upsample - 1
+
+
+def test_nll_is_that_of_sample_by_sample_prediction():
+    decoder = fresh("wavenet")
+    z_q, speaker, wav = latents(2)[0][None], torch.tensor([1]), 0.3 * torch.randn(1, 2 * HOP)
+    classes = mulaw_encode(wav)
+    vectors = decoder.speakers(speaker)
+    table = decoder.wavenet.table(decoder.conditioner(z_q, vectors), vectors)
+    state, before, total = decoder.wavenet.start(1), torch.tensor([SILENCE]), 0.0
+    with torch.no_grad():
+        for t in range(2 * HOP):
+            logits = decoder.wavenet.step(before, table[:, t // (HOP // 2)], state)[0].double().numpy()
+            total += np.log(np.exp(logits).sum()) - logits[classes[0, t]]
+            before = classes[:, t]
+    assert decoder.losses(z_q, speaker, wav)["nll"].item() == pytest.approx(total / (2 * HOP), abs=1e-5)
+
+
+def test_the_first_sample_is_predicted_from_silence():
+    assert mulaw_encode(torch.zeros(1)).item() == SILENCE
+
+
+def test_mel_weight_adds_the_mel_loss():
+    plain, weighted = fresh("wavenet"), fresh("wavenet", mel_weight=0.25)
+    weighted.load_state_dict(plain.state_dict(), strict=False)
+    z_q, speaker, wav = torch.stack(latents(4, 4)), torch.tensor([0, 1]), 0.1 * torch.randn(2, 4 * HOP)
+    losses = weighted.losses(z_q, speaker, wav)
+    assert set(plain.losses(z_q, speaker, wav)) == {"nll"}  # weight 0 is the paper's
+    assert next(iter(losses)) == "nll"
+    assert losses["nll"].item() == pytest.approx(plain.losses(z_q, speaker, wav)["nll"].item(), rel=1e-6)
+    frames = weighted.conditioner(z_q, weighted.speakers(speaker))
+    head = weighted.mel.project
+    predicted = torch.einsum("mc,bcf->bmf", head.weight[..., 0], frames.relu()) + head.bias[:, None]
+    target = LogMel(HOP // 2, 1024)(wav)
+    assert losses["mel"].item() == pytest.approx(0.25 * (predicted - target).abs().mean().item(), rel=1e-5)
+
+
+def test_mel_and_wavenet_share_speakers_and_conditioner():
+    mel, wavenet = fresh("mel"), fresh("wavenet")
+    for part in ("speakers", "conditioner"):
+        wavenet.get_submodule(part).load_state_dict(mel.get_submodule(part).state_dict())
+    z_q, speaker = latents(3)[0][None], torch.tensor([2])
+    frames = [decoder.conditioner(z_q, decoder.speakers(speaker)) for decoder in (mel, wavenet)]
+    assert torch.equal(*frames)
+
+
+Rows = tuple[Tensor, Tensor, Tensor]
+
+
+@pytest.fixture(scope="module")
+def vowels() -> Rows:
+    """12 utterances of 20 vowels: perfect codes as one-hot latents (D, N), speaker, wav."""
+    random, rows = np.random.default_rng(0), []
+    for i in range(12):
+        labels = random.integers(len(VOWELS), size=20)
+        codes = np.eye(D, dtype=np.float32)[np.repeat(labels, VOWEL // HOP)].T
+        wav = speech((90.0, 150.0, 230.0)[i % SPEAKERS], list(labels), random)
+        rows.append((torch.from_numpy(codes), torch.tensor(i % SPEAKERS), torch.from_numpy(wav)))
+    z_q, speaker, wav = (torch.stack(column) for column in zip(*rows, strict=True))
+    return z_q, speaker, wav
+
+
+def crops(rows: Rows, codes: int, first: int) -> Rows:
+    """The same `codes` codes of every utterance."""
+    z_q, speaker, wav = rows
+    return z_q[..., first : first + codes], speaker, wav[:, first * HOP : (first + codes) * HOP]
+
+
+@pytest.mark.parametrize(("kind", "codes", "bound"), [("mel", 20, 0.25), ("wavenet", 2, 0.7)])
+def test_learns_speech(kind, codes, bound, vowels):
+    """A real run on synthetic vowels brings the loss on held-out ones below `bound` of the untrained decoder's."""
+    decoder = fresh(kind)
+    held_out = crops(vowels, 20, 280)
+
+    def measure(z_q: Tensor, speaker: Tensor, wav: Tensor) -> float:
+        with torch.no_grad():
+            return next(iter(decoder.losses(z_q, speaker, wav).values())).item()
+
+    untrained = measure(*held_out)
+    optimizer = torch.optim.Adam(decoder.parameters(), 2e-2)
+    for first in np.random.default_rng(1).integers(280 - codes, size=120):
+        loss = sum(decoder.losses(*crops(vowels, codes, first)).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    trained = measure(*held_out)
+    z_q, speaker, wav = held_out
+    assert trained < bound * untrained
+    assert measure(z_q.roll(1, 0), speaker, wav) > trained + 0.1  # it listens to the codes
+    assert measure(z_q, speaker.roll(1), wav) > trained + 0.1  # and to the speaker
