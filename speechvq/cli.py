@@ -109,15 +109,20 @@ def _add_coding(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     group = commands.add_parser("evaluate", help="measure a model on held-out speech")
     questions = group.add_subparsers(metavar="QUESTION", required=True)
+    text = "Predict held-out speech from its codes: losses, the cost of shuffled codes, codes in use."
+    reconstruction = _command(questions, "reconstruction", _evaluate_reconstruction, text)
+    reconstruction.add_argument("--split", choices=("valid", "test"), default="test")
+    reconstruction.add_argument("--crop", type=_count, default=16_000, help="samples predicted in one go")
     text = "Speak test utterances with other voices; compare duration, level and energy contour with the source."
-    command = _command(questions, "conversion", _evaluate_conversion, text)
-    command.add_argument("--model", type=Path, required=True, help="model folder")
-    command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
-    command.add_argument("--speakers", required=True, metavar="A,B", help="each is source and target")
-    command.add_argument("--count", type=_count, default=2, help="test utterances of each speaker (default: 2)")
-    command.add_argument("--temperature", type=_nonnegative, default=1.0)
-    command.add_argument("--seed", type=_natural, default=0)
-    command.add_argument("--device", default="cpu")
+    conversion = _command(questions, "conversion", _evaluate_conversion, text)
+    conversion.add_argument("--speakers", required=True, metavar="A,B", help="each is source and target")
+    conversion.add_argument("--count", type=_count, default=2, help="test utterances of each speaker (default: 2)")
+    conversion.add_argument("--temperature", type=_nonnegative, default=1.0)
+    conversion.add_argument("--seed", type=_natural, default=0)
+    for command in (reconstruction, conversion):
+        command.add_argument("--model", type=Path, required=True, help="model folder")
+        command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
+        command.add_argument("--device", default="cpu")
 
 
 def _add_info(commands: Any) -> None:
@@ -163,8 +168,7 @@ def _train(options: argparse.Namespace) -> None:
     overrides = [*options.set] + ([f"init.path={json.dumps(str(options.init))}"] if options.init else [])
     config = load_config(options.config, overrides)
     figures = train(config, options.data, options.out, resume=options.resume, force=options.force)
-    lines = [f"{key:16} {value:.4g}" for key, value in figures.items()]
-    _report(options, figures, [f"{options.out}: the last held-out figures", *lines])
+    _report(options, figures, [f"{options.out}: the last held-out figures", *_lines(figures)])
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -193,6 +197,13 @@ def _convert(options: argparse.Namespace) -> None:
     _report_files(options, batch.convert_files(codec, jobs, options.speaker, _sampling(options)))
 
 
+def _evaluate_reconstruction(options: argparse.Namespace) -> None:
+    from speechvq.evaluate.reconstruction import evaluate_reconstruction
+
+    figures = evaluate_reconstruction(_codec(options), options.data, options.split, options.crop)
+    _report(options, figures, _lines(figures))
+
+
 def _evaluate_conversion(options: argparse.Namespace) -> None:
     from speechvq.evaluate.conversion import evaluate_conversion, summarize
 
@@ -212,7 +223,7 @@ def _info(options: argparse.Namespace) -> None:
         from speechvq.codec import Encoded
 
         about = Encoded.load(options.path).describe()
-    _report(options, about, [f"{key:12} {_plain(value)}" for key, value in about.items()])
+    _report(options, about, _lines(about))
 
 
 def _codec(options: argparse.Namespace) -> Any:
@@ -248,6 +259,10 @@ def _report_files(options: argparse.Namespace, made: Any) -> None:
             print(f"{job.target} ({encoded.samples / 16000:.2f} s, {len(encoded.codes)} codes)", flush=True)
     if options.json:
         print(json.dumps(rows, indent=2))
+
+
+def _lines(values: dict[str, Any]) -> list[str]:
+    return [f"{key:16} {_plain(value)}" for key, value in values.items()]
 
 
 def _plain(value: Any) -> str:

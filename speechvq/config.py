@@ -121,6 +121,7 @@ class InitConfig:
 class TrainConfig:
     """crop is in samples. minutes > 0 ends training, schedule included, after that time if it comes first.
 
+    Every eval_every steps the model is measured on at most eval_crops held-out crops of the same length.
     average is the decay of the moving average of the weights; 0 switches it off.
     """
 
@@ -138,7 +139,7 @@ class TrainConfig:
     average: float = 0.999
     precision: Literal["no", "bf16", "fp16"] = "no"
     eval_every: int = 1_000
-    eval_batches: int = 8
+    eval_crops: int = 256
     workers: int = 0
 
 
@@ -231,10 +232,11 @@ def _convert_variant(variants: tuple[Any, ...], value: Any, name: str) -> Any:
 # What a number may be, by its name: (lowest, highest). A name means the same in every table.
 _LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("channels", "dim", "upsample", "speaker_dim", "cycles", "residual", "gate", "skip"), (1, 2**16)),
-    **dict.fromkeys(("steps", "batch_size", "crop", "eval_every", "eval_batches"), (1, 2**40)),
+    **dict.fromkeys(("steps", "batch_size", "crop", "eval_every"), (1, 2**40)),
     **dict.fromkeys(("blocks", "warmup", "workers", "minutes", "beta", "mel_weight", "weight_decay"), (0, 2**40)),
     **dict.fromkeys(("decay", "restart", "average", "jitter"), (0, 0.999999)),
     **dict.fromkeys(("learning_rate", "clip"), (1e-12, 1e12)),
+    "eval_crops": (2, 2**40),
     "codes": (2, 2**16),
     "kernel": (2, 16),
     "layers": (1, 16),

@@ -9,8 +9,10 @@ import torch
 from torch.utils.data import Dataset
 
 from speechvq import SpeechVQError
-from speechvq.corpus import Utterance
+from speechvq.corpus import Utterance, place
 from speechvq.model import Batch
+
+EVAL_BATCH = 16
 
 
 def read_crop(root: Path, utterance: Utterance, start: int, length: int) -> np.ndarray:
@@ -63,26 +65,23 @@ class Crops(Dataset[Batch]):
 
 
 def held_out_batches(
-    root: Path,
-    utterances: Sequence[Utterance],
-    speakers: Sequence[str],
-    crop: int,
-    batch_size: int,
-    batches: int,
+    root: Path, utterances: Sequence[Utterance], speakers: Sequence[str], crop: int, most: int | None = None
 ) -> Iterator[Batch]:
-    """At most `batches` batches of whole crops, always the same ones, each from different utterances.
+    """Held-out speech cut into whole crops, always the same ones, at most `most`, in batches of 16.
 
-    One crop from the middle of each utterance, in a fixed random order, so that speakers mix in a batch.
+    First one crop of each utterance, in an order that mixes the speakers, then the second of each, and so
+    on: so that the rows of a batch are of different utterances. Utterances of other speakers are left out.
     """
     index = {speaker: i for i, speaker in enumerate(speakers)}
-    usable = [u for u in utterances if u.samples >= crop and u.speaker in index]
-    if len(usable) < 2:
+    known = sorted((u for u in utterances if u.speaker in index), key=lambda u: place(u.id))
+    longest = max((u.samples for u in known), default=0)
+    rows = [(u, start) for start in range(0, longest, crop) for u in known if start + crop <= u.samples][:most]
+    if len(rows) < 2:
         raise SpeechVQError(f"{root}: fewer than 2 held-out utterances of known speakers have {crop} samples")
-    order = np.random.default_rng(0).permutation(len(usable))[: batches * batch_size]
-    for begin in range(0, len(order), batch_size):
-        chosen = [usable[i] for i in order[begin : begin + batch_size]]
-        if len(chosen) > 1:  # a single row has no other's codes to be given
-            yield collate([(read_crop(root, u, (u.samples - crop) // 2, crop), index[u.speaker]) for u in chosen])
+    for begin in range(0, len(rows), EVAL_BATCH):
+        some = rows[begin : begin + EVAL_BATCH]
+        if len(some) > 1:  # a single row has no other's codes to be given
+            yield collate([(read_crop(root, u, start, crop), index[u.speaker]) for u, start in some])
 
 
 def collate(rows: Sequence[tuple[np.ndarray, int]]) -> Batch:

@@ -1,5 +1,6 @@
 """From a configuration and a prepared corpus to a run of the trainer."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -40,9 +41,8 @@ def train(config: Config, data: Path, out: Path, *, resume: bool = False, force:
         shard=(rank, count),
     )
     valid = [u for u in utterances if u.split == "valid"]
-    size = (config.train.crop, config.train.batch_size, config.train.eval_batches)
-    trainer = Trainer(model, crops, lambda: held_out_batches(data, valid, speakers, *size), config.train, out)
-    return trainer.run(resume)
+    held_out = partial(held_out_batches, data, valid, speakers, config.train.crop, config.train.eval_crops)
+    return Trainer(model, crops, held_out, config.train, out).run(resume)
 
 
 def check_crop(config: TrainConfig, hop_length: int) -> None:

@@ -162,3 +162,12 @@ def test_usage_errors_exit_with_2():
 def test_help_is_fast_and_needs_no_torch():
     code = "import sys; from speechvq.cli import parser; parser().format_help(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_evaluate_reconstruction_is_the_measure_of_training(runs, corpus, capsys):
+    """On the same crops as the trainer's, the exported weights give the figures that the log has for them."""
+    command = ["evaluate", "reconstruction", "--model", str(runs["mel"]), "--data", str(corpus)]
+    assert main([*command, "--split", "valid", "--crop", "3200", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    best = min(read_log(runs["mel"]), key=lambda row: row["loss"])
+    assert figures == pytest.approx({key: best[key] for key in figures}, rel=1e-4)

@@ -11,7 +11,7 @@ import torch
 
 from speechvq import SpeechVQError
 from speechvq.corpus import Utterance, read_manifest
-from speechvq.dataset import Crops, held_out_batches
+from speechvq.dataset import Crops, held_out_batches, read_crop
 
 
 def crops(corpus: Path, **changes) -> Crops:
@@ -85,16 +85,20 @@ def test_held_out_batches_are_fixed_whole_and_of_different_utterances(corpus):
     assert len(valid) >= 4
     speakers = ["high", "low", "mid"]
 
-    def held_out(crop: int, size: int, count: int, utterances=valid) -> Iterator:
-        return held_out_batches(corpus, utterances, speakers, crop, size, count)
+    def held_out(crop: int, most: int | None = None, utterances=valid) -> Iterator:
+        return held_out_batches(corpus, utterances, speakers, crop, most)
 
-    once, again = list(held_out(3200, 2, 2)), list(held_out(3200, 2, 2))
-    assert [len(batch.wav) for batch in once] == [2, 2]
+    once, again = list(held_out(3200, 20)), list(held_out(3200, 20))
+    assert [len(batch.wav) for batch in once] == [16, 4]
     assert all(equal(a, b) for a, b in zip(once, again, strict=True))
-    rows = torch.cat([batch.wav for batch in held_out(3200, 3, 100)])
-    assert len(rows.unique(dim=0)) == len(rows)
-    assert len(rows) in (len(valid), len(valid) - 1)  # a single row at the end has no other's codes
+    whole = torch.cat([batch.wav for batch in held_out(3200)])
+    assert len(whole) == sum(u.samples // 3200 for u in valid)
+    wavs = [read_crop(corpus, u, 0, u.samples) for u in valid]
+    owners = [[i for i, wav in enumerate(wavs) if row.tobytes() in wav.tobytes()] for row in whole.numpy()]
+    assert all(len(owner) == 1 for owner in owners)  # every row is of one utterance, cut nowhere else
+    first = [owner[0] for owner in owners[: len(valid)]]
+    assert sorted(first) == list(range(len(valid)))  # one crop of each before the second of any
     with pytest.raises(SpeechVQError, match="fewer than 2 held-out"):
-        list(held_out(10**7, 2, 2))
+        list(held_out(10**7))
     with pytest.raises(SpeechVQError, match="fewer than 2 held-out"):
-        list(held_out(3200, 2, 2, [replace(u, speaker="stranger") for u in valid]))
+        list(held_out(3200, None, [replace(u, speaker="stranger") for u in valid]))

@@ -58,7 +58,7 @@ def trained(tiny, corpus) -> tuple[VQVAE, list[Batch]]:
         model(crops[step])["loss"].backward()
         optimizer.step()
     valid = [u for u in utterances if u.split == "valid"]
-    return model.eval(), list(held_out_batches(corpus, valid, SPEAKERS, 6400, 8, 4))
+    return model.eval(), list(held_out_batches(corpus, valid, SPEAKERS, 6400, 32))
 
 
 def test_loss_is_the_sum_of_the_named_ones(tiny, wavenet_config):

@@ -1,0 +1,20 @@
+"""How well held-out speech is predicted from its codes, over a whole split."""
+
+from pathlib import Path
+
+from speechvq.codec import Codec
+from speechvq.corpus import read_manifest
+from speechvq.dataset import held_out_batches
+from speechvq.model import Batch
+
+
+def evaluate_reconstruction(codec: Codec, data: Path, split: str, crop: int) -> dict[str, float]:
+    """`VQVAE.held_out` on all whole crops of `crop` samples of a split (valid or test).
+
+    Each crop is predicted with nothing before it, so that longer crops give somewhat better figures.
+    """
+    utterances = [u for u in read_manifest(data) if u.split == split]
+    length = max(crop // codec.hop_length, 1) * codec.hop_length
+    batches = held_out_batches(data, utterances, codec.speakers, length)
+    moved = (Batch(wav.to(codec.device), speaker.to(codec.device)) for wav, speaker in batches)
+    return codec.model.held_out(moved)
