@@ -3,6 +3,7 @@
 A wav is a float32 tensor (T,) in [-1, 1], mono, at SAMPLE_RATE unless said otherwise.
 """
 
+import math
 from pathlib import Path
 
 import soundfile
@@ -18,6 +19,7 @@ SAMPLE_RATE = 16_000
 MU_CLASSES = 256
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
 MEL_FLOOR = 1e-5  # log-mel below this magnitude is silence
+COMMON_RATIO = 1_000  # 44 100 to 16 000 Hz is 441 to 160
 GATE = 6_400  # samples in the 0.4 s block of ITU-R BS.1770; a shorter wav has no loudness
 
 
@@ -56,7 +58,13 @@ def write(path: Path, wav: Tensor, sample_rate: int = SAMPLE_RATE) -> None:
 
 def resample(wav: Tensor, old: int, new: int) -> Tensor:
     """wav (T,) from rate `old` to rate `new` (Hz) by windowed-sinc interpolation."""
-    return AF.resample(wav, old, new) if old != new else wav
+    if old == new:
+        return wav
+    if max(old, new) // math.gcd(old, new) > COMMON_RATIO:
+        import librosa  # torchaudio's filter bank for a rate such as 44101 Hz takes gigabytes
+
+        return torch.from_numpy(librosa.resample(wav.numpy(), orig_sr=old, target_sr=new))
+    return AF.resample(wav, old, new)
 
 
 def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
@@ -74,11 +82,13 @@ def normalize_loudness(wav: Tensor, lufs: float = -24.0) -> Tensor:
     if not wav.any():
         return wav
     whole = wav.repeat(-(-GATE // len(wav))) if len(wav) < GATE else wav
-    level = AF.loudness(whole[None], SAMPLE_RATE).item()
+    peak = wav.abs().max().item()
+    quiet = min(0.5 / peak, 1.0)  # the measuring filters lift highs by 4 dB, and clip at 1
+    level = AF.loudness(quiet * whole[None], SAMPLE_RATE).item() - 20 * math.log10(quiet)
     if not level > -70:  # the gate of the standard: silence; NaN where all blocks are below it
         return wav
     gain = 10 ** ((lufs - level) / 20)
-    return wav * min(gain, 0.99 / wav.abs().max().item())
+    return wav * min(gain, 0.99 / peak)
 
 
 def mulaw_encode(wav: Tensor, classes: int = MU_CLASSES) -> Tensor:

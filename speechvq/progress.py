@@ -9,9 +9,11 @@ from tqdm import tqdm
 T = TypeVar("T")
 
 
-def progress(items: Iterable[T], total: int | None = None, *, unit: str, text: str | None = None) -> "tqdm[T]":
+def progress(
+    items: Iterable[T], total: int | None = None, *, unit: str, text: str | None = None, show: bool = True
+) -> "tqdm[T]":
     """tqdm with this project's manners."""
-    return tqdm(items, total=total, unit=unit, desc=text, delay=2, leave=False, mininterval=interval())
+    return tqdm(items, text, total, unit=unit, delay=2, leave=False, mininterval=interval(), disable=not show)
 
 
 def interval() -> float:
