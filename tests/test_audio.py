@@ -173,9 +173,9 @@ def test_validate_takes_arrays_of_channels_and_nothing_else():
     assert validate(two, "it").tolist() == [0.5, 0, 0]
     assert validate(two[0].double(), "it").dtype == torch.float32
     for shape in ((), (1, 1, 4)):
-        with pytest.raises(SpeechVQError, match="^it: audio has the shape"):
+        with pytest.raises(SpeechVQError, match=r"^it: audio has the shape"):
             validate(torch.zeros(shape), "it")
-    with pytest.raises(SpeechVQError, match="^it: holds no samples"):
+    with pytest.raises(SpeechVQError, match=r"^it: holds no samples"):
         validate(torch.zeros(2, 0), "it")
 
 
@@ -192,7 +192,6 @@ def test_written_is_read_again_within_a_step(tmp_path, suffix):
     # libsndfile multiplies by 32767 and divides by 32768: half a step of rounding and the ratio of the two.
     assert (read(path) - wav).abs().max() <= 1.51 * LSB
     assert [p.name for p in path.parent.iterdir()] == [path.name]
-    write(tmp_path / "again.flac", read(path))
     write(tmp_path / "other.flac", wav, 8000)
     assert soundfile.info(tmp_path / "other.flac").samplerate == 8000
 
@@ -214,7 +213,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     path = tmp_path / "x.wav"
     write(path, noise(100))
     before = path.read_bytes()
-    with pytest.raises(Exception, match=r"."):
+    with pytest.raises(soundfile.LibsndfileError):
         write(path, noise(100), sample_rate=-1)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["x.wav"]

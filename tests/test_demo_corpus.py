@@ -16,7 +16,7 @@ from speechvq import SpeechVQError
 from speechvq.corpus import read_vctk, read_vctk_speakers
 from speechvq.demo.corpus import VOICES, sentences, speak_corpus
 from speechvq.demo.espeak import PAUSE, Espeak, Spoken, Voice, segments
-from speechvq.text import Segment, read_lab
+from speechvq.text import Segment, read_lab, write_lab
 
 loader = pytest.importorskip("espeakng_loader", reason='espeak-ng is an extra: pip install "speechvq[demo]"')
 
@@ -154,6 +154,17 @@ def test_labels_belong_to_their_audio(tree):
         assert phones[-1].end == pytest.approx(header.frames / header.samplerate, abs=1e-7)  # 100 ns units
         assert all(a.end == b.start for a, b in itertools.pairwise(phones))
         assert sum(phone.label in VOWELS for phone in phones) >= 3
+
+
+def test_labels_are_read_back_to_the_sample(spoken, tmp_path):
+    for one in (one for many in spoken.values() for one in many):
+        places = [one.sample_rate * time for phone in one.phones for time in (phone.start, phone.end)]
+        np.testing.assert_allclose(places, np.round(places), atol=1e-6)
+        assert one.phones[-1].end == len(one.wav) / one.sample_rate
+        write_lab(tmp_path / "x.lab", one.phones)
+        back = read_lab(tmp_path / "x.lab")
+        assert [round(one.sample_rate * time) for s in back for time in (s.start, s.end)] == np.round(places).tolist()
+        assert [s.label for s in back] == [s.label for s in one.phones]
 
 
 def test_the_same_bytes_whatever_the_order_of_the_voices(tree, tmp_path):

@@ -1,5 +1,6 @@
 """Label files: what is written is read again, to the sample; what is no label file is said to be none."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,12 @@ def test_a_file_by_hand(tmp_path):
 def test_sample_positions_are_recovered_exactly(tmp_path_factory, rate, marks, label):
     path = tmp_path_factory.getbasetemp() / "positions.lab"
     marks = sorted(marks)
-    spans = list(zip(marks, marks[1:], strict=False))
+    spans = list(itertools.pairwise(marks))
     write_lab(path, [Segment(start / rate, end / rate, label) for start, end in spans])
     back = read_lab(path)
     assert [(round(s.start * rate), round(s.end * rate)) for s in back] == spans
     assert {s.label for s in back} == {label}
-    assert all(a.end == b.start for a, b in zip(back, back[1:], strict=False))  # still without gaps
+    assert all(a.end == b.start for a, b in itertools.pairwise(back))  # still without gaps
 
 
 def test_blank_lines_spaces_and_foreign_line_ends_do_no_harm(tmp_path):
@@ -85,6 +86,6 @@ def test_vctks_labels_are_read():
         labels |= {s.label for s in segments}
         assert segments[0].start == 0
         assert 0.5 < segments[-1].end < 30
-        assert all(a.end == b.start for a, b in zip(segments, segments[1:], strict=False))
+        assert all(a.end == b.start for a, b in itertools.pairwise(segments))
         assert segments[0].label == segments[-1].label == "pau"
     assert 35 <= len(labels) <= 41

@@ -37,7 +37,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, force: bool) -> dict[str, 
     _clear(out, force)
     shares = {"mel": MEL_SHARE * minutes, "wavenet": (1 - MEL_SHARE) * minutes}
     expected = {f"train_{name}": 60 * share for name, share in shares.items()}
-    clock = Clock({"corpus": 45, "prepare": 25, **expected, "convert": 75})
+    clock = Clock({"corpus": 45, "prepare": 25, **expected, "convert": 20})
     with clock.stage("corpus", f"speaking {len(sentences())} sentences in {len(VOICES)} voices"):
         speak_corpus(out / "corpus", seed=seed, voices=VOICES)
     with clock.stage("prepare", "16 kHz audio and a manifest"):
