@@ -8,8 +8,9 @@ product is written as LLVM vectors (`@intrinsic`), which LLVM turns into what th
 
 import logging
 import math
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from llvmlite import ir
@@ -25,20 +26,22 @@ log = logging.getLogger(__name__)
 LANES = 8  # floats in a vector
 VECTORS = 4  # vectors of outputs at a time
 BLOCK = LANES * VECTORS
+NO_TRACE = np.zeros((0, 0), np.float32)
 FLAGS = {"contract", "reassoc", "nsz", "arcp"}  # let LLVM vectorize sums; NaN and infinity keep their meaning
 
 
 def _matvec(context: Any, weight: Any, x: Any, out: Any) -> Any:
-    """out (blocks * 32,) += weight (blocks, inputs, 32) applied to x (>= inputs,); inputs is even, all float32."""
+    """out (blocks * 32,) += weight, as `pack` gives it, applied to x; inputs and outputs are float32."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         arrays = [
             target.make_array(kind)(target, builder, value)
             for kind, value in zip(signature.args, arguments, strict=True)
         ]
-        blocks, inputs, _ = cgutils.unpack_tuple(builder, arrays[0].shape, 3)
+        blocks, rows, _ = cgutils.unpack_tuple(builder, arrays[0].shape, 3)
+        pairs = weight.dtype == types.uint32
         with cgutils.for_range(builder, blocks) as loop:
-            _emit_block(builder, [array.data for array in arrays], loop.index, inputs)
+            _emit_block(builder, [array.data for array in arrays], loop.index, rows, pairs)
         return target.get_dummy_value()
 
     return types.void(weight, x, out), generate
@@ -47,34 +50,45 @@ def _matvec(context: Any, weight: Any, x: Any, out: Any) -> Any:
 _add_matvec: Any = intrinsic(_matvec)
 
 
-def _emit_block(builder: Any, data: list[Any], block: Any, inputs: Any) -> None:
-    """LLVM code for one block of 32 outputs: two inputs a turn, so that 8 sums are under way at a time."""
+def _emit_block(builder: Any, data: list[Any], block: Any, rows: Any, pairs: bool) -> None:
+    """LLVM code for one block of 32 outputs: two inputs a turn, so that 8 sums are under way at a time.
+
+    pairs: a row holds the weights of two inputs (see `bfloat16_pairs`), else of one.
+    """
     weight, x, out = data
-    vector, int32 = ir.VectorType(ir.FloatType(), LANES), ir.IntType(32)
+    int32 = ir.IntType(32)
+    vector, words = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(int32, LANES)
 
     def constant(value: int) -> Any:
-        return ir.Constant(inputs.type, value)
+        return ir.Constant(rows.type, value)
 
-    def pointer(base: Any, offset: Any) -> Any:
-        return builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
+    def pointer(base: Any, offset: Any, kind: Any = vector) -> Any:
+        return builder.bitcast(builder.gep(base, [offset]), kind.as_pointer())
+
+    def weights(row: Any, turn: int, i: int) -> Any:
+        place = builder.add(builder.mul(row, constant(BLOCK)), constant(LANES * i))
+        if not pairs:
+            return builder.load(pointer(weight, place), align=4)
+        word = builder.load(pointer(weight, place, words), align=4)
+        if turn == 0:
+            word = builder.shl(word, ir.Constant(words, [16] * LANES))
+        return builder.bitcast(word, vector)
 
     first = builder.mul(block, constant(BLOCK))
     outputs = [pointer(out, builder.add(first, constant(LANES * i))) for i in range(VECTORS)]
     sums = [cgutils.alloca_once(builder, vector) for _ in range(2 * VECTORS)]
     for i, total in enumerate(sums):
         builder.store(builder.load(outputs[i], align=4) if i < VECTORS else ir.Constant(vector, None), total)
-    with cgutils.for_range(builder, builder.udiv(inputs, constant(2))) as loop:
+    with cgutils.for_range(builder, rows if pairs else builder.udiv(rows, constant(2))) as loop:
         for turn in range(2):
             place = builder.add(builder.mul(loop.index, constant(2)), constant(turn))
             value = builder.insert_element(
                 ir.Constant(vector, ir.Undefined), builder.load(builder.gep(x, [place])), ir.Constant(int32, 0)
             )
-            zeros = ir.Constant(ir.VectorType(int32, LANES), None)
-            value = builder.shuffle_vector(value, ir.Constant(vector, ir.Undefined), zeros)
-            row = builder.mul(builder.add(builder.mul(block, inputs), place), constant(BLOCK))
+            value = builder.shuffle_vector(value, ir.Constant(vector, ir.Undefined), ir.Constant(words, None))
+            row = builder.add(builder.mul(block, rows), loop.index if pairs else place)
             for i, total in enumerate(sums[turn * VECTORS : (turn + 1) * VECTORS]):
-                loaded = builder.load(pointer(weight, builder.add(row, constant(LANES * i))), align=4)
-                product = builder.fmul(value, loaded, flags=["contract"])
+                product = builder.fmul(value, weights(row, turn, i), flags=["contract"])
                 builder.store(builder.fadd(builder.load(total), product, flags=["contract"]), total)
     for i, target in enumerate(outputs):
         both = builder.fadd(builder.load(sums[i]), builder.load(sums[i + VECTORS]))
@@ -145,9 +159,20 @@ def _layer(x: Any, gathered: Any, ring: Any, lags: Any, time: int) -> None:
 
 @njit(nogil=True, cache=True)
 def _steps(
-    sizes: Any, layers: Any, head: Any, lags: Any, rings: Any, time: int, condition: Any, draws: Any, classes: Any
+    sizes: Any,
+    layers: Any,
+    head: Any,
+    lags: Any,
+    rings: Any,
+    time: int,
+    condition: Any,
+    draws: Any,
+    classes: Any,
+    trace: Any,
 ) -> None:
     """Fill classes (T + 1,) behind its first entry, the class before; rings change in place.
+
+    With a trace (T, alphabet), which takes the logits, classes are given and none is drawn.
 
     sizes: (R, G, skip, alphabet). layers: embedding, and (taps, out) as weights and biases, stacked over layers.
     condition: (table (L, F, 2G), steps a frame). draws: (chances (T,), temperature).
@@ -156,7 +181,7 @@ def _steps(
     embedding, taps, taps_bias, outs, outs_bias = layers
     hidden, hidden_bias, last, last_bias = head
     (table, hop), (chances, temperature) = condition, draws
-    gathered, gated = np.zeros(taps.shape[2], np.float32), np.zeros(outs.shape[2], np.float32)
+    gathered, gated = np.zeros(lags.shape[1] * residual + 1, np.float32), np.zeros(gate + 1, np.float32)
     h, out = np.zeros(taps_bias.shape[1], np.float32), np.zeros(outs_bias.shape[1], np.float32)
     x, total, relu = np.zeros(residual, np.float32), np.zeros(skip, np.float32), np.zeros(skip + 1, np.float32)
     middle, logits, cumulative = np.zeros_like(hidden_bias), np.zeros_like(last_bias), np.zeros(alphabet)
@@ -184,16 +209,23 @@ def _steps(
         _relu(middle, relu, skip, 1.0)
         logits[:] = last_bias
         _add_matvec(last, relu, logits)
-        classes[t + 1] = _draw(logits, cumulative, chances[t], temperature)
+        if len(trace):
+            trace[t] = logits[:alphabet]
+        else:
+            classes[t + 1] = _draw(logits, cumulative, chances[t], temperature)
 
 
 class CompiledWaveNet:
-    """The weights of a WaveNet, packed for `_steps`. They are copied: pack again after training."""
+    """The weights of a WaveNet, packed for `_steps`. They are copied: pack again after training.
 
-    def __init__(self, net: WaveNet) -> None:
+    weights: `bfloat16` keeps them in 16 bits, which is half of what must be read for each sample.
+    """
+
+    def __init__(self, net: WaveNet, weights: Literal["float32", "bfloat16"] = "float32") -> None:
         config, stack = net.config, net.stack
         self.sizes = (config.residual, config.gate, config.skip, net.embed.num_embeddings)
         self.lags = np.array([layer.lags for layer in stack])
+        pack = partial(_pack, pairs=weights == "bfloat16")
         packed = [(*pack(layer.taps), *pack(layer.out)) for layer in stack]
         self.layers = (_array(net.embed.weight), *(np.stack(arrays) for arrays in zip(*packed, strict=True)))
         self.head = (*pack(net.head[1]), *pack(net.head[3]))
@@ -210,22 +242,55 @@ class CompiledWaveNet:
         classes = np.empty(len(chances) + 1, np.int64)
         classes[0] = first
         draws = (np.ascontiguousarray(chances), float(temperature))
-        _steps(self.sizes, self.layers, self.head, self.lags, rings, state.time, (table, hop), draws, classes)
+        self._call(rings, state.time, (table, hop), draws, classes)
         begin = 0
         for view in views:
             view[:] = rings[begin : begin + view.size].reshape(view.shape)
             begin += view.size
         return classes[1:]
 
+    def logits(self, inputs: np.ndarray, table: np.ndarray, hop: int) -> np.ndarray:
+        """inputs (T,), each the class before, and table (L, F, 2G) -> logits (T, classes), as `WaveNet.forward`."""
+        rings = np.zeros(self.lags[:, 0].sum() * self.sizes[0], np.float32)
+        classes = np.append(inputs, 0)
+        draws = (np.zeros(len(inputs)), 1.0)
+        trace = np.zeros((len(inputs), self.sizes[3]), np.float32)
+        self._call(rings, 0, (np.ascontiguousarray(table), hop), draws, classes, trace)
+        return trace
 
-def pack(linear: Any) -> tuple[np.ndarray, np.ndarray]:
-    """A torch Linear -> weight (blocks, inputs, 32) and bias (blocks * 32,), padded with zeros; inputs even."""
+    def _call(
+        self,
+        rings: np.ndarray,
+        time: int,
+        condition: Any,
+        draws: Any,
+        classes: np.ndarray,
+        trace: np.ndarray = NO_TRACE,
+    ) -> None:
+        _steps(self.sizes, self.layers, self.head, self.lags, rings, time, condition, draws, classes, trace)
+
+
+def _pack(linear: Any, pairs: bool) -> tuple[np.ndarray, np.ndarray]:
+    """A torch Linear -> weight (blocks, inputs, 32) and bias (blocks * 32,), padded with zeros; inputs even.
+
+    pairs: the weight as `bfloat16_pairs` (blocks, inputs / 2, 32) uint32.
+    """
     weight, bias = _array(linear.weight), _array(linear.bias)
     outputs, inputs = weight.shape
     padded = np.pad(weight, ((0, -outputs % BLOCK), (0, inputs % 2)))
-    return np.ascontiguousarray(padded.reshape(-1, BLOCK, inputs + inputs % 2).transpose(0, 2, 1)), np.pad(
-        bias, (0, -outputs % BLOCK)
-    )
+    ordered = np.ascontiguousarray(padded.reshape(-1, BLOCK, padded.shape[1]).transpose(0, 2, 1))
+    return bfloat16_pairs(ordered) if pairs else ordered, np.pad(bias, (0, -outputs % BLOCK))
+
+
+def bfloat16_pairs(weight: np.ndarray) -> np.ndarray:
+    """weight (blocks, inputs, 32) float32 -> uint32 (blocks, inputs / 2, 32): even inputs in the low half.
+
+    The odd input's weight is read as the whole word, so its half is rounded with the other as its tail.
+    """
+    bits = weight.view(np.uint32).astype(np.int64)
+    low = np.minimum((bits[:, 0::2] + 0x8000) >> 16, 0xFFFF)
+    high = (bits[:, 1::2] - low + 0x8000) >> 16
+    return ((np.clip(high, 0, 0xFFFF) << 16) | low).astype(np.uint32)
 
 
 def announce() -> None:

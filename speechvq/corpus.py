@@ -46,7 +46,7 @@ def read_vctk(root: Path) -> list[Source]:
     if not (new.is_dir() or old.is_dir()):
         raise SpeechVQError(f"{root}: no VCTK here (neither {new.name}/ nor {old.name}/)")
     paths = sorted(new.glob("*/*_mic1.flac") if new.is_dir() else old.glob("*/*.wav"))
-    return [_vctk_source(root, path) for path in _visible(paths)]
+    return [_vctk_source(root, path) for path in _visible(paths, root)]
 
 
 def _vctk_source(root: Path, path: Path) -> Source:
@@ -88,8 +88,8 @@ def read_folder(root: Path) -> list[Source]:
     common = _transcripts(root)
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         texts = common | _transcripts(folder)
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        for path in _visible(files):
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        for path in _visible(files, root):
             name = path.relative_to(root).with_suffix("").as_posix()
             sources.append(Source(name, folder.name, path, texts.get(path.stem, "")))
     return sources
@@ -102,8 +102,9 @@ def _transcripts(folder: Path) -> dict[str, str]:
     return {stem.decode("utf-8", "replace"): _one_line(text) for stem, _, text in rows}
 
 
-def _visible(paths: Sequence[Path]) -> list[Path]:
-    return [path for path in paths if not path.name.startswith(".")]
+def _visible(paths: Sequence[Path], root: Path) -> list[Path]:
+    """Without hidden files and what lies in hidden folders."""
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(root).parts)]
 
 
 def _one_line(text: bytes) -> str:

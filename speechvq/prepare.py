@@ -9,7 +9,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import soundfile
 import torch
 
 from speechvq import SpeechVQError
@@ -112,6 +111,7 @@ def _resume(out: Path, treatment: Treatment) -> dict[str, dict[str, Any]]:
                 rows[row["id"]] = row
         except (ValueError, KeyError, OSError):
             continue  # a line cut off by a kill, or a file that is gone: done again
+    _save(out / DONE, "".join(json.dumps(row) + "\n" for row in rows.values()))
     return rows
 
 
@@ -140,5 +140,5 @@ def _treat(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
         write(out / path, normalize_loudness(wav, treatment.lufs), SAMPLE_RATE)
         size = (out / path).stat().st_size
         return {"id": source.id, "path": path, "samples": len(wav), "start": start, "bytes": size}
-    except (SpeechVQError, soundfile.LibsndfileError) as error:
+    except SpeechVQError as error:
         return {"id": source.id, "error": str(error)}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechvq.compiled import BLOCK, _add_matvec, _tanh, pack
+from speechvq.compiled import BLOCK, CompiledWaveNet, _add_matvec, _pack, _tanh, bfloat16_pairs
 from speechvq.config import WaveNetConfig
 from speechvq.sampler import Sampling, sample, uniform
 from speechvq.wavenet import WaveNet
@@ -85,11 +85,35 @@ def test_going_on_is_going_through():
     assert torch.equal(torch.cat([begin, rest], 1), whole)
 
 
+@pytest.mark.parametrize("config", SHAPES)
+def test_logits_are_the_forward_pass(config):
+    net = loud(config, 256)
+    steps = -(-2 * net.receptive_field // 5) * 5
+    table = net.table(torch.randn(1, 6, 5), torch.randn(1, 3)) * 4
+    given = torch.randint(256, (1, steps))
+    expected = net(given, table)[0].numpy()
+    arguments = (given[0].numpy(), table[:, :, 0].numpy(), steps // 5)
+    np.testing.assert_allclose(CompiledWaveNet(net).logits(*arguments), expected, atol=1e-4)
+    short = CompiledWaveNet(net, "bfloat16").logits(*arguments)
+    assert 1e-6 < np.abs(short - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_bfloat16_pairs_are_nearest():
+    """The even half is rounded to the nearest bfloat16, the odd one to the nearest word with that tail."""
+    weight = np.random.default_rng(0).standard_normal((1, 2000, BLOCK)).astype(np.float32)
+    words = bfloat16_pairs(weight)
+    even, odd = (words << 16).view(np.float32), words.view(np.float32)
+    nearest = torch.from_numpy(weight[:, 0::2]).bfloat16().float().numpy()
+    assert (even == nearest).mean() > 0.999  # ties are rounded away from zero, not to even
+    # Within half a step of bfloat16, whatever the tail: 2^-8 of the value and a rounding error.
+    assert (np.abs(odd / weight[:, 1::2] - 1) <= 2.0**-8 + 1e-6).all()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (31, 7), (32, 8), (97, 130)])
 def test_packed_product_is_the_linear_layer(shape):
     torch.manual_seed(0)
     linear = torch.nn.Linear(shape[1], shape[0])
-    weight, bias = pack(linear)
+    weight, bias = _pack(linear, pairs=False)
     x = torch.randn(shape[1])
     out, padded = bias.copy(), np.zeros(weight.shape[1], np.float32)
     padded[: shape[1]] = x.numpy()

@@ -33,7 +33,8 @@ def compare(source: Tensor, converted: Tensor) -> Comparison:
     """source (T,) and converted (T',) at 16 kHz -> what was kept of the source."""
     frames = min(len(source), len(converted)) // HOP
     contours = [log_energy(wav[: frames * HOP].numpy()) for wav in (source, converted)]
-    correlation = float(np.corrcoef(contours)[0, 1]) if all(c.std() > 0 for c in contours) else 0.0
+    even = frames == 0 or any(contour.std() < 1e-6 for contour in contours)  # silence: nothing to correlate
+    correlation = 0.0 if even else float(np.corrcoef(contours)[0, 1])
     level = converted.abs()
     clipped = int((level >= 32767 / 32768).sum())
     return Comparison(len(converted) - len(source), clipped, float(level.max()), correlation)
@@ -41,6 +42,8 @@ def compare(source: Tensor, converted: Tensor) -> Comparison:
 
 def log_energy(wav: np.ndarray) -> np.ndarray:
     """wav (F * 160,) -> log RMS (F,), smoothed over 50 ms: the contour of syllables, not of pitch periods."""
+    if len(wav) < HOP:
+        return np.zeros(0)
     power = np.square(wav.astype(np.float64)).reshape(-1, HOP).mean(1)
     smooth = np.convolve(power, np.ones(5) / 5, mode="same")
     return np.log(np.sqrt(smooth) + FLOOR)
