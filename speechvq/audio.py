@@ -32,7 +32,7 @@ def read(path: Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
         raise SpeechVQError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
         data, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, TypeError, OSError) as error:
+    except (soundfile.LibsndfileError, TypeError, OSError, UnicodeError) as error:  # the name may be no UTF-8
         raise SpeechVQError(f"{path}: not audio that can be read ({str(error).rstrip('.')})") from None
     return resample(validate(torch.from_numpy(data.T), str(path)), rate, sample_rate)
 
@@ -74,6 +74,8 @@ def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
     if not wav.any():
         return wav, 0
     _, (start, end) = librosa.effects.trim(wav.numpy(), top_db=top_db, frame_length=1024, hop_length=256)
+    if start >= end:  # samples so large that their squares overflow
+        return wav, 0
     return wav[start:end], int(start)
 
 

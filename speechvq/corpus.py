@@ -140,7 +140,8 @@ def read_manifest(folder: Path) -> list[Utterance]:
     """The utterances prepared in a folder; SpeechVQError where it is not one that `prepare` wrote."""
     path = folder / MANIFEST
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: an id may hold what Unicode, but not JSON, calls the end of a line.
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError):
         raise SpeechVQError(f"{folder}: not a prepared corpus, {MANIFEST} is missing or unreadable") from None
     known = {field.name: field.type for field in fields(Utterance)}

@@ -1,11 +1,13 @@
 """Prepare a corpus: 16 kHz audio, trimmed and levelled, and its manifest. Parallel, resumable."""
 
 import json
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,7 @@ def _resume(out: Path, treatment: Treatment) -> dict[str, dict[str, Any]]:
     path = out / SETTINGS
     if not path.is_file() or path.read_text(encoding="utf-8") != settings:
         (out / DONE).unlink(missing_ok=True)
+        (out / MANIFEST).unlink(missing_ok=True)  # its lengths are about to be untrue
         _save(path, settings)
     rows = {}
     for line in (out / DONE).read_text(encoding="utf-8").splitlines() if (out / DONE).is_file() else []:
@@ -129,6 +132,14 @@ def _treat_all(sources: Sequence[Source], out: Path, treatment: Treatment, worke
 def _begin_worker() -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets the file in hand be finished
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # a killed parent would leave its processes waiting for ever
 
 
 def _treat(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
@@ -141,4 +152,9 @@ def _treat(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
         size = (out / path).stat().st_size
         return {"id": source.id, "path": path, "samples": len(wav), "start": start, "bytes": size}
     except SpeechVQError as error:
-        return {"id": source.id, "error": str(error)}
+        return {"id": _printable(source.id), "error": _printable(str(error))}
+
+
+def _printable(text: str) -> str:
+    """A name that is no UTF-8, in a form that can be written."""
+    return text.encode("utf-8", "backslashreplace").decode()
