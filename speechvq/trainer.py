@@ -100,29 +100,22 @@ class Trainer:
             generator=torch.Generator(),  # else it takes its seed from the global generator, at each start
         )
         figures = self._evaluate(writer) if self.step == 0 else dict(*read_log(self.out)[-1:])
-        bar = tqdm(
-            total=100,
-            desc=self.out.name,
-            disable=not main,
-            mininterval=interval(),
-            bar_format="{l_bar}{bar}| {elapsed} < {remaining}{postfix}",
-        )
         begun, before = time.monotonic(), self.seconds
         wrapped.train()
-        for batch in loader:
-            losses = self._descend(wrapped, optimizer, batch)
-            self.seconds = before + time.monotonic() - begun
-            done = self.progress() >= 1
-            bar.update(100 * self.progress() - bar.n)
-            if self.step % 10 == 0 or done:
-                bar.set_postfix_str(f"step {self.step}, loss {losses['loss'].item():.3f}", refresh=False)
-            if self.step % self.config.eval_every == 0 or done:
-                _scalars(writer, "train", {key: value.item() for key, value in losses.items()}, self.step)
-                figures = self._evaluate(writer)
-                wrapped.train()
-            if done:
-                break
-        bar.close()
+        with self._bar() as bar:
+            for batch in loader:
+                losses = self._descend(wrapped, optimizer, batch)
+                self.seconds = before + time.monotonic() - begun
+                done = self.progress() >= 1
+                bar.update(100 * self.progress() - bar.n)
+                if self.step % 10 == 0 or done:
+                    bar.set_postfix_str(f"step {self.step}, loss {losses['loss'].item():.3f}", refresh=False)
+                if self.step % self.config.eval_every == 0 or done:
+                    _scalars(writer, "train", {key: value.item() for key, value in losses.items()}, self.step)
+                    figures = self._evaluate(writer)
+                    wrapped.train()
+                if done:
+                    break
         if writer is not None:
             writer.close()
         return figures
@@ -201,6 +194,16 @@ class Trainer:
             kept = [json.dumps(row) + "\n" for row in read_log(self.out) if row["step"] <= self.step]
             with atomic_write(self.out / LOG) as temporary:  # without what came after this state, or was cut off
                 temporary.write_text("".join(kept), encoding="utf-8")
+
+    def _bar(self) -> Any:
+        """A progress bar over the share of training that is done."""
+        return tqdm(
+            total=100,
+            desc=self.out.name,
+            disable=not self.accelerator.is_main_process,
+            mininterval=interval(),
+            bar_format="{l_bar}{bar}| {elapsed} < {remaining}{postfix}",
+        )
 
     def _tensorboard(self) -> Any:
         from torch.utils.tensorboard import SummaryWriter
