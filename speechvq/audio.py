@@ -19,6 +19,7 @@ SAMPLE_RATE = 16_000
 MU_CLASSES = 256
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
 MEL_FLOOR = 1e-5  # log-mel below this magnitude is silence
+LOUDNESS = -24.0  # LUFS, of all speech that a model is trained on or is given
 COMMON_RATIO = 1_000  # 44 100 to 16 000 Hz is 441 to 160
 GATE = 6_400  # samples in the 0.4 s block of ITU-R BS.1770; a shorter wav has no loudness
 
@@ -43,6 +44,8 @@ def validate(wav: Tensor, what: str) -> Tensor:
         raise SpeechVQError(f"{what}: audio has the shape (T,) or (channels, T), not {tuple(wav.shape)}")
     if wav.numel() == 0:
         raise SpeechVQError(f"{what}: holds no samples")
+    if wav.ndim == 2 and wav.shape[0] > max(wav.shape[1], 8):
+        raise SpeechVQError(f"{what}: {wav.shape[0]} channels of {wav.shape[1]} samples; transpose it to (channels, T)")
     if not torch.isfinite(wav).all():
         raise SpeechVQError(f"{what}: holds NaN or infinite samples")
     return (wav if wav.ndim == 1 else wav.float().mean(0)).float()
@@ -79,7 +82,7 @@ def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
     return wav[start:end], int(start)
 
 
-def normalize_loudness(wav: Tensor, lufs: float = -24.0) -> Tensor:
+def normalize_loudness(wav: Tensor, lufs: float = LOUDNESS) -> Tensor:
     """Bring wav (T,) to a loudness (ITU-R BS.1770), or as near as a peak of 0.99 allows; silence stays as it is."""
     if not wav.any():
         return wav

@@ -129,9 +129,14 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     module.load_state_dict(tensors)
 
 
-def fingerprint(path: Path) -> str:
-    """16 hex digits that name the weights in a file: SHA-256 of its bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def fingerprint(*parts: nn.Module) -> str:
+    """16 hex digits that name the weights of these modules: SHA-256 of names, shapes and values."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for name, tensor in sorted(part.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def speaker_index(speakers: Sequence[str], name: str) -> int:

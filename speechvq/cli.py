@@ -57,7 +57,7 @@ def _add_demo(commands: Any) -> None:
     text = "Speak a corpus with espeak-ng, train two small models on it, reconstruct and convert, measure."
     command = _command(commands, "demo", _demo, text)
     command.add_argument("--out", type=Path, default=Path("demo"), help="folder to work in (default: demo)")
-    command.add_argument("--minutes", type=_positive, default=12.0, help="training time, both models (default: 12)")
+    command.add_argument("--minutes", type=_positive, default=15.0, help="training time, both models (default: 15)")
     command.add_argument("--seed", type=_natural, default=0)
     command.add_argument("--force", action="store_true", help="start over in a folder that holds an earlier demo")
 
@@ -69,7 +69,6 @@ def _add_prepare(commands: Any) -> None:
     command.add_argument("out", metavar="OUT", type=Path)
     command.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: all cores)")
     command.add_argument("--trim-db", type=_positive, default=30.0, help="trim edges this far below the peak")
-    command.add_argument("--lufs", type=float, default=-24.0, help="loudness to bring every utterance to")
     command.add_argument("--valid", type=_share, default=0.05, help="share of held-out utterances for validation")
     command.add_argument("--test", type=_share, default=0.05, help="share of held-out utterances for testing")
     command.add_argument("--unseen", type=_share, default=0.05, help="share of speakers held out altogether")
@@ -145,7 +144,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
     unseen = tuple(name for name in options.unseen_speakers.split(",") if name)
     split = corpus.Split(options.valid, options.test, options.unseen, unseen)
-    treatment = Treatment(options.trim_db, options.lufs)
+    treatment = Treatment(options.trim_db)
     if options.kind == "demo":
         from speechvq.demo.corpus import speak_corpus
 
@@ -252,11 +251,13 @@ def _report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> N
 
 def _report_files(options: argparse.Namespace, made: Any) -> None:
     """One line a file as it is made, or a list of all of them."""
+    from speechvq.audio import SAMPLE_RATE
+
     rows = []
     for job, encoded in made:
         rows.append({"source": str(job.source), "file": str(job.target), "codes": len(encoded.codes)})
         if not options.json:
-            print(f"{job.target} ({encoded.samples / 16000:.2f} s, {len(encoded.codes)} codes)", flush=True)
+            print(f"{job.target} ({encoded.samples / SAMPLE_RATE:.2f} s, {len(encoded.codes)} codes)", flush=True)
     if options.json:
         print(json.dumps(rows, indent=2))
 

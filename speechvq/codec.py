@@ -67,12 +67,11 @@ class Codec:
 
     sample_rate = SAMPLE_RATE
 
-    def __init__(
-        self, model: VQVAE, card: Card, fingerprint: str, figures: dict[str, float], device: torch.device
-    ) -> None:
+    def __init__(self, model: VQVAE, card: Card, figures: dict[str, float], device: torch.device) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.card = card
-        self.fingerprint = fingerprint
+        # Of what makes the codes: models that differ in the decoder alone understand each other's.
+        self.fingerprint = fingerprint(model.encoder, model.quantizer)
         self.figures = figures
         self.device = device
 
@@ -84,7 +83,7 @@ class Codec:
         card = load_card(folder)
         model = build(card.config.model, len(card.speakers))
         figures = load_weights(model, folder / WEIGHTS)
-        return cls(model, card, fingerprint(folder / WEIGHTS), figures, place)
+        return cls(model, card, figures, place)
 
     @property
     def speakers(self) -> tuple[str, ...]:

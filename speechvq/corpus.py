@@ -128,6 +128,10 @@ class Split:
     unseen: float = 0.05
     unseen_speakers: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.valid + self.test > 1:
+            raise SpeechVQError(f"valid and test are shares of one whole; {self.valid} + {self.test} is more")
+
     def of(self, name: str, speaker: str) -> str:
         """train, valid, test or unseen."""
         if speaker in self.unseen_speakers or (not self.unseen_speakers and place(speaker) < self.unseen):

@@ -17,7 +17,10 @@ EVAL_BATCH = 16
 
 def read_crop(root: Path, utterance: Utterance, start: int, length: int) -> np.ndarray:
     """Samples start .. start + length of an utterance as float32 (length,), zero-padded at its end."""
-    wav, _ = soundfile.read(root / utterance.path, length, start, dtype="float32")
+    try:
+        wav, _ = soundfile.read(root / utterance.path, length, start, dtype="float32")
+    except soundfile.LibsndfileError as error:
+        raise SpeechVQError(f"{root / utterance.path}: the manifest names it, but {error.error_string}") from None
     return np.pad(wav, (0, length - len(wav)))
 
 
@@ -56,8 +59,8 @@ class Crops(Dataset[Batch]):
         picks = np.searchsorted(self.ends, random.integers(self.ends[-1], size=self.batch_size), side="right")
         places = random.random(self.batch_size)
         rank, processes = self.shard
-        rows = [self._row(self.utterances[i], place) for i, place in zip(picks, places, strict=True)][rank::processes]
-        return collate(rows)
+        mine = list(zip(picks, places, strict=True))[rank::processes]
+        return collate([self._row(self.utterances[i], place) for i, place in mine])
 
     def _row(self, utterance: Utterance, place: float) -> tuple[np.ndarray, int]:
         start = int(place * max(utterance.samples - self.crop + 1, 1))

@@ -15,7 +15,7 @@ import torch
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE, normalize_loudness, read, trim, write
-from speechvq.checkpoint import atomic_write
+from speechvq.checkpoint import atomic_write, speaker_index
 from speechvq.corpus import MANIFEST, SPEAKERS, Source, Split, Utterance
 from speechvq.progress import progress
 
@@ -26,10 +26,9 @@ SKIPPED = "skipped.tsv"
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done to the audio: edges `trim_db` below the peak are cut, loudness brought to `lufs`."""
+    """What is done to the audio besides levelling: edges `trim_db` below the peak are cut."""
 
     trim_db: float = 30.0
-    lufs: float = -24.0
 
 
 @dataclass
@@ -60,6 +59,8 @@ def prepare(
         raise SpeechVQError(f"two utterances have the id '{max(ids, key=ids.count)}'")
     if not sources:
         raise SpeechVQError("no audio files found")
+    for name in split.unseen_speakers:
+        speaker_index(sorted({source.speaker for source in sources}), name)  # a slip would hold out nobody
     done = _resume(out, treatment)
     missing = [source for source in sources if source.id not in done]
     report = Report(reused=sorted(done.keys() & set(ids)))
@@ -148,7 +149,7 @@ def _treat(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
     try:
         wav, start = trim(read(source.path), treatment.trim_db)
         path = _path(source)
-        write(out / path, normalize_loudness(wav, treatment.lufs), SAMPLE_RATE)
+        write(out / path, normalize_loudness(wav), SAMPLE_RATE)
         size = (out / path).stat().st_size
         return {"id": source.id, "path": path, "samples": len(wav), "start": start, "bytes": size}
     except SpeechVQError as error:

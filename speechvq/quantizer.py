@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from speechvq.config import EMAConfig, VQConfig
 
-COUNT_FLOOR = 1e-6
+COUNT_FLOOR = 1e-6  # of an unused code's moving count, which then stops shrinking
+TINY = 1e-12  # in place of the counts of a codebook that is not initialized yet
 
 
 @dataclass
@@ -171,7 +172,7 @@ class EMAVQ(Quantizer):
 
     @property
     def table(self) -> Tensor:
-        return self.sums / self.counts.clamp(min=COUNT_FLOOR / 1e6)[:, None]
+        return self.sums / self.counts.clamp(min=TINY)[:, None]
 
     @property
     def initialized(self) -> bool:

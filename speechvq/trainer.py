@@ -89,6 +89,8 @@ class Trainer:
         """Train to the end -> the figures of the last evaluation."""
         if resume:
             self._load()
+            if self.progress() >= 1:
+                return dict(*read_log(self.out)[-1:])
         wrapped, optimizer = self.accelerator.prepare(self.model, self.optimizer)
         main = self.accelerator.is_main_process
         writer = self._tensorboard() if main else None
@@ -105,12 +107,13 @@ class Trainer:
         with self._bar() as bar:
             for batch in loader:
                 losses = self._descend(wrapped, optimizer, batch)
-                self.seconds = before + time.monotonic() - begun
+                self.seconds = self._shared(before + time.monotonic() - begun)
                 done = self.progress() >= 1
                 bar.update(100 * self.progress() - bar.n)
                 if self.step % 10 == 0 or done:
                     bar.set_postfix_str(f"step {self.step}, loss {losses['loss'].item():.3f}", refresh=False)
                 if self.step % self.config.eval_every == 0 or done:
+                    losses["total"] = losses.pop("loss")  # `loss` is the reconstruction alone in held_out
                     _scalars(writer, "train", {key: value.item() for key, value in losses.items()}, self.step)
                     figures = self._evaluate(writer)
                     wrapped.train()
@@ -133,7 +136,7 @@ class Trainer:
             losses: dict[str, Tensor] = wrapped(_to(batch, self.device))
         self.accelerator.backward(losses["loss"])
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        if norm is not None and not torch.isfinite(norm) and self.config.precision == "no":
+        if norm is not None and not torch.isfinite(norm) and self.config.precision != "fp16":
             raise SpeechVQError(
                 f"training diverged at step {self.step}: the gradient is not finite; lower train.learning_rate"
             )
@@ -194,6 +197,14 @@ class Trainer:
             kept = [json.dumps(row) + "\n" for row in read_log(self.out) if row["step"] <= self.step]
             with atomic_write(self.out / LOG) as temporary:  # without what came after this state, or was cut off
                 temporary.write_text("".join(kept), encoding="utf-8")
+
+    def _shared(self, seconds: float) -> float:
+        """The first process's clock: with one of their own, processes would part in learning rate and end."""
+        if self.accelerator.num_processes == 1:
+            return seconds
+        from accelerate.utils import broadcast
+
+        return float(broadcast(torch.tensor(seconds, device=self.device)))
 
     def _bar(self) -> Any:
         """A progress bar over the share of training that is done."""

@@ -1,5 +1,6 @@
 """From a configuration and a prepared corpus to a run of the trainer."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from speechvq.corpus import read_manifest, read_speakers
 from speechvq.dataset import Crops, held_out_batches
 from speechvq.model import VQVAE, build, submodule
 from speechvq.trainer import LAST, LOG, Trainer, processes
+
+MAY_CHANGE = ("steps", "minutes", "eval_every", "eval_crops", "workers")
 
 
 def train(config: Config, data: Path, out: Path, *, resume: bool = False, force: bool = False) -> dict[str, float]:
@@ -75,14 +78,24 @@ def initialize(model: VQVAE, config: InitConfig, speakers: tuple[str, ...]) -> N
     model.freeze(config.freeze)
 
 
+def _lasting(config: Config) -> tuple[object, ...]:
+    """What must not change when training is resumed."""
+    train = {key: value for key, value in asdict(config.train).items() if key not in MAY_CHANGE}
+    return config.model, train
+
+
 def _open(out: Path, card: Card, resume: bool, force: bool) -> None:
     """Make the run folder, empty of another run's files."""
     if resume:
         if not (out / LAST).is_file():
             raise SpeechVQError(f"{out}: nothing to resume, {LAST} is missing")
         old = load_card(out)
-        if (old.config.model, old.speakers) != (card.config.model, card.speakers):
-            raise SpeechVQError(f"{out}: cannot resume, its model or its speakers differ from this configuration's")
+        if (_lasting(old.config), old.speakers) != (_lasting(card.config), card.speakers):
+            raise SpeechVQError(
+                f"{out}: cannot resume, model, speakers or training differ from its own; "
+                f"only train.{', train.'.join(MAY_CHANGE)} may change"
+            )
+        save_card(out, card)
         return
     if (out / CONFIG).exists() and not force:
         raise SpeechVQError(f"{out} holds a run; --resume goes on with it, --force starts over")

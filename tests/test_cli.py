@@ -147,7 +147,7 @@ def test_evaluate_conversion_reports_pairs(runs, corpus, capsys):
     result = json.loads(capsys.readouterr().out)
     assert len(result["rows"]) == len(speakers) ** 2
     assert result["reconstruction"]["utterances"] == len(speakers)
-    assert result["reconstruction"]["duration_difference_max"] == 0
+    assert result["reconstruction"]["duration_difference_max"] < 320  # codes are whole: less than one too long
 
 
 def test_usage_errors_exit_with_2():

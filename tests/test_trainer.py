@@ -214,7 +214,7 @@ def test_curves_are_logged(whole):
 
     curves = EventAccumulator(str(whole))
     curves.Reload()
-    assert {"train/loss", "train/mel", "held_out/gap", "held_out/perplexity"} <= set(curves.Tags()["scalars"])
+    assert {"train/total", "train/mel", "held_out/gap", "held_out/perplexity"} <= set(curves.Tags()["scalars"])
     logged = [(event.step, event.value) for event in curves.Scalars("held_out/gap")]
     assert logged == [(row["step"], pytest.approx(row["gap"])) for row in read_log(whole)]
 

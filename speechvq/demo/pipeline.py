@@ -127,7 +127,7 @@ def _convert(out: Path, seed: int) -> list[dict[str, Any]]:
             kind = "reconstruction" if i < PAIRS else f"as-{speakers[i]}"
             write(folder / "original.wav", original)
             write(folder / f"{kind}-{name}.wav", wav[: len(original)])
-            measured = asdict(compare(original, wav[: len(original)]))
+            measured = asdict(compare(original, wav))
             rows.append({"utterance": utterance.id, "decoder": name, "speaker": speakers[i], **measured})
     return rows
 

@@ -67,8 +67,7 @@ def evaluate_conversion(
     pairs = [(i, speaker) for i in range(len(chosen)) for speaker in speakers]
     made = codec.decode_many([codes[i] for i, _ in pairs], [speaker for _, speaker in pairs], sampling)
     return [
-        {"utterance": chosen[i].id, "source": chosen[i].speaker, "speaker": speaker}
-        | asdict(compare(wavs[i], wav[: len(wavs[i])]))
+        {"utterance": chosen[i].id, "source": chosen[i].speaker, "speaker": speaker} | asdict(compare(wavs[i], wav))
         for (i, speaker), wav in zip(pairs, made, strict=True)
     ]
 
