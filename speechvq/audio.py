@@ -56,7 +56,10 @@ def write(path: Path, wav: Tensor, sample_rate: int = SAMPLE_RATE) -> None:
     if path.suffix.lower() not in (".wav", ".flac"):
         raise SpeechVQError(f"{path}: audio is written as .wav or .flac")
     with atomic_write(path) as temporary:
-        soundfile.write(temporary, wav.clamp(-1, 1).numpy(), sample_rate, subtype="PCM_16")
+        try:
+            soundfile.write(temporary, wav.clamp(-1, 1).numpy(), sample_rate, subtype="PCM_16")
+        except soundfile.LibsndfileError as error:  # a full disk, say: not the fault of what is written
+            raise OSError(None, error.error_string, str(path)) from None
 
 
 def resample(wav: Tensor, old: int, new: int) -> Tensor:

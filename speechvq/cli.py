@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of stdout went away (`speechvq info | head`); keep Python from failing again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        print(f"speechvq: error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 2
     return 0
 
 

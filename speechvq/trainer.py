@@ -182,6 +182,8 @@ class Trainer:
             torch.set_rng_state(tensors.pop("random"))
         except KeyError as error:
             raise SpeechVQError(f"{self.out / LAST}: not a training state ({error} is missing)") from None
+        if not (self.out / WEIGHTS).is_file():
+            self.best = math.inf  # what was the best is gone
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             group, _, key = name.partition(".")

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.checkpoint import CONFIG, WEIGHTS, Card, load_card, load_tensors, save_card
+from speechvq.checkpoint import WEIGHTS, Card, load_card, load_tensors, save_card
 from speechvq.config import Config, InitConfig, TrainConfig
 from speechvq.corpus import read_manifest, read_speakers
 from speechvq.dataset import Crops, held_out_batches
@@ -31,8 +31,6 @@ def train(config: Config, data: Path, out: Path, *, resume: bool = False, force:
     check_crop(config.train, model.hop_length)
     initialize(model, config.init, card.speakers)
     rank, count = processes()
-    if rank == 0:
-        _open(out, card, resume, force)
     crops = Crops(
         data,
         [u for u in utterances if u.split == "train"],
@@ -45,6 +43,9 @@ def train(config: Config, data: Path, out: Path, *, resume: bool = False, force:
     )
     valid = [u for u in utterances if u.split == "valid"]
     held_out = partial(held_out_batches, data, valid, speakers, config.train.crop, config.train.eval_crops)
+    next(held_out())  # what cannot be measured is refused before anything is written
+    if rank == 0:
+        _open(out, card, resume, force)
     return Trainer(model, crops, held_out, config.train, out).run(resume)
 
 
@@ -97,7 +98,7 @@ def _open(out: Path, card: Card, resume: bool, force: bool) -> None:
             )
         save_card(out, card)
         return
-    if (out / CONFIG).exists() and not force:
+    if any((out / name).exists() for name in (LAST, WEIGHTS)) and not force:
         raise SpeechVQError(f"{out} holds a run; --resume goes on with it, --force starts over")
     for path in [*out.glob("events.out.tfevents.*"), *(out / name for name in (LAST, LOG, WEIGHTS))]:
         path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The command line as its user meets it: results, refusals, and what is left on disk."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +165,36 @@ def test_evaluate_reconstruction_is_the_measure_of_training(runs, corpus, capsys
     figures = json.loads(capsys.readouterr().out)
     best = min(read_log(runs["mel"]), key=lambda row: row["loss"])
     assert figures == pytest.approx({key: best[key] for key in figures}, rel=1e-4)
+
+
+def test_a_training_that_cannot_start_harms_nothing(runs, corpus, tmp_path, capsys):
+    shutil.copytree(runs["mel"], tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    root = Path(__file__).resolve().parents[1]
+    command = [
+        "train",
+        root / "recipes/vctk/small-mel.toml",
+        "--data",
+        corpus,
+        "--force",
+        "--set",
+        "train.crop=3200000",
+    ]
+    assert "fewer than 2 held-out" in refused(capsys, *command, "--out", tmp_path / "run")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    refused(capsys, *command, "--out", tmp_path / "fresh")
+    assert not (tmp_path / "fresh").exists()
+
+
+def test_what_the_system_refuses_is_one_line(runs, wav, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "out.wav"
+    assert "file" in refused(capsys, "convert", wav, target, "--model", runs["mel"], "--speaker", "low")
+    assert "file" in refused(capsys, "prepare", "folder", tmp_path, tmp_path / "file")
+
+
+def test_demo_force_deletes_only_a_demo(tmp_path, capsys):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert "does not hold a demo" in refused(capsys, "demo", "--out", tmp_path, "--force", "--minutes", "0.01")
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"

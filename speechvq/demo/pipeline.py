@@ -87,9 +87,11 @@ def _clear(out: Path, force: bool) -> None:
     if out.exists() and any(out.iterdir()):
         if not force:
             raise SpeechVQError(f"{out} is not empty; --force starts the demo over in it")
-        if not (out / "corpus").is_dir():
+        if not (out / "corpus" / "speaker-info.txt").is_file():
             raise SpeechVQError(f"{out} does not hold a demo, so --force leaves it alone")
-        shutil.rmtree(out)
+        for name in ("corpus", "data", *DECODERS, "wavs"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        (out / "summary.json").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
 
 
