@@ -97,7 +97,7 @@ def _emit_block(builder: Any, data: list[Any], block: Any, rows: Any, pairs: boo
 
 @njit(fastmath=FLAGS, inline="always")
 def _tanh(x: Any) -> Any:
-    """The rational approximation of Eigen's fast tanh; within 3e-7 of it everywhere."""
+    """The rational approximation of Eigen's fast tanh; within 4e-7 of it everywhere."""
     x = min(max(x, np.float32(-7.9)), np.float32(7.9))
     s = x * x
     p = np.float32(-2.76076847742355e-16)

@@ -93,7 +93,7 @@ class WaveNet(nn.Module):
         At the rate of the frames: a longer frame costs nothing more.
         """
         # Of unit length, or the conditioning saturates the gates before the stack has learned what follows
-        # from the samples alone (after 150 steps 3.1 nats a sample, against 4.9).
+        # from the samples alone (steps 51 to 100 of small.toml: 3.5 nats a sample, against 5.0).
         frames = self.norm(frames.permute(2, 0, 1)) / math.sqrt(frames.shape[1])
         flat = self.frames(frames) + self.speaker(speaker / math.sqrt(speaker.shape[1]))
         return flat.view(*flat.shape[:2], len(self.layers), -1).permute(2, 0, 1, 3)

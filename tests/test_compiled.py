@@ -98,6 +98,14 @@ def test_logits_are_the_forward_pass(config):
     assert 1e-6 < np.abs(short - expected).max() < 0.05 * np.abs(expected).max()
 
 
+def test_sampling_with_bfloat16_weights_is_another_but_like_sample():
+    net = loud(SHAPES[1], 64)
+    arguments = inputs(net, 2, 2, 400)
+    exact, short = (sample(net, *arguments, Sampling(weights=kind)) for kind in ("float32", "bfloat16"))
+    assert torch.equal(exact[:, :5], short[:, :5])  # too few steps for a rounding to change a draw
+    assert not torch.equal(exact, short)
+
+
 def test_bfloat16_pairs_are_nearest():
     """The even half is rounded to the nearest bfloat16, the odd one to the nearest word with that tail."""
     weight = np.random.default_rng(0).standard_normal((1, 2000, BLOCK)).astype(np.float32)
