@@ -1,6 +1,6 @@
 """Quantized latents and a speaker to a waveform. `DECODERS` maps a configuration's kind to its class."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from speechvq.audio import MU_CLASSES, LogMel, griffin_lim, mulaw_decode, mulaw_encode
 from speechvq.config import ConditionerConfig, MelDecoderConfig, WaveNetDecoderConfig
 from speechvq.layers import residual_stack, upsample
-from speechvq.sampler import Sampling, sample, uniform
+from speechvq.sampler import Sampler, Sampling
 from speechvq.wavenet import WaveNet
 
 MEL_WINDOW = 1024  # 64 ms: long enough to resolve the harmonics of a low voice, which Griffin-Lim needs
@@ -68,14 +68,21 @@ class Decoder(nn.Module):
         """z_q (B, D, N), speaker (B,) int64, wav (B, N * hop_length) -> weighted losses, reconstruction first."""
         raise NotImplementedError
 
-    def generate(
+    def stream(
         self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
-    ) -> list[Tensor]:
-        """B latents (D, N_i) and speaker (B,) -> B wavs (N_i * hop_length,).
+    ) -> Iterator[list[Tensor]]:
+        """B latents (D, N_i) and speaker (B,) -> the next piece of each of B wavs, until all are whole.
 
         `utterances` number the random streams. What an utterance gets does not depend on the others.
         """
         raise NotImplementedError
+
+    def generate(
+        self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+    ) -> list[Tensor]:
+        """What `stream` gives, put together: B wavs (N_i * hop_length,)."""
+        pieces = self.stream(latents, speaker, sampling, utterances)
+        return [torch.cat(parts) for parts in zip(*pieces, strict=True)]
 
     def _frames(self, z_q: Tensor, vector: Tensor) -> Tensor:
         """Of one utterance, alone: beside a longer one, the convolutions would see padding as speech."""
@@ -92,11 +99,11 @@ class MelDecoder(Decoder):
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
         return {"mel": self.mel.loss(self.conditioner(z_q, self.speakers(speaker)), wav)}
 
-    def generate(
+    def stream(
         self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
-    ) -> list[Tensor]:
+    ) -> Iterator[list[Tensor]]:
         log_mels = [self.mel(self._frames(*pair)) for pair in zip(latents, self.speakers(speaker), strict=True)]
-        return [griffin_lim(log_mel, self.frame_length, MEL_WINDOW, seed=sampling.seed)[0] for log_mel in log_mels]
+        yield [griffin_lim(log_mel, self.frame_length, MEL_WINDOW, seed=sampling.seed)[0] for log_mel in log_mels]
 
 
 class WaveNetDecoder(Decoder):
@@ -121,22 +128,18 @@ class WaveNetDecoder(Decoder):
             result["mel"] = self.mel_weight * self.mel.loss(frames, wav)
         return result
 
-    def generate(
+    def stream(
         self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
-    ) -> list[Tensor]:
+    ) -> Iterator[list[Tensor]]:
         vectors = self.speakers(speaker)
-        tables = [
-            self.wavenet.table(self._frames(z_q, vector), vector[None])
-            for z_q, vector in zip(latents, vectors, strict=True)
-        ]
-        longest = max(table.shape[1] for table in tables)
-        table = torch.cat([F.pad(table, (0, 0, 0, 0, 0, longest - table.shape[1])) for table in tables], dim=2)
-        steps = longest * self.frame_length
-        first = torch.full_like(speaker, SILENCE)
-        wav = mulaw_decode(
-            sample(self.wavenet, first, steps, table, uniform(sampling.seed, utterances, steps), sampling)
-        )
-        return [row[: z_q.shape[1] * self.hop_length] for row, z_q in zip(wav, latents, strict=True)]
+        frames = [self._frames(z_q, vector) for z_q, vector in zip(latents, vectors, strict=True)]
+
+        def table(i: int, begin: int, end: int) -> Tensor:
+            return self.wavenet.table(frames[i][..., begin:end], vectors[i : i + 1])
+
+        first, lengths = torch.full_like(speaker, SILENCE), [row.shape[2] for row in frames]
+        for pieces in Sampler(self.wavenet, sampling).stream(first, lengths, self.frame_length, utterances, table):
+            yield [mulaw_decode(piece) for piece in pieces]
 
 
 DECODERS: dict[str, type[MelDecoder] | type[WaveNetDecoder]] = {"mel": MelDecoder, "wavenet": WaveNetDecoder}

@@ -1,6 +1,6 @@
 """Autoregressive sampling of any WaveNet, by the engine that suits the device."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -8,11 +8,12 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from speechvq.progress import progress
 from speechvq.wavenet import State, WaveNet
 
-CHUNK = 4_000  # steps between two movements of the progress bar
+CHUNK = 2_000  # steps of a piece of a stream, about
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Sampling:
     """How to draw: temperature (0 takes the most likely class), seed, and a progress bar on stderr.
 
     engine: `torch` steps through the module, on any device; `compiled` is for the CPU; `auto` chooses.
-    weights: `bfloat16` makes the compiled engine faster and a little inexact.
+    weights: `bfloat16` makes the compiled engine faster and a little inexact (see benchmarks/precision.py).
     """
 
     temperature: float = 1.0
@@ -30,13 +31,12 @@ class Sampling:
     weights: Literal["float32", "bfloat16"] = "float32"
 
 
-def uniform(seed: int, utterances: Sequence[int], steps: int) -> Tensor:
-    """Uniform numbers (B, steps) in [0, 1), a function of (seed, utterance, step) alone.
+def chances(seed: int, utterance: int) -> np.random.Generator:
+    """Uniform numbers in [0, 1), one a step, that are a function of (seed, utterance, step) alone.
 
     Philox is a counter-based generator: batch size, order and what was drawn before do not matter.
     """
-    keys = [np.array([seed, utterance], np.uint64) for utterance in utterances]
-    return torch.from_numpy(np.stack([np.random.Generator(np.random.Philox(key=key)).random(steps) for key in keys]))
+    return np.random.Generator(np.random.Philox(key=np.array([seed, utterance], np.uint64)))
 
 
 def draw(logits: Tensor, chance: Tensor, temperature: float) -> Tensor:
@@ -48,66 +48,78 @@ def draw(logits: Tensor, chance: Tensor, temperature: float) -> Tensor:
     return picks.clamp(max=logits.shape[-1] - 1)
 
 
-@torch.inference_mode()
-def sample(
-    net: WaveNet,
-    first: Tensor,
-    steps: int,
-    table: Tensor | None,
-    chances: Tensor,
-    sampling: Sampling,
-    state: State | None = None,
-) -> Tensor:
-    """Draw steps classes after `first` (B,) -> (B, steps) int64.
+class Sampler:
+    """Draws from a WaveNet as it is now: the compiled engine copies the weights."""
 
-    table (L, F, B, 2G) conditions steps / F steps with each frame. chances (B, steps) come from `uniform`.
-    Pass the state, and the last class as `first`, to go on where an earlier call ended.
-    """
-    state = net.start(len(first)) if state is None else state
-    if table is None:
-        table = first.new_zeros(len(net.stack), 1, len(first), 2 * net.config.gate, dtype=torch.float32)
-    compiled = sampling.engine == "compiled" or (sampling.engine == "auto" and first.device.type == "cpu")
-    run = _sample_compiled if compiled else _sample_torch
-    return run(net, first, steps, table, chances, sampling, state)
+    def __init__(self, net: WaveNet, sampling: Sampling) -> None:
+        self.net, self.sampling = net, sampling
+        on_cpu = net.embed.weight.device.type == "cpu"
+        self.engine = None
+        if sampling.engine == "compiled" or (sampling.engine == "auto" and on_cpu):
+            from speechvq.compiled import CompiledWaveNet, announce  # Numba takes its time to import
 
+            announce()
+            self.engine = CompiledWaveNet(net, sampling.weights)
 
-def _sample_torch(
-    net: WaveNet, first: Tensor, steps: int, table: Tensor, chances: Tensor, sampling: Sampling, state: State
-) -> Tensor:
-    """One step of the module at a time, all utterances together."""
-    hop = steps // table.shape[1]
-    chances = chances.to(first.device)
-    result = torch.empty(len(first), steps, dtype=torch.int64, device=first.device)
-    for t in progress(range(steps), unit="step", text="sampling", show=sampling.progress):
-        first = draw(net.step(first, table[:, t // hop], state), chances[:, t], sampling.temperature)
-        result[:, t] = first
-    return result
+    @torch.inference_mode()
+    def sample(self, first: Tensor, chance: Tensor, table: Tensor, state: State) -> Tensor:
+        """Draw T classes after `first` (B,) -> (B, T) int64; the state moves on.
 
+        chance (B, T) from `chances`. table (L, F, B, 2G), see `WaveNet.table`, holds for T / F steps a frame.
+        To go on where an earlier call ended: its state, and its last classes as `first`.
+        """
+        engine = self.engine
+        if engine is None:
+            return self._step_by_step(first, chance.to(first.device), table, state)
+        groups = np.array_split(np.arange(len(first)), min(torch.get_num_threads(), len(first)))
+        result = np.empty(chance.shape, np.int64)
 
-def _sample_compiled(
-    net: WaveNet, first: Tensor, steps: int, table: Tensor, chances: Tensor, sampling: Sampling, state: State
-) -> Tensor:
-    """Each utterance by itself, so that none depends on its company; as many at a time as torch has threads."""
-    from speechvq.compiled import CompiledWaveNet, announce  # Numba takes its time to import
+        def run(rows: np.ndarray) -> None:
+            own = slice(rows[0], rows[-1] + 1)
+            arrays = chance[own].numpy(), first[own].numpy()
+            result[own] = engine.run(state[own], table[:, :, own], *arrays, self.sampling.temperature)
 
-    announce()
-    engine = CompiledWaveNet(net, sampling.weights)
-    hop = steps // table.shape[1]
-    tables = table.permute(2, 0, 1, 3).contiguous().float().numpy()
-    result = np.empty((len(first), steps + 1), np.int64)
-    result[:, 0] = first.numpy()
-    rows = chances.numpy()
-    size = max(CHUNK // hop, 1) * hop
+        with ThreadPoolExecutor(len(groups)) as pool:
+            list(pool.map(run, groups))
+        state.time += chance.shape[1]
+        return torch.from_numpy(result)
 
-    def advance(begin: int, row: int) -> None:
-        end = min(begin + size, steps)
-        frames = np.ascontiguousarray(tables[row, :, begin // hop : -(-end // hop)])
-        drawn = engine.run(state, row, frames, hop, rows[row, begin:end], sampling.temperature, result[row, begin])
-        result[row, begin + 1 : end + 1] = drawn
+    def _step_by_step(self, first: Tensor, chance: Tensor, table: Tensor, state: State) -> Tensor:
+        hop = chance.shape[1] // table.shape[1]
+        result = torch.empty_like(chance, dtype=torch.int64)
+        for t in range(chance.shape[1]):
+            first = draw(self.net.step(first, table[:, t // hop], state), chance[:, t], self.sampling.temperature)
+            result[:, t] = first
+        return result
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        starts = range(0, steps, size)
-        for begin in progress(starts, unit="chunk", text="sampling", show=sampling.progress):
-            list(pool.map(lambda row, begin=begin: advance(begin, row), range(len(first))))
-            state.time += min(size, steps - begin)
-    return torch.from_numpy(result[:, 1:])
+    @torch.inference_mode()
+    def stream(
+        self,
+        first: Tensor,
+        frames: Sequence[int],
+        hop: int,
+        utterances: Sequence[int],
+        table: Callable[[int, int, int], Tensor],
+    ) -> Iterator[list[Tensor]]:
+        """Utterance i is `frames[i]` frames of `hop` steps long -> its next classes, (T,), some 2000 a time.
+
+        table(i, begin, end) gives the conditioning (L, F, 1, 2G) of these frames of utterance i, as far as it has
+        them. `utterances` number the random streams. What an utterance gets does not depend on the others, and
+        once it has ended it costs nothing more and gets empty tensors.
+        """
+        order = sorted(range(len(frames)), key=lambda i: -frames[i])
+        generators = [chances(self.sampling.seed, utterance) for utterance in utterances]
+        state, last = self.net.start(len(frames)), first[torch.tensor(order, device=first.device)]
+        size = max(CHUNK // hop, 1)
+        for begin in progress(range(0, max(frames), size), unit="piece", text="sampling", show=self.sampling.progress):
+            rows = [i for i in order if frames[i] > begin]
+            end = min(begin + size, frames[rows[0]])
+            # Each table by itself: the bits of a product depend on how many rows it has.
+            tables = [table(i, begin, min(end, frames[i])) for i in rows]
+            tables = [F.pad(some, (0, 0, 0, 0, 0, end - begin - some.shape[1])) for some in tables]
+            chance = torch.from_numpy(np.stack([generators[i].random((end - begin) * hop) for i in rows]))
+            state = state[: len(rows)]
+            drawn = self.sample(last[: len(rows)], chance, torch.cat(tables, 2), state)
+            last = drawn[:, -1]
+            pieces = {i: row[: (frames[i] - begin) * hop] for i, row in zip(rows, drawn, strict=True)}
+            yield [pieces.get(i, drawn.new_empty(0)) for i in range(len(frames))]

@@ -6,7 +6,7 @@ layer are one matrix product.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -53,7 +53,11 @@ class State:
     """What a WaveNet remembers between steps: the time, and per layer a ring (lag, B, R) of its inputs."""
 
     rings: list[Tensor]
-    time: int = field(default=0)
+    time: int = 0
+
+    def __getitem__(self, rows: slice) -> "State":
+        """The state of some of the batch: the same memory, but a time of its own."""
+        return State([ring[:, rows] for ring in self.rings], self.time)
 
 
 class WaveNet(nn.Module):
@@ -103,6 +107,20 @@ class WaveNet(nn.Module):
 
         T must be a multiple of the table's F.
         """
+        config = self.config
+        on_cpu = self.embed.weight.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        if not on_cpu or any(width % 16 for width in (config.residual, config.gate, config.skip)):
+            return self.plain(inputs, table)
+        from speechvq.stack import GatedStack  # Numba takes its time to import
+
+        x, lags = self.embed(inputs), [layer.lags for layer in self.stack]
+        if table is None:
+            table = x.new_zeros(len(lags), 1, len(inputs), 2 * config.gate)
+        weights = [part for layer in self.stack for linear in (layer.taps, layer.out) for part in linear.parameters()]
+        return self._logits(GatedStack.apply(x, table, lags, *weights))
+
+    def plain(self, inputs: Tensor, table: Tensor | None = None) -> Tensor:
+        """`forward` layer by layer, as autograd and torch.compile can follow it."""
         x = self.embed(inputs.T)
         total: Tensor | None = None
         for i, layer in enumerate(self.stack):

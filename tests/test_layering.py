@@ -14,10 +14,11 @@ PACKAGE = Path(speechvq.__file__).parent
 
 # In the order of the data. A room imports from those before it, or from its own row.
 ROOMS = [
-    ["config", "layers", "text", "checkpoint", "progress"],
+    ["config", "layers", "text", "checkpoint", "progress", "vectors"],
     ["audio"],
-    ["quantizer", "corpus", "encoder", "wavenet"],
-    ["prepare", "compiled"],
+    ["quantizer", "corpus", "encoder", "stack", "kernels"],
+    ["prepare", "wavenet"],
+    ["compiled"],
     ["sampler"],
     ["decoder"],
     ["model"],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from speechvq.config import WaveNetConfig
-from speechvq.sampler import Sampling, draw, sample, uniform
+from speechvq.sampler import Sampler, Sampling, chances, draw
 from speechvq.wavenet import WaveNet
 
 CLASSES = 9
@@ -26,6 +26,14 @@ def net() -> WaveNet:
 @pytest.fixture(scope="module")
 def table(net) -> torch.Tensor:
     return net.table(torch.randn(4, 3, 6), torch.randn(4, 2)).detach()
+
+
+def uniform(seed: int, utterances, steps: int) -> torch.Tensor:
+    return torch.from_numpy(np.stack([chances(seed, utterance).random(steps) for utterance in utterances]))
+
+
+def sample(net: WaveNet, first, steps, table, chance, sampling: Sampling, state=None):
+    return Sampler(net, sampling).sample(first, chance[:, :steps], table, state or net.start(len(first)))
 
 
 def test_chances_are_a_function_of_seed_utterance_and_step():
@@ -121,6 +129,34 @@ def test_company_does_not_change_an_utterance(net, table):
         assert torch.equal(alone[0], together[i])
 
 
-def test_without_conditioning(net):
-    drawn = sample(net, torch.zeros(2, dtype=torch.int64), 10, None, uniform(0, [0, 0], 10), Sampling())
-    assert torch.equal(drawn[0], drawn[1])
+LENGTHS = [7, 2, 0, 31, 7]
+
+
+def streamed(net: WaveNet, lengths, hop: int, utterances, frames, sampling: Sampling) -> list[list[torch.Tensor]]:
+    speaker = torch.zeros(1, 2)
+
+    def table(i: int, begin: int, end: int) -> torch.Tensor:
+        return net.table(frames[i][None, :, begin:end], speaker)
+
+    first = torch.zeros(len(lengths), dtype=torch.int64)
+    return list(Sampler(net, sampling).stream(first, lengths, hop, utterances, table))
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@pytest.mark.parametrize("hop", [1, 160])
+def test_a_stream_of_many_is_each_alone_and_in_one_go(net, engine, hop):
+    """Pieces of some 2000 steps, utterances of other lengths beside: the same to the last class."""
+    sampling = Sampling(seed=5, engine=engine)
+    torch.manual_seed(1)
+    frames = [torch.randn(3, length) for length in LENGTHS]
+    pieces = streamed(net, LENGTHS, hop, range(5), frames, sampling)
+    assert len(pieces) == (1 if hop == 1 else 3)
+    whole = [torch.cat(parts) for parts in zip(*pieces, strict=True)]
+    assert [len(row) for row in whole] == [length * hop for length in LENGTHS]
+    for i, length in enumerate(LENGTHS):
+        if length:
+            table, chance = net.table(frames[i][None], torch.zeros(1, 2)), uniform(5, [i], length * hop)
+            alone = sample(net, torch.zeros(1, dtype=torch.int64), length * hop, table, chance, sampling)
+            assert torch.equal(alone[0], whole[i])
+            [own] = zip(*streamed(net, [length], hop, [i], [frames[i]], sampling), strict=True)
+            assert torch.equal(torch.cat(own), whole[i])

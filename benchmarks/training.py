@@ -1,0 +1,117 @@
+"""Training speed of the WaveNet in audio-seconds a second: python benchmarks/training.py.
+
+Forward, backward and an Adam step on batches of random classes, one engine after another in every round, medians:
+`plain`, dilated nn.Conv1d layers as WaveNets are mostly written; `modules`, this package's layers under autograd;
+`ours`, what training runs: the same layers as one operation of their own (speechvq/stack.py).
+`peak`: the share of torch's measured float32 matrix product that the network's multiplications reach. On a GPU
+(--device cuda) the last is `modules` under torch.compile, in bfloat16.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from machine import sgemm_peak
+from sampling import HOP, SHAPES, weights
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq.config import WaveNetConfig
+from speechvq.wavenet import WaveNet
+
+
+class Plain(nn.Module):
+    """A WaveNet of Conv1d layers, with the conditioning already at the rate of its samples."""
+
+    def __init__(self, config: WaveNetConfig) -> None:
+        super().__init__()
+        self.dilations = [2**i for i in range(config.layers)] * config.cycles
+        self.embed = nn.Embedding(256, config.residual)
+        width = config.residual
+        self.taps = nn.ModuleList(nn.Conv1d(width, 2 * config.gate, 2, dilation=d) for d in self.dilations)
+        self.residual = nn.ModuleList(nn.Conv1d(config.gate, width, 1) for _ in self.dilations)
+        self.skip = nn.ModuleList(nn.Conv1d(config.gate, config.skip, 1) for _ in self.dilations)
+        self.hidden, self.last = nn.Conv1d(config.skip, config.skip, 1), nn.Conv1d(config.skip, 256, 1)
+
+    def forward(self, inputs: Tensor, table: Tensor) -> Tensor:
+        """inputs (B, T), table (L, F, B, 2G) -> logits (B, T, 256)."""
+        x, total = self.embed(inputs).transpose(1, 2), torch.zeros(())
+        for i, dilation in enumerate(self.dilations):
+            condition = table[i].permute(1, 2, 0).repeat_interleave(x.shape[2] // table.shape[1], -1)
+            a, b = (self.taps[i](F.pad(x, (dilation, 0))) + condition).chunk(2, 1)
+            gated = a.tanh() * b.sigmoid()
+            total = total + self.skip[i](gated)
+            x = x + self.residual[i](gated)
+        return self.last(self.hidden(total.relu()).relu()).transpose(1, 2)
+
+
+def one_step(net: nn.Module, batch: int, length: int, call: Callable[..., Tensor], device: str) -> Callable[[], None]:
+    """A training step of net on random classes."""
+    layers, width = (
+        (len(net.taps), net.taps[0].out_channels)
+        if isinstance(net, Plain)
+        else (len(net.stack), len(net.stack[0].taps.bias))
+    )
+    table = torch.randn(layers, length // HOP, batch, width, device=device, requires_grad=True)
+    classes = torch.randint(256, (batch, length), device=device)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
+
+    def step() -> None:
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            logits = call(classes, table)
+        F.cross_entropy(logits.flatten(0, 1).float(), classes.flatten()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def main() -> None:
+    """Measure every engine in turn, round after round."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--shapes", default="S,M")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--length", type=int, default=51 * HOP, help="samples of an utterance")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--out", type=Path, default=Path("training.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    peak, rows = sgemm_peak(16384, 256, 256), []
+    print(f"{options.threads} threads: sgemm {peak / 1e9:.0f} GFLOP/s")
+    print(f"{'shape':6} {'engine':8}{'audio-s/s':>10}{'x plain':>9}{'GFLOP/s':>9}{'peak':>6}")
+    for name in options.shapes.split(","):
+        net, plain = WaveNet(SHAPES[name], 256, 64, 32).to(options.device), Plain(SHAPES[name]).to(options.device)
+        ours = torch.compile(net.plain) if options.device == "cuda" else net
+        calls = {"plain": (plain, plain), "modules": (net, net.plain), "ours": (net, ours)}
+        steps = {
+            engine: one_step(owner, options.batch, options.length, call, options.device)
+            for engine, (owner, call) in calls.items()
+        }
+        times: dict[str, list[float]] = {engine: [] for engine in steps}
+        for turn in range(options.rounds + 1):
+            for engine, step in steps.items():
+                begun = time.perf_counter()
+                step()
+                if turn:  # the first warms up
+                    times[engine].append(time.perf_counter() - begun)
+        for engine, taken in times.items():
+            rate = options.batch * options.length / 16_000 / statistics.median(taken)
+            ratio = statistics.median(a / b for a, b in zip(times["plain"], taken, strict=True))
+            flops = 6 * weights(net) * 16_000 * rate
+            print(f"{name:6} {engine:8}{rate:10.3f}{ratio:9.2f}{flops / 1e9:9.1f}{flops / peak:6.0%}")
+            rows.append({"shape": name, "engine": engine, "audio_s_per_s": rate, "ratio": ratio, "flops": flops})
+    machine = {"threads": options.threads, "sgemm_flops": peak, "device": options.device}
+    options.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
