@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,10 +153,25 @@ class Codec:
         for begin in range(0, len(order), BATCH):
             some = order[begin : begin + BATCH]
             speaker = torch.tensor([index[i] for i in some], device=self.device)
-            streams = [stream(rows[i]) for i in some]
+            streams = [stream_number(rows[i]) for i in some]
             wavs = self.model.decode([rows[i] for i in some], speaker, sampling, streams)
             result |= {i: wav.cpu() for i, wav in zip(some, wavs, strict=True)}
         return [result[i] for i in range(len(rows))]
+
+    @torch.inference_mode()
+    def stream(
+        self, codes: ArrayLike | Tensor, speaker: str, *, temperature: float = 1.0, seed: int = 0
+    ) -> Iterator[Tensor]:
+        """`decode` in pieces, each as soon as it is made: about an eighth of a second from a WaveNet decoder.
+
+        A mel decoder has but one piece.
+        """
+        row = self._codes(codes)
+        latent = self.model.quantizer.lookup(row[None])[0]
+        index = torch.tensor([speaker_index(self.speakers, speaker)], device=self.device)
+        sampling = Sampling(temperature, seed)
+        for [piece] in self.model.decoder.stream([latent], index, sampling, [stream_number(row)]):
+            yield piece.cpu()
 
     @torch.inference_mode()
     def _encode(self, mono: Tensor) -> Tensor:
@@ -187,6 +202,6 @@ def torch_device(name: str) -> torch.device:
         raise SpeechVQError(f"device '{name}' cannot be used: {reason}") from None
 
 
-def stream(codes: Tensor) -> int:
+def stream_number(codes: Tensor) -> int:
     """The number (64 bits) of the random stream from which codes (N,) are spoken: a hash of them."""
     return int.from_bytes(hashlib.blake2b(codes.cpu().numpy().tobytes(), digest_size=8).digest(), "little")

@@ -51,6 +51,13 @@ def test_conversion_keeps_the_duration_and_depends_on_speaker_and_seed(codec, wa
     assert one.abs().max() <= 1
 
 
+def test_a_stream_is_the_same_speech_in_pieces(codec):
+    codes = torch.randint(16, (60,), generator=torch.Generator().manual_seed(0))
+    pieces = list(codec.stream(codes, codec.speakers[1], temperature=0.8, seed=4))
+    assert (len(pieces) > 1) == (codec.card.config.model.decoder.kind == "wavenet")
+    assert torch.equal(torch.cat(pieces), codec.decode(codes, codec.speakers[1], temperature=0.8, seed=4))
+
+
 def test_an_utterance_sounds_the_same_in_any_company(codec):
     random = torch.Generator().manual_seed(0)
     rows = [torch.randint(16, (n,), generator=random) for n in (5, 2, 7)]
