@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechvq import SpeechVQError
-from speechvq.text import UNITS, Segment, read_lab, write_lab
+from speechvq.text import UNITS, Segment, frame_labels, read_lab, read_phn, write_lab
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LABELS = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=5)
@@ -89,3 +89,54 @@ def test_vctks_labels_are_read():
         assert all(a.end == b.start for a, b in itertools.pairwise(segments))
         assert segments[0].label == segments[-1].label == "pau"
     assert 35 <= len(labels) <= 41
+
+
+TIMIT = (
+    "iy ih eh ey ae aa aw ay ah ao oy ow uh uw ux er ax ix axr ax-h jh ch b d g p t k dx s sh z zh f th v dh m n ng em "
+    "en eng nx l r w y hh hv el bcl dcl gcl pcl tcl kcl q pau epi h#"
+).split()
+
+
+def test_timit_is_folded_to_39_symbols(tmp_path):
+    path = tmp_path / "SA1.PHN"
+    path.write_text("".join(f"{800 * i} {800 * (i + 1)} {symbol}\n" for i, symbol in enumerate(TIMIT)))
+    segments = read_phn(path)
+    assert len(TIMIT) == 61
+    assert len({segment.label for segment in segments}) == 39
+    assert len(segments) == 60  # the glottal stop is a gap
+    labels = frame_labels(segments, 62, 0.05)
+    assert [labels.index(None), labels[-1]] == [TIMIT.index("q"), None]
+    assert {old: new for old, new in zip(TIMIT, labels, strict=False) if new not in (old, None)}.items() >= {
+        ("ao", "aa"),
+        ("h#", "sil"),
+        ("nx", "n"),
+        ("zh", "sh"),
+    }
+    path.write_text("0 800\n")
+    with pytest.raises(SpeechVQError, match=r"SA1\.PHN, line 1: not 'start end label' in samples"):
+        read_phn(path)
+
+
+def test_labels_at_the_centre_or_of_the_larger_part():
+    segments = [Segment(0.0, 0.05, "a"), Segment(0.05, 0.06, "b"), Segment(0.09, 0.13, "c")]
+    assert frame_labels(segments, 4, 0.04) == ["a", None, "c", None]
+    assert frame_labels(segments, 4, 0.04, majority=True) == ["a", "a", "c", "c"]
+    assert frame_labels(segments, 4, 0.04, offset=-0.03) == [None, "a", None, "c"]
+    assert frame_labels(segments, 1, 0.1, offset=0.0) == ["b"]  # a segment's start is its own
+    assert frame_labels([], 2, 0.04) == frame_labels([], 2, 0.04, majority=True) == [None, None]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(1, 7), st.integers(-20, 20))
+def test_frame_labels_are_those_of_a_rasterized_signal(lengths, hop, offset):
+    """Times in whole milliseconds, painted one by one. Centres of odd hops, ever between two, are at none's end."""
+    hop = 2 * hop + 1
+    marks = [0, *itertools.accumulate(lengths)]
+    segments = [Segment(a / 1000, b / 1000, str(i % 5)) for i, (a, b) in enumerate(itertools.pairwise(marks))]
+    painted = {t: s.label for s, (a, b) in zip(segments, itertools.pairwise(marks), strict=True) for t in range(a, b)}
+    frames = marks[-1] // hop + 2
+    centres = [t * hop + hop // 2 + offset for t in range(frames)]
+    assert frame_labels(segments, frames, hop / 1000, offset / 1000) == [painted.get(t) for t in centres]
+    for t, label in enumerate(frame_labels(segments, frames, hop / 1000, offset / 1000, majority=True)):
+        inside = [painted.get(t * hop + offset + i) for i in range(hop)]
+        counts = {value: inside.count(value) for value in inside if value}
+        assert counts.get(label, 0) == max(counts.values(), default=0)
