@@ -91,10 +91,11 @@ def test_vctks_labels_are_read():
     assert 35 <= len(labels) <= 41
 
 
-TIMIT = (
+SYMBOLS = (
     "iy ih eh ey ae aa aw ay ah ao oy ow uh uw ux er ax ix axr ax-h jh ch b d g p t k dx s sh z zh f th v dh m n ng em "
     "en eng nx l r w y hh hv el bcl dcl gcl pcl tcl kcl q pau epi h#"
-).split()
+)
+TIMIT = SYMBOLS.split()
 
 
 def test_timit_is_folded_to_39_symbols(tmp_path):
