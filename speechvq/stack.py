@@ -87,19 +87,22 @@ def _backward(
 
 
 class GatedStack(torch.autograd.Function):
-    """apply(x, table, lags, *weights) -> the sum of what all layers skip, (B, T, skip).
+    """apply(x, table, lags, learn, *weights) -> the sum of what all layers skip, (B, T, skip).
 
-    x (B, T, R), table (L, F, B, 2G) with T a multiple of F, lags (L, taps) in steps; weights: of each layer the
+    x (B, T, R), table (L, F, B, 2G) with T a multiple of F, lags (L, taps) in steps. learn: whether to remember what a
+    backward needs. weights: of each layer the
     weight and bias of its taps (2G, taps * R) and of residual and skip (R + skip, G). All float32 on the
     processor; R, G and skip are multiples of 16.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, table: Tensor, lags: Sequence[Sequence[int]], *weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, table: Tensor, lags: Sequence[Sequence[int]], learn: bool, *weights: Tensor
+    ) -> Tensor:
         (batch, length, width), depth, skip = x.shape, len(lags), len(weights[3]) - x.shape[2]
         taps, taps_bias, outs, biases = _stacked(weights)
         both = torch.cat([x, x.new_zeros(batch, length, skip)], -1)
-        inputs, gates = _take(batch, depth if any(ctx.needs_input_grad) else 1, length, width, taps.shape[1])
+        inputs, gates = _take(batch, depth if learn else 1, length, width, taps.shape[1])
         packed = np.stack([_packed(layer.reshape(len(layer), -1, width).swapaxes(0, 1)) for layer in taps])
         conditions = np.ascontiguousarray(table.detach().numpy().transpose(2, 0, 1, 3)) + taps_bias[:, None]
         arrays = packed, _packed(outs), biases, conditions, inputs.numpy(), gates.numpy(), both.numpy()
@@ -134,7 +137,7 @@ class GatedStack(torch.autograd.Function):
         d_bias = torch.from_numpy(d_table.sum((0, 2)))
         flat = [gradient for layer in zip(d_taps, d_bias, d_outs, d_biases, strict=True) for gradient in layer]
         _SPARE[:] = [inputs, gates]
-        return both[..., :width].contiguous(), torch.from_numpy(d_table).permute(1, 2, 0, 3), None, *flat
+        return both[..., :width].contiguous(), torch.from_numpy(d_table).permute(1, 2, 0, 3), None, None, *flat
 
 
 def _take(batch: int, depth: int, length: int, *widths: int) -> list[Tensor]:

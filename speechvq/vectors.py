@@ -51,6 +51,9 @@ def _tile(rows: int, blocks: int = 1, outer: bool = False) -> Any:
     """
 
     def signature(_: Any, weight: Any, block: Any, x: Any, row: Any, out: Any) -> Any:
+        if {x.dtype, out.dtype} != {types.float32} or weight.dtype not in (types.float32, types.uint32):
+            return None  # Numba says that no definition fits
+
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             arrays = [target.make_array(signature.args[i])(target, builder, arguments[i]) for i in (0, 2, 4)]
             emit = _Tile(builder, *arrays, pairs=weight.dtype == types.uint32, outer=outer)

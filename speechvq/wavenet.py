@@ -108,8 +108,9 @@ class WaveNet(nn.Module):
         T must be a multiple of the table's F.
         """
         config = self.config
-        on_cpu = self.embed.weight.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        if not on_cpu or any(width % 16 for width in (config.residual, config.gate, config.skip)):
+        on_cpu = self.embed.weight.device.type == "cpu" and self.embed.weight.dtype == torch.float32
+        whole = not any(width % 16 for width in (config.residual, config.gate, config.skip))
+        if not on_cpu or not whole or torch.is_autocast_enabled("cpu"):
             return self.plain(inputs, table)
         from speechvq.stack import GatedStack  # Numba takes its time to import
 
@@ -117,7 +118,7 @@ class WaveNet(nn.Module):
         if table is None:
             table = x.new_zeros(len(lags), 1, len(inputs), 2 * config.gate)
         weights = [part for layer in self.stack for linear in (layer.taps, layer.out) for part in linear.parameters()]
-        return self._logits(GatedStack.apply(x, table, lags, *weights))
+        return self._logits(GatedStack.apply(x, table, lags, torch.is_grad_enabled(), *weights))
 
     def plain(self, inputs: Tensor, table: Tensor | None = None) -> Tensor:
         """`forward` layer by layer, as autograd and torch.compile can follow it."""

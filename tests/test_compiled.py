@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numba.core.errors import TypingError
 
 from speechvq.compiled import CompiledWaveNet, bfloat16_pairs, pack
 from speechvq.config import WaveNetConfig
@@ -145,6 +146,12 @@ def test_packed_product_is_the_linear_layer(shape, rows):
     add_product(weight, np.pad(x.numpy(), [(0, 0), (0, weight.shape[1] - shape[1])]), out)
     np.testing.assert_allclose(out[:, : shape[0]] + linear.bias.detach().numpy(), linear(x).detach(), atol=1e-5)
     assert not out[:, shape[0] :].any()
+
+
+def test_the_kernels_refuse_other_numbers_than_float32():
+    weight, x, out = np.zeros((1, 4, LANES), np.float32), np.zeros((1, 4)), np.zeros((1, LANES), np.float32)
+    with pytest.raises(TypingError):
+        add_product(weight, x, out)
 
 
 def test_gate_is_close_and_hides_no_nan():

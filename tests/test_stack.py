@@ -58,6 +58,11 @@ def test_without_conditioning_and_without_gradients():
         torch.testing.assert_close(net(classes), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_other_numbers_than_float32_take_the_modules():
+    net, classes = fresh(SHAPES[0]).double(), torch.randint(CLASSES, (2, 50))
+    assert torch.equal(net(classes), net.plain(classes))
+
+
 def test_threads_change_no_logit():
     net, classes = fresh(SHAPES[0]), torch.randint(CLASSES, (5, 300))
     before, results = torch.get_num_threads(), []
