@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from speechvq.kernels import steps
@@ -25,6 +26,7 @@ class CompiledWaveNet:
 
     def __init__(self, net: WaveNet, weights: Literal["float32", "bfloat16"] = "float32") -> None:
         config, stack, pairs = net.config, net.stack, weights == "bfloat16"
+        self.check = net.check
         self.residual, self.gates = [config.residual], [config.gate] * 2
         self.lags = np.array([layer.lags for layer in stack])
         self.taps_bias = np.stack([pad(_array(layer.taps.bias), self.gates) for layer in stack])
@@ -46,23 +48,26 @@ class CompiledWaveNet:
         outputs, inputs = _array(linear.weight).shape
         return pack(linear, [outputs], [inputs], pairs), pad(_array(linear.bias), [outputs])
 
+    @torch.inference_mode()  # of the thread that runs it
     def run(self, state: State, table: Tensor, chance: np.ndarray, first: np.ndarray, temperature: float) -> np.ndarray:
         """`Sampler.sample`, but that the time of the state is the caller's: -> int64 (rows, T)."""
         classes = np.empty((len(first), chance.shape[1] + 1), np.int64)
         classes[:, 0] = first
-        rings = np.concatenate([self._ring(ring.numpy()) for ring in state.rings], axis=1)
+        rings = np.concatenate([self._ring(_array(ring)) for ring in state.rings], axis=1)
         self._steps(rings, state.time, table, (np.ascontiguousarray(chance), float(temperature)), classes, NO_TRACE)
         begin = 0
         for ring in state.rings:
             lag, rows, width = ring.shape
             end = begin + lag * self.weights[0].shape[1]
-            ring.numpy()[:] = rings[:, begin:end].reshape(rows, lag, -1)[..., :width].swapaxes(0, 1)
+            moved = rings[:, begin:end].reshape(rows, lag, -1)[..., :width].swapaxes(0, 1)
+            ring.copy_(torch.from_numpy(moved))
             begin = end
         return classes[:, 1:]
 
     def logits(self, inputs: Tensor, table: Tensor) -> np.ndarray:
         """As `WaveNet.forward`: inputs (B, T), each the class before, table (L, F, B, 2G) -> (B, T, classes)."""
         rows, length = inputs.shape
+        self.check(table, rows, length)
         classes = np.append(inputs.numpy(), np.zeros((rows, 1), np.int64), axis=1)
         rings = np.zeros((rows, self.lags[:, 0].sum() * self.weights[0].shape[1]), np.float32)
         trace = np.zeros((rows, length, len(self.weights[0])), np.float32)
@@ -70,6 +75,9 @@ class CompiledWaveNet:
         return trace
 
     def _steps(self, rings: np.ndarray, time: int, table: Tensor, draws: Any, classes: np.ndarray, trace: Any) -> None:
+        given = classes if len(trace) else classes[:, 0]
+        if len(given) and not 0 <= given.min() <= given.max() < len(self.weights[0]):
+            raise ValueError(f"classes are between 0 and {len(self.weights[0]) - 1}")
         hop = (classes.shape[1] - 1) // table.shape[1]
         biased = pad(_array(table), self.gates, 3) + self.taps_bias[:, None, None]
         steps(self.weights, self.head, self.lags, (rings, time), (biased, hop), draws, classes, trace)
@@ -107,12 +115,13 @@ def bfloat16_pairs(weight: np.ndarray) -> np.ndarray:
     """
     bits = weight.view(np.uint32).astype(np.int64)
     low = np.minimum((bits[:, 0::2] + 0x8000) >> 16, 0xFFFF)
-    high = (bits[:, 1::2] - low + 0x8000) >> 16
-    return ((np.clip(high, 0, 0xFFFF) << 16) | low).astype(np.uint32)
+    odd = bits[:, 1::2]
+    high = ((odd & 0x7FFFFFFF) - low + 0x8000) >> 16  # of the magnitude, lest a zero borrows from its sign
+    return (np.clip(high, 0, 0x7F7F) << 16 | odd & 0x80000000 | low).astype(np.uint32)
 
 
 def announce() -> None:
-    """Say once that the kernels will now be compiled, where Numba's cache on disk does not hold them."""
+    """Say that the kernels will now be compiled, where Numba's cache on disk holds none of them."""
     if not is_cached(steps):
         log.warning("compiling the sampler for this processor, once (some 10 seconds)")
 

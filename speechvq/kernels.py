@@ -40,9 +40,12 @@ def _look_back(rings: Any, begin: int, lags: Any, time: int, count: int, width: 
 
 @njit(fastmath=FLAGS)
 def _exponentials(logits: Any, row: int, temperature: float, out: Any) -> float:
-    """out = exp((logits[row] - their maximum) / temperature), within 2e-7; below 1e-37 it becomes 0 -> the sum."""
+    """out = exp((logits[row] - their maximum) / temperature) -> the sum.
+
+    Within 2e-7 of it, and 1e-5 of its own value; what is below 2^-125 becomes 0.
+    """
     top = logits[row, : len(out)].max()
-    scale = np.float32(1.4426950408889634 / temperature)
+    scale = np.float32(min(1.4426950408889634 / temperature, 1e38))
     total = 0.0
     for i in range(len(out)):
         y = max((logits[row, i] - top) * scale, np.float32(-125))

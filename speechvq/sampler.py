@@ -68,6 +68,7 @@ class Sampler:
         chance (B, T) from `chances`. table (L, F, B, 2G), see `WaveNet.table`, holds for T / F steps a frame.
         To go on where an earlier call ended: its state, and its last classes as `first`.
         """
+        self.net.check(table, *chance.shape)
         engine = self.engine
         if engine is None:
             return self._step_by_step(first, chance.to(first.device), table, state)

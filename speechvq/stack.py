@@ -8,6 +8,7 @@ one product adds to both and one takes the gradients of both back.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from torch.autograd.function import once_differentiable
 
 from speechvq.vectors import add_outer, add_product, add_row, blocks, cached, copy, gate, gate_back
 
-_SPARE: list[Tensor] = []
 BLOCK = 192  # steps; a multiple of the 6 rows of a tile
 
 
@@ -87,28 +87,29 @@ def _backward(
 
 
 class GatedStack(torch.autograd.Function):
-    """apply(x, table, lags, learn, *weights) -> the sum of what all layers skip, (B, T, skip).
+    """apply(x, table, lags, spare, *weights) -> the sum of what all layers skip, (B, T, skip).
 
-    x (B, T, R), table (L, F, B, 2G) with T a multiple of F, lags (L, taps) in steps. learn: whether to remember what a
-    backward needs. weights: of each layer the
+    x (B, T, R), table (L, F, B, 2G) with T a multiple of F, lags (L, taps) in steps. spare: a list that
+    keeps the memory of one backward for the next forward (the system gives new memory page by page), or None where
+    there will be no backward. weights: of each layer the
     weight and bias of its taps (2G, taps * R) and of residual and skip (R + skip, G). All float32 on the
     processor; R, G and skip are multiples of 16.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, table: Tensor, lags: Sequence[Sequence[int]], learn: bool, *weights: Tensor
+        ctx: Any, x: Tensor, table: Tensor, lags: Sequence[Sequence[int]], spare: Any, *weights: Tensor
     ) -> Tensor:
         (batch, length, width), depth, skip = x.shape, len(lags), len(weights[3]) - x.shape[2]
         taps, taps_bias, outs, biases = _stacked(weights)
         both = torch.cat([x, x.new_zeros(batch, length, skip)], -1)
-        inputs, gates = _take(batch, depth if learn else 1, length, width, taps.shape[1])
+        inputs, gates = _take(spare, batch, 1 if spare is None else depth, length, width, taps.shape[1])
         packed = np.stack([_packed(layer.reshape(len(layer), -1, width).swapaxes(0, 1)) for layer in taps])
         conditions = np.ascontiguousarray(table.detach().numpy().transpose(2, 0, 1, 3)) + taps_bias[:, None]
         arrays = packed, _packed(outs), biases, conditions, inputs.numpy(), gates.numpy(), both.numpy()
         _parallel(batch, lambda *range_: _forward(*range_, np.array(lags), *arrays))
         ctx.lags, ctx.frames = np.array(lags), table.shape[1]
-        ctx.inputs, ctx.gates = inputs, gates
+        ctx.inputs, ctx.gates, ctx.spare = inputs, gates, spare
         ctx.save_for_backward(*weights)
         return both[..., width:].contiguous()
 
@@ -136,16 +137,18 @@ class GatedStack(torch.autograd.Function):
         d_taps = d_taps.transpose(1, 2).flatten(2)
         d_bias = torch.from_numpy(d_table.sum((0, 2)))
         flat = [gradient for layer in zip(d_taps, d_bias, d_outs, d_biases, strict=True) for gradient in layer]
-        _SPARE[:] = [inputs, gates]
+        ctx.spare[:] = [(inputs, gates)]
         return both[..., :width].contiguous(), torch.from_numpy(d_table).permute(1, 2, 0, 3), None, None, *flat
 
 
-def _take(batch: int, depth: int, length: int, *widths: int) -> list[Tensor]:
-    """Tensors (B, L, T, width): those of the step before, if they fit. The system gives new memory page by page."""
-    spare = _SPARE.copy()
-    _SPARE.clear()
+def _take(spare: Any, batch: int, depth: int, length: int, *widths: int) -> tuple[Tensor, ...]:
+    """Tensors (B, L, T, width): those kept, if they fit."""
     shapes = [(batch, depth, length, width) for width in widths]
-    return spare if [tensor.shape for tensor in spare] == shapes else [torch.empty(shape) for shape in shapes]
+    with suppress(IndexError):  # taken by another thread, or there are none
+        kept: tuple[Tensor, ...] = spare.pop() if spare else ()
+        if [tensor.shape for tensor in kept] == shapes:
+            return kept
+    return tuple(torch.empty(shape, dtype=torch.float32) for shape in shapes)
 
 
 def _stacked(weights: Sequence[Tensor]) -> list[np.ndarray]:

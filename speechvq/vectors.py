@@ -31,16 +31,21 @@ STAMP = f"_{zlib.crc32(Path(__file__).read_bytes()):08x}"
 def cached(function: Callable[..., Any]) -> Any:
     """Compile a function that runs without Python's lock, and keep it on disk.
 
-    Numba renews its cache by the date of the function's own file; the name of the entry is of this file too.
+    Numba renews its cache when the function's own file changes; the name of the entry is of this file too.
     """
     function.__qualname__ += STAMP
     return njit(nogil=True, cache=True)(function)
 
 
 def is_cached(function: Any) -> bool:
-    """Whether a `cached` function has been compiled, now or earlier."""
+    """Whether a `cached` function has been compiled, now or earlier, for any types."""
     entries = Path(function.stats.cache_path or "").glob(f"*.{function.__qualname__}-*.nbi")
     return bool(function.signatures) or any(entries)
+
+
+def _floats(*arrays: Any) -> bool:
+    """Whether these are types of contiguous float32 arrays: what is read without a look."""
+    return all(array.dtype == types.float32 and array.layout == "C" for array in arrays)
 
 
 def _tile(rows: int, blocks: int = 1, outer: bool = False) -> Any:
@@ -51,7 +56,7 @@ def _tile(rows: int, blocks: int = 1, outer: bool = False) -> Any:
     """
 
     def signature(_: Any, weight: Any, block: Any, x: Any, row: Any, out: Any) -> Any:
-        if {x.dtype, out.dtype} != {types.float32} or weight.dtype not in (types.float32, types.uint32):
+        if not _floats(x, out) or not (weight.dtype == types.uint32 or _floats(weight)):
             return None  # Numba says that no definition fits
 
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -169,6 +174,8 @@ def add_outer(x: Any, y: Any, out: Any) -> None:
 @_llvm
 def _gate_block(_: Any, h: Any, row: Any, column: Any, gated: Any) -> Any:
     """`gate` for 16 columns of a row."""
+    if not _floats(h, gated):
+        return None
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         at = _pointers(target, builder, signature, arguments)
@@ -186,6 +193,8 @@ def _gate_block(_: Any, h: Any, row: Any, column: Any, gated: Any) -> Any:
 @_llvm
 def _gate_back_block(_: Any, h: Any, row: Any, column: Any, d: Any, d_h: Any) -> Any:
     """`gate_back` for 16 columns of a row."""
+    if not _floats(h, d, d_h):
+        return None
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         at = _pointers(target, builder, signature, arguments)
@@ -222,6 +231,9 @@ def _move(add: bool) -> Any:
     """An intrinsic: out[into, place : place + 16] = or += source[row, begin : begin + 16]."""
 
     def signature(_: Any, source: Any, row: Any, begin: Any, out: Any, into: Any, place: Any) -> Any:
+        if not _floats(source, out):
+            return None
+
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             arrays = [target.make_array(signature.args[i])(target, builder, arguments[i]) for i in (0, 3)]
             value = builder.load(_at(builder, arrays[0], arguments[1], arguments[2]), align=4)

@@ -80,6 +80,7 @@ class WaveNet(nn.Module):
         self.norm = nn.LayerNorm(condition, elementwise_affine=False)
         self.frames = nn.Linear(condition, width, bias=False)
         self.speaker = nn.Linear(speaker, width, bias=False)
+        self._spare: list[tuple[Tensor, Tensor]] = []  # see `stack.GatedStack`
 
     @property
     def stack(self) -> Sequence[GatedLayer]:
@@ -108,6 +109,8 @@ class WaveNet(nn.Module):
         T must be a multiple of the table's F.
         """
         config = self.config
+        if table is not None:
+            self.check(table, *inputs.shape)
         on_cpu = self.embed.weight.device.type == "cpu" and self.embed.weight.dtype == torch.float32
         whole = not any(width % 16 for width in (config.residual, config.gate, config.skip))
         if not on_cpu or not whole or torch.is_autocast_enabled("cpu"):
@@ -117,8 +120,16 @@ class WaveNet(nn.Module):
         x, lags = self.embed(inputs), [layer.lags for layer in self.stack]
         if table is None:
             table = x.new_zeros(len(lags), 1, len(inputs), 2 * config.gate)
-        weights = [part for layer in self.stack for linear in (layer.taps, layer.out) for part in linear.parameters()]
-        return self._logits(GatedStack.apply(x, table, lags, torch.is_grad_enabled(), *weights))
+        linears = [linear for layer in self.stack for linear in (layer.taps, layer.out)]
+        weights = [part for linear in linears for part in (linear.weight, linear.bias)]
+        learn = torch.is_grad_enabled() and any(part.requires_grad for part in (x, table, *weights))
+        return self._logits(GatedStack.apply(x, table.float(), lags, self._spare if learn else None, *weights))
+
+    def check(self, table: Tensor, batch: int, steps: int) -> None:
+        """ValueError where the table is not one of so many utterances and steps."""
+        expected = len(self.layers), table.shape[1], batch, 2 * self.config.gate
+        if table.shape != expected or not table.shape[1] or steps % table.shape[1]:
+            raise ValueError(f"a table {tuple(table.shape)} does not condition {batch} utterances of {steps} steps")
 
     def plain(self, inputs: Tensor, table: Tensor | None = None) -> Tensor:
         """`forward` layer by layer, as autograd and torch.compile can follow it."""

@@ -124,6 +124,34 @@ def test_sampling_with_bfloat16_weights_is_another_but_like_sample():
     assert not torch.equal(exact, short)
 
 
+def test_bfloat16_zeros_beside_anything_stay_zeros():
+    """-0.0 beside a negative weight: the tail must not borrow from the sign."""
+    weight = np.zeros((1, 4, LANES), np.float32)
+    weight[0] = [[-1.0] * LANES, [-0.0] * LANES, [1.0] * LANES, [-1e-42] * LANES]
+    odd = bfloat16_pairs(weight).view(np.float32)
+    assert np.abs(odd).max() < 1e-38
+    assert np.isfinite(odd).all()
+
+
+def test_classes_outside_the_alphabet_are_refused():
+    net = loud(SHAPES[1], 64)
+    first, chance, table = inputs(net, 2, 2, 10)
+    for wrong in (-1, 64):
+        with pytest.raises(ValueError, match="classes are between 0 and 63"):
+            sample(net, first + wrong, chance, table, Sampling())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_net_of_other_numbers_is_sampled_in_float32(dtype):
+    net = loud(SHAPES[1], 64).to(dtype)
+    state = net.start(2)
+    first, chance, _ = inputs(loud(SHAPES[1], 64), 2, 2, 100)
+    table = torch.zeros(8, 2, 2, 32)
+    drawn = sample(net, first, chance, table, Sampling(), state)
+    assert torch.equal(drawn, sample(net.float(), first, chance, table, Sampling()))
+    assert all(ring.dtype == dtype for ring in state.rings)
+
+
 def test_bfloat16_pairs_are_nearest():
     """The even half is rounded to the nearest bfloat16, the odd one to the nearest word with that tail."""
     weight = np.random.default_rng(0).standard_normal((1, 2000, LANES)).astype(np.float32)

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from speechvq.config import WaveNetConfig
+from speechvq.sampler import Sampler, Sampling
 from speechvq.stack import BLOCK
 from speechvq.wavenet import WaveNet
 
@@ -61,6 +62,23 @@ def test_without_conditioning_and_without_gradients():
 def test_other_numbers_than_float32_take_the_modules():
     net, classes = fresh(SHAPES[0]).double(), torch.randint(CLASSES, (2, 50))
     assert torch.equal(net(classes), net.plain(classes))
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 2, 64), (8, 5, 1, 64), (7, 5, 2, 64), (8, 5, 2, 32), (8, 0, 2, 64)])
+def test_a_table_that_does_not_fit_is_refused(shape):
+    """The kernels would read and write beside it."""
+    net, classes = fresh(SHAPES[0]), torch.randint(CLASSES, (2, 65))
+    with pytest.raises(ValueError, match="does not condition 2 utterances of 65 steps"):
+        net(classes, torch.zeros(shape))
+    sampler = Sampler(net.requires_grad_(False), Sampling())
+    with pytest.raises(ValueError, match="does not condition"):
+        sampler.sample(classes[:, 0], torch.rand(2, 65, dtype=torch.float64), torch.zeros(shape), net.start(2))
+
+
+def test_a_table_of_doubles_and_a_frozen_net():
+    net, classes = fresh(SHAPES[0]).requires_grad_(False), torch.randint(CLASSES, (2, 60))
+    table = net.table(torch.randn(2, 4, 3), torch.randn(2, 3))
+    torch.testing.assert_close(net(classes, table.double()), net.plain(classes, table), atol=1e-5, rtol=1e-5)
 
 
 def test_threads_change_no_logit():
