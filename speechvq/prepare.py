@@ -85,7 +85,7 @@ def prepare(
 
 
 def _utterance(source: Source, row: dict[str, Any], split: Split) -> Utterance:
-    where = split.of(source.id, source.speaker)
+    where = split.of(source.id, source.speaker, source.text)
     return Utterance(source.id, source.speaker, _path(source), row["samples"], row["start"], source.text, where)
 
 

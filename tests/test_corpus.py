@@ -197,6 +197,13 @@ def test_a_split_is_a_function_of_the_names_alone(name, who, valid, test):
     assert split.of(name, who) == Split(valid, test, 0.0).of(name, "another") == expected
 
 
+def test_who_says_a_sentence_does_not_move_it():
+    split = Split(unseen=0.0, valid=0.3, test=0.3)
+    spoken = {split.of(f"p{i}_001", f"p{i}", text) for i in range(50) for text in ("It's here.", "  IT'S here ")}
+    assert len(spoken) == 1
+    assert {split.of("x", "s", f"sentence {i}") for i in range(50)} == {"train", "valid", "test"}
+
+
 def test_a_larger_share_takes_from_train_alone():
     names = [f"u{i}" for i in range(2000)]
     few = {n for n in names if Split(valid=0.05).of(n, "s") == "valid"}
@@ -263,7 +270,7 @@ def test_what_is_written(raw, tmp_path):
     for source, u in zip(read_folder(raw), utterances, strict=True):
         cut, start = trim(read(source.path))
         assert u == Utterance(
-            source.id, source.speaker, f"audio/{u.id}.flac", len(cut), start, source.text, split.of(u.id, u.speaker)
+            source.id, source.speaker, f"audio/{u.id}.flac", len(cut), start, source.text, split.of(u.id, u.speaker, u.text)
         )
         header = soundfile.info(out / u.path)
         assert (header.samplerate, header.channels, header.frames) == (16_000, 1, u.samples)
