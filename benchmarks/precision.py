@@ -27,7 +27,7 @@ def predictions(model: VQVAE, batch: Batch) -> tuple[list[torch.Tensor], torch.T
     if not isinstance(decoder, WaveNetDecoder):
         raise SystemExit("this model's decoder is no WaveNet")
     vectors = decoder.speakers(batch.speaker)
-    table = decoder.wavenet.table(decoder.conditioner(model.quantizer(model.encoder(batch.wav)).z_q, vectors), vectors)
+    table = decoder.wavenet.table(decoder.conditioner(model.bottleneck(model.encoder(batch.wav)).z, vectors), vectors)
     classes = mulaw_encode(batch.wav)
     given = F.pad(classes, (1, -1), value=SILENCE)
     logits = [CompiledWaveNet(decoder.wavenet, kind).logits(given, table) for kind in ("float32", "bfloat16")]  # type: ignore[arg-type]

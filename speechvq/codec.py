@@ -71,7 +71,7 @@ class Codec:
         self.model = model.to(device).eval().requires_grad_(False)
         self.card = card
         # Of what makes the codes: models that differ in the decoder alone understand each other's.
-        self.fingerprint = fingerprint(model.encoder, model.quantizer)
+        self.fingerprint = fingerprint(model.encoder, model.bottleneck)
         self.figures = figures
         self.device = device
 
@@ -99,17 +99,17 @@ class Codec:
         """What `speechvq info` says of it: rates, sizes, held-out figures and speakers."""
         config = self.card.config.model
         rate = self.sample_rate / self.hop_length
+        codes = self.model.bottleneck.codes
         return {
             "fingerprint": self.fingerprint,
             "encoder": config.encoder.kind,
-            "quantizer": config.quantizer.kind,
+            "bottleneck": config.bottleneck.kind,
             "decoder": config.decoder.kind,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "sample_rate": self.sample_rate,
             "hop_length": self.hop_length,
-            "codes": config.quantizer.codes,
-            "codes_per_s": rate,
-            "bit_per_s": rate * math.log2(config.quantizer.codes),
+            "latents_per_s": rate,
+            **({"codes": codes, "bit_per_s": rate * math.log2(codes)} if codes else {}),
             "held_out": self.figures,
             "speakers": list(self.speakers),
         }
@@ -185,7 +185,7 @@ class Codec:
 
     def _codes(self, codes: ArrayLike | Tensor) -> Tensor:
         row = torch.as_tensor(codes, dtype=torch.int64, device=self.device)
-        size = self.model.quantizer.config.codes
+        size = self.model.quantizer.codes
         if row.ndim != 1 or not len(row):
             raise SpeechVQError(f"codes are a sequence of at least one integer, not of shape {tuple(row.shape)}")
         if row.min() < 0 or row.max() >= size:

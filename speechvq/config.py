@@ -35,27 +35,53 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class VQConfig:
-    """The paper's quantizer: the codebook is learned by gradient."""
+    """The paper's quantizer: the codebook is learned by gradient, `rate` times as fast as the rest.
+
+    init: where the codebook begins, at the centres of the first batch's vectors or at random (normal).
+    """
 
     kind: Literal["vq"] = "vq"
     codes: int = 512
     dim: int = 64
     beta: float = 0.25
+    init: Literal["kmeans", "random"] = "kmeans"
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)
 class EMAConfig:
     """The codebook is a moving average of the vectors assigned to it (the paper's appendix A.1).
 
-    restart: a code used less than this share of the mean usage is moved onto a vector of the batch; 0 never.
+    init as above. restart: a code used less than this share of the mean usage is moved onto a vector of the batch;
+    0 never.
     """
 
     kind: Literal["ema"] = "ema"
     codes: int = 512
     dim: int = 64
     beta: float = 0.25
+    init: Literal["kmeans", "random"] = "kmeans"
     decay: float = 0.99
     restart: float = 0.1
+
+
+@dataclass(frozen=True)
+class AEConfig:
+    """No bottleneck but the dimension: the autoencoder that the others are compared with."""
+
+    kind: Literal["ae"] = "ae"
+    dim: int = 64
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """Gaussian latents; beta weighs their divergence from a standard normal, from 0 at first to all after `warmup`
+    steps."""
+
+    kind: Literal["vae"] = "vae"
+    dim: int = 64
+    beta: float = 0.01
+    warmup: int = 1_000
 
 
 @dataclass(frozen=True)
@@ -103,7 +129,7 @@ class ModelConfig:
     """jitter is the chance that a code is replaced by one of its two neighbours in training."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    quantizer: VQConfig | EMAConfig = field(default_factory=EMAConfig)
+    bottleneck: VQConfig | EMAConfig | AEConfig | VAEConfig = field(default_factory=EMAConfig)
     decoder: MelDecoderConfig | WaveNetDecoderConfig = field(default_factory=WaveNetDecoderConfig)
     jitter: float = 0.0
 
@@ -113,7 +139,7 @@ class InitConfig:
     """Parts (dotted module names) taken from the model folder `path`, and parts that are not trained."""
 
     path: str = ""
-    parts: tuple[str, ...] = ("encoder", "quantizer", "decoder.speakers", "decoder.conditioner")
+    parts: tuple[str, ...] = ("encoder", "bottleneck", "decoder.speakers", "decoder.conditioner")
     freeze: tuple[str, ...] = ()
 
 
@@ -235,7 +261,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("steps", "batch_size", "crop", "eval_every"), (1, 2**40)),
     **dict.fromkeys(("blocks", "warmup", "workers", "minutes", "beta", "mel_weight", "weight_decay"), (0, 2**40)),
     **dict.fromkeys(("decay", "restart", "average", "jitter"), (0, 0.999999)),
-    **dict.fromkeys(("learning_rate", "clip"), (1e-12, 1e12)),
+    **dict.fromkeys(("learning_rate", "clip", "rate"), (1e-12, 1e12)),
     "eval_crops": (2, 2**40),
     "codes": (2, 2**16),
     "kernel": (2, 16),

@@ -1,4 +1,4 @@
-"""VQVAE: encoder, quantizer and decoder put together. It knows no dataset and no trainer."""
+"""VQVAE: encoder, bottleneck and decoder put together. It knows no dataset and no trainer."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq import SpeechVQError
+from speechvq.bottleneck import CONTINUOUS, Bottleneck
 from speechvq.config import ModelConfig
 from speechvq.decoder import DECODERS, Decoder
 from speechvq.encoder import Encoder
@@ -16,6 +17,7 @@ from speechvq.layers import Jitter
 from speechvq.quantizer import QUANTIZERS, Quantizer
 from speechvq.sampler import Sampling
 
+BOTTLENECKS = CONTINUOUS | QUANTIZERS
 IGNORED_GAP = 0.01  # nats: with a smaller gap the decoder does without its codes
 
 
@@ -27,12 +29,12 @@ class Batch(NamedTuple):
 
 
 class VQVAE(nn.Module):
-    """Speech through a discrete bottleneck (van den Oord et al. 2017, section 4.3)."""
+    """Speech through a bottleneck (van den Oord et al. 2017, section 4.3), discrete unless it is to be compared."""
 
-    def __init__(self, encoder: Encoder, quantizer: Quantizer, decoder: Decoder, jitter: float = 0.0) -> None:
+    def __init__(self, encoder: Encoder, bottleneck: Bottleneck, decoder: Decoder, jitter: float = 0.0) -> None:
         super().__init__()
         self.encoder = encoder
-        self.quantizer = quantizer
+        self.bottleneck = bottleneck
         self.jitter = Jitter(jitter)
         self.decoder = decoder
         self.frozen: list[nn.Module] = []
@@ -42,9 +44,23 @@ class VQVAE(nn.Module):
         """Samples per code."""
         return self.encoder.hop_length
 
+    @property
+    def quantizer(self) -> Quantizer:
+        """The bottleneck of a model that has codes; SpeechVQError for the others."""
+        if not isinstance(self.bottleneck, Quantizer):
+            raise SpeechVQError("the bottleneck of this model is continuous: it has no codes")
+        return self.bottleneck
+
     def encode(self, wav: Tensor) -> Tensor:
         """wav (B, T) -> codes (B, N), N = ceil(T / hop_length); the tail is zero-padded to a whole code."""
-        return self.quantizer.encode(self.encoder(F.pad(wav, (0, -wav.shape[1] % self.hop_length))))
+        return self.quantizer.encode(self._latents(wav))
+
+    def represent(self, wav: Tensor) -> Tensor:
+        """wav (B, T) -> what the bottleneck makes of it without noise (B, D, N); of codes, their vectors."""
+        return self.bottleneck.represent(self._latents(wav))
+
+    def _latents(self, wav: Tensor) -> Tensor:
+        return self.encoder(F.pad(wav, (0, -wav.shape[1] % self.hop_length)))
 
     def decode(
         self, codes: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
@@ -55,8 +71,8 @@ class VQVAE(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The losses of a batch by name; `loss`, their sum, is the one to descend."""
-        quantized = self.quantizer(self.encoder(batch.wav))
-        losses = self.decoder.losses(self.jitter(quantized.z_q), batch.speaker, batch.wav) | quantized.losses
+        latent = self.bottleneck(self.encoder(batch.wav))
+        losses = self.decoder.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
         return losses | {"loss": torch.stack([*losses.values()]).sum()}
 
     def freeze(self, parts: Iterable[str]) -> None:
@@ -79,24 +95,28 @@ class VQVAE(nn.Module):
 
         Means of the losses; `loss` is the reconstruction alone. `gap`: how much it rises when every
         utterance is given another's codes; near zero, the decoder ignores its codes. `used_codes` and
-        `perplexity` are over all the codes of all the batches.
+        `perplexity` are over all the codes of all the batches, `bits_per_latent` is the Gaussian's divergence.
         """
         sums: dict[str, float] = {}
         total = 0
-        counts = torch.zeros(self.quantizer.config.codes)
+        counts = torch.zeros(self.bottleneck.codes)
         for wav, speaker in batches:
-            quantized = self.quantizer(self.encoder(wav))
-            losses = self.decoder.losses(quantized.z_q, speaker, wav)
+            latent = self.bottleneck(self.encoder(wav))
+            losses = self.decoder.losses(latent.z, speaker, wav)
             name, loss = next(iter(losses.items()))
-            shuffled = self.decoder.losses(quantized.z_q.roll(1, 0), speaker, wav)[name]
-            row = losses | quantized.losses | {"loss": loss, "gap": shuffled - loss}
+            shuffled = self.decoder.losses(latent.z.roll(1, 0), speaker, wav)[name]
+            row = losses | latent.losses | {"loss": loss, "gap": shuffled - loss}
+            if latent.bits is not None:
+                row["bits_per_latent"] = latent.bits
             sums = {key: sums.get(key, 0.0) + value.item() * len(wav) for key, value in row.items()}
             total += len(wav)
-            counts += torch.bincount(quantized.codes.flatten().cpu(), minlength=len(counts))
+            if latent.codes is not None:
+                counts += torch.bincount(latent.codes.flatten().cpu(), minlength=len(counts))
         result = {key: value / total for key, value in sums.items()}
         if "nll" in result:
             result["bits_per_sample"] = result["nll"] / math.log(2)
-        result |= {"used_codes": float((counts > 0).sum()), "perplexity": perplexity(counts)}
+        if len(counts):
+            result |= {"used_codes": float((counts > 0).sum()), "perplexity": perplexity(counts)}
         return result
 
     def concerns(self, figures: dict[str, float]) -> list[str]:
@@ -123,18 +143,18 @@ def submodule(model: nn.Module, name: str) -> nn.Module:
 
 def build(config: ModelConfig, speakers: int) -> VQVAE:
     """The model of a configuration; SpeechVQError where its numbers contradict each other."""
-    encoder = Encoder(config.encoder, config.quantizer.dim)
+    encoder = Encoder(config.encoder, config.bottleneck.dim)
     upsample = config.decoder.conditioner.upsample
     if encoder.hop_length % upsample:
         raise SpeechVQError(
             f"a code lasts {encoder.hop_length} samples (model.encoder.strides), which "
             f"model.decoder.conditioner.upsample = {upsample} does not divide"
         )
-    quantizer = QUANTIZERS[config.quantizer.kind](config.quantizer)
+    bottleneck = BOTTLENECKS[config.bottleneck.kind](config.bottleneck)  # type: ignore[arg-type]
     decoder: Decoder = DECODERS[config.decoder.kind](
         config.decoder,  # type: ignore[arg-type]
-        config.quantizer.dim,
+        config.bottleneck.dim,
         speakers,
         encoder.hop_length,
     )
-    return VQVAE(encoder, quantizer, decoder, config.jitter)
+    return VQVAE(encoder, bottleneck, decoder, config.jitter)

@@ -1,28 +1,18 @@
-"""Bottlenecks: z (B, D, N) -> codes (B, N) and quantized vectors.
+"""Bottlenecks with a codebook: z (B, D, N) -> codes (B, N) and quantized vectors.
 
 `QUANTIZERS` maps a configuration's kind to its class.
 """
-
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speechvq.bottleneck import Bottleneck, Latent
 from speechvq.config import EMAConfig, VQConfig
 
 COUNT_FLOOR = 1e-6  # of an unused code's moving count, which then stops shrinking
 TINY = 1e-12  # in place of the counts of a codebook that is not initialized yet
-
-
-@dataclass
-class Quantized:
-    """z_q (B, D, N) with the straight-through gradient, codes (B, N) int64, and the weighted losses by name."""
-
-    z_q: Tensor
-    codes: Tensor
-    losses: dict[str, Tensor]
 
 
 def nearest(vectors: Tensor, table: Tensor) -> Tensor:
@@ -69,7 +59,7 @@ def from_first(tensor: Tensor) -> Tensor:
     return tensor
 
 
-class Quantizer(nn.Module):
+class Quantizer(Bottleneck):
     """What every vector quantizer shares: search, lookup, straight-through, commitment.
 
     A subclass owns the codebook: `table` (K, D), `initialize` from the first training batch, `learn` after each.
@@ -78,6 +68,7 @@ class Quantizer(nn.Module):
     def __init__(self, config: VQConfig | EMAConfig) -> None:
         super().__init__()
         self.config = config
+        self.codes = config.codes
 
     @property
     def table(self) -> Tensor:
@@ -106,8 +97,11 @@ class Quantizer(nn.Module):
         """codes (B, N) -> z_q (B, D, N)."""
         return F.embedding(codes, self.table).transpose(1, 2)
 
-    def forward(self, z: Tensor) -> Quantized:
-        """Quantize; in training mode also learn.
+    def represent(self, z: Tensor) -> Tensor:
+        return self.lookup(self.encode(z))
+
+    def forward(self, z: Tensor) -> Latent:
+        """Quantize, with the straight-through gradient; in training mode also learn.
 
         The losses are means over all elements (the paper sums over D): `commitment` is
         beta * |z - sg[e]|^2, and the gradient quantizer adds `codebook` |sg[z] - e|^2.
@@ -116,19 +110,28 @@ class Quantizer(nn.Module):
             z = z.float()
             rows = z.detach().transpose(1, 2).reshape(-1, z.shape[1])
             if self.training and not self.initialized:
-                self.initialize(from_first(kmeans(rows, self.config.codes)))
+                self.initialize(from_first(self._start(rows)))
             codes = nearest(rows, self.table.detach())
-            # Looked up before learning: z_q and the losses belong to the codebook that chose the codes.
+            # Looked up before learning: vectors and the losses belong to the codebook that chose the codes.
             chosen = self.lookup(codes.view(z.shape[0], z.shape[2])).detach().clone()
             losses = {"commitment": self.config.beta * F.mse_loss(z, chosen)}
             if self.training:
                 losses |= self.learn(rows, codes)
-            return Quantized(z + (chosen - z).detach(), codes.view(z.shape[0], z.shape[2]), losses)
+            return Latent(z + (chosen - z).detach(), codes.view(z.shape[0], z.shape[2]), losses)
+
+    def _start(self, rows: Tensor) -> Tensor:
+        codes = self.config.codes
+        return kmeans(rows, codes) if self.config.init == "kmeans" else torch.randn(codes, rows.shape[1]).to(rows)
 
 
 class GradientVQ(Quantizer):
-    """van den Oord et al. 2017, equation 3: the codebook follows the gradient of |sg[z] - e|^2."""
+    """van den Oord et al. 2017, equation 3: the codebook follows the gradient of |sg[z] - e|^2.
 
+    The parameter is the codebook divided by `rate`: Adam, whose steps know no scale, then moves the codebook itself
+    `rate` times as fast (the higher codebook learning rate of Lancucki et al. 2020).
+    """
+
+    config: VQConfig
     codebook: nn.Parameter
     ready: Tensor
 
@@ -139,7 +142,7 @@ class GradientVQ(Quantizer):
 
     @property
     def table(self) -> Tensor:
-        return self.codebook
+        return self.config.rate * self.codebook
 
     @property
     def initialized(self) -> bool:
@@ -147,11 +150,11 @@ class GradientVQ(Quantizer):
 
     @torch.no_grad()
     def initialize(self, table: Tensor) -> None:
-        self.codebook.copy_(table)
+        self.codebook.copy_(table / self.config.rate)
         self.ready.fill_(True)
 
     def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
-        return {"codebook": F.mse_loss(F.embedding(codes, self.codebook), vectors)}
+        return {"codebook": F.mse_loss(F.embedding(codes, self.table), vectors)}
 
 
 class EMAVQ(Quantizer):

@@ -49,7 +49,7 @@ def tiny() -> Config:
     """A mel codec of 50 codes a second that trains in milliseconds a step."""
     model = {
         "encoder": {"kind": "logmel", "strides": [2], "channels": 24, "blocks": 1},
-        "quantizer": {"kind": "ema", "codes": 16, "dim": 8, "decay": 0.9},
+        "bottleneck": {"kind": "ema", "codes": 16, "dim": 8, "decay": 0.9},
         "decoder": {"kind": "mel", "conditioner": {"upsample": 2, "channels": 24, "blocks": 1, "speaker_dim": 4}},
         "jitter": 0.2,
     }
@@ -66,6 +66,6 @@ def runs(corpus: Path, tiny: Config, tmp_path_factory: pytest.TempPathFactory) -
         conditioner=tiny.model.decoder.conditioner,
         wavenet=WaveNetConfig(cycles=1, layers=4, residual=12, gate=12, skip=12),
     )
-    init = InitConfig(path=str(folder / "mel"), freeze=("encoder", "quantizer"))
+    init = InitConfig(path=str(folder / "mel"), freeze=("encoder", "bottleneck"))
     train(replace(tiny, model=replace(tiny.model, decoder=decoder), init=init), corpus, folder / "wavenet")
     return {"mel": folder / "mel", "wavenet": folder / "wavenet"}

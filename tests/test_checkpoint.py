@@ -74,7 +74,7 @@ def test_a_write_replaces_the_file_with_the_usual_permissions(tmp_path):
 
 
 def test_card_round_trip(tmp_path, tiny):
-    for config in (tiny, replace(tiny, model=replace(tiny.model, quantizer=VQConfig(codes=3)))):
+    for config in (tiny, replace(tiny, model=replace(tiny.model, bottleneck=VQConfig(codes=3)))):
         card = Card(config, ("p1", "speaker two", "ß"), {"p1": {"sex": "F"}})
         save_card(tmp_path, card)
         assert load_card(tmp_path) == card

@@ -112,7 +112,7 @@ def test_codes_of_another_model_are_refused(runs, wav, tmp_path, capsys):
 def test_train_writes_a_model_folder_and_refuses_a_second_time(corpus, tmp_path, capsys):
     config = tmp_path / "tiny.toml"
     config.write_text(
-        '[model.encoder]\nkind = "mfcc"\nstrides = [4]\nchannels = 8\n[model.quantizer]\nkind = "vq"\ncodes = 8\n'
+        '[model.encoder]\nkind = "mfcc"\nstrides = [4]\nchannels = 8\n[model.bottleneck]\nkind = "vq"\ncodes = 8\n'
         '[model.decoder]\nkind = "mel"\nconditioner = { upsample = 4, channels = 8 }\n'
         "[train]\nsteps = 4\ncrop = 3200\nbatch_size = 2\neval_every = 2\n"
     )

@@ -27,7 +27,7 @@ def test_codes_are_the_models(codec, wav):
     padded = torch.nn.functional.pad(normalize_loudness(wav), (0, -len(wav) % codec.hop_length))
     with torch.inference_mode():
         z = codec.model.encoder(padded[None])[0]
-    distances = (z.T[:, None] - codec.model.quantizer.table[None]).square().sum(-1)
+    distances = (z.T[:, None] - codec.model.bottleneck.table[None]).square().sum(-1)
     assert codes.tolist() == distances.argmin(1).tolist()
     assert len(codes.unique()) > 1
 

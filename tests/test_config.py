@@ -56,7 +56,7 @@ def test_every_value_survives_toml(tmp_path):
 [model]
 jitter = 0.25
 encoder = { kind = "wave", strides = [2, 4, 8], channels = 7, blocks = 0, batch_norm = false }
-quantizer = { kind = "vq", codes = 32, dim = 5, beta = 1 }
+bottleneck = { kind = "vq", codes = 32, dim = 5, beta = 1 }
 [model.decoder]
 kind = "wavenet"
 mel_weight = 0.5
@@ -73,8 +73,8 @@ precision = "bf16"
     config = load_config(write(tmp_path, toml))
     assert config.model.encoder.strides == (2, 4, 8)
     assert config.model.encoder.batch_norm is False
-    assert config.model.quantizer == VQConfig(codes=32, dim=5, beta=1.0)
-    assert type(config.model.quantizer.beta) is float  # written as 1
+    assert config.model.bottleneck == VQConfig(codes=32, dim=5, beta=1.0)
+    assert type(config.model.bottleneck.beta) is float  # written as 1
     assert config.model.decoder.conditioner.upsample == 8
     assert config.model.decoder.wavenet.layers == 3
     assert config.model.decoder.wavenet.cycles == 2  # not given: the default
@@ -84,12 +84,12 @@ precision = "bf16"
 
 
 def test_overrides(tmp_path):
-    path = write(tmp_path, '[train]\nsteps = 5\n[model.quantizer]\nkind = "ema"\ncodes = 9')
-    overrides = ["train.steps=7", "train.average = 0.5", "model.quantizer.kind=vq", "model.encoder.strides=[4, 2]"]
+    path = write(tmp_path, '[train]\nsteps = 5\n[model.bottleneck]\nkind = "ema"\ncodes = 9')
+    overrides = ["train.steps=7", "train.average = 0.5", "model.bottleneck.kind=vq", "model.encoder.strides=[4, 2]"]
     config = load_config(path, [*overrides, "init.path=runs/x=1", "train.steps=8"])
     assert config.train.steps == 8  # the last wins
     assert config.train.average == 0.5
-    assert config.model.quantizer == VQConfig(codes=9)
+    assert config.model.bottleneck == VQConfig(codes=9)
     assert config.model.encoder.strides == (4, 2)
     assert config.init.path == "runs/x=1"
 
@@ -109,10 +109,10 @@ def test_overrides(tmp_path):
         ("model.encoder.strides=[2, 'x']", "'model.encoder.strides[1]' is of type int; got 'x'"),
         ("model.encoder=4", "'model.encoder' is a table, not 4"),
         ("model.encoder.kind=mel", "'model.encoder.kind' is one of wave, logmel, mfcc; got 'mel'"),
-        ("model.quantizer.kind=gumbel", "'model.quantizer.kind' is one of vq, ema; got 'gumbel'"),
-        ("model.quantizer.kind=['ema']", r"'model.quantizer.kind' is one of vq, ema; got ['ema']"),
-        ("model.quantizer=3", "'model.quantizer"),
-        ("model.quantizer={kind='vq', decay=0.5}", "unknown configuration key 'model.quantizer.decay'"),
+        ("model.bottleneck.kind=gumbel", "'model.bottleneck.kind' is one of vq, ema, ae, vae; got 'gumbel'"),
+        ("model.bottleneck.kind=['ema']", r"'model.bottleneck.kind' is one of vq, ema, ae, vae; got ['ema']"),
+        ("model.bottleneck=3", "'model.bottleneck"),
+        ("model.bottleneck={kind='vq', decay=0.5}", "unknown configuration key 'model.bottleneck.decay'"),
         ("model.decoder={kind='mel', wavenet={}}", "unknown configuration key 'model.decoder.wavenet'"),
         ("train.optimizer=sgd", "'train.optimizer' is one of adam, adamw; got 'sgd'"),
         ("model.encoder.strides=[2, 0]", "'model.encoder.strides' is between 1 and"),
@@ -141,12 +141,12 @@ def test_every_number_has_limits(name, value):
 
 
 def test_variants_are_told_apart_by_kind():
-    for variant in get_args(get_type_hints(ModelConfig)["quantizer"]):
-        model = parse(ModelConfig, {"quantizer": {"kind": variant.kind, "codes": 8}})
-        assert model.quantizer == variant(codes=8)
-    with pytest.raises(SpeechVQError, match=r"'model\.quantizer\.kind'"):
-        parse(Config, {"model": {"quantizer": {"codes": 8}}})
-    assert parse(Config, {}).model.quantizer == EMAConfig()
+    for variant in get_args(get_type_hints(ModelConfig)["bottleneck"]):
+        model = parse(ModelConfig, {"bottleneck": {"kind": variant.kind, "dim": 8}})
+        assert model.bottleneck == variant(dim=8)
+    with pytest.raises(SpeechVQError, match=r"'model\.bottleneck\.kind'"):
+        parse(Config, {"model": {"bottleneck": {"codes": 8}}})
+    assert parse(Config, {}).model.bottleneck == EMAConfig()
 
 
 @pytest.mark.parametrize(("text", "message"), [("steps = = 3", "not TOML"), ("\x00", "not TOML")])

@@ -270,7 +270,8 @@ def test_what_is_written(raw, tmp_path):
     for source, u in zip(read_folder(raw), utterances, strict=True):
         cut, start = trim(read(source.path))
         assert u == Utterance(
-            source.id, source.speaker, f"audio/{u.id}.flac", len(cut), start, source.text, split.of(u.id, u.speaker, u.text)
+            *(source.id, source.speaker, f"audio/{u.id}.flac", len(cut), start, source.text),
+            split.of(u.id, u.speaker, u.text),
         )
         header = soundfile.info(out / u.path)
         assert (header.samplerate, header.channels, header.frames) == (16_000, 1, u.samples)

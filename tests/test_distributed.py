@@ -40,7 +40,7 @@ def test_both_ranks_hold_the_same_model(kind, corpus, tmp_path):
     config = {
         "model": {
             "encoder": {"kind": "logmel", "strides": [2], "channels": 8, "blocks": 1, "batch_norm": False},
-            "quantizer": {"kind": kind, "codes": 8, "dim": 4},
+            "bottleneck": {"kind": kind, "codes": 8, "dim": 4},
             "decoder": {"kind": "mel", "conditioner": {"upsample": 2, "channels": 8, "blocks": 1}},
         },
         "train": {"steps": 6, "batch_size": 4, "crop": 3200, "eval_every": 3},
@@ -56,8 +56,8 @@ def test_both_ranks_hold_the_same_model(kind, corpus, tmp_path):
     launch(tmp_path, kind, corpus, 1)
     single = torch.load(tmp_path / f"{kind}-0-of-1.pt", weights_only=True)
     if kind == "ema":  # all rows of the global batch are counted, whoever saw them
-        assert first["quantizer.counts"].sum().item() == pytest.approx(
-            single["quantizer.counts"].sum().item(), rel=0.05
+        assert first["bottleneck.counts"].sum().item() == pytest.approx(
+            single["bottleneck.counts"].sum().item(), rel=0.05
         )
 
 

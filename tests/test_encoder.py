@@ -27,7 +27,7 @@ def config(kind: str, rate: int, **settings) -> EncoderConfig:
 def test_one_code_for_each_hop_begun(kind, rate):
     torch.manual_seed(0)
     model = build(ModelConfig(config(kind, rate), EMAConfig(codes=8, dim=4)), speakers=1).eval()
-    model.quantizer.initialize(torch.randn(8, 4))
+    model.bottleneck.initialize(torch.randn(8, 4))
     assert model.hop_length == rate
     for samples in (1, rate - 1, rate, rate + 1, 5 * rate + 7):
         wav = 0.1 * torch.randn(2, samples)

@@ -15,7 +15,7 @@ PACKAGE = Path(speechvq.__file__).parent
 # In the order of the data. A room imports from those before it, or from its own row.
 ROOMS = [
     ["config", "layers", "text", "checkpoint", "progress", "vectors"],
-    ["audio"],
+    ["audio", "bottleneck"],
     ["quantizer", "corpus", "encoder", "stack", "kernels"],
     ["prepare", "wavenet"],
     ["compiled"],

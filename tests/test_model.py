@@ -32,8 +32,8 @@ def batches(hop: int) -> list[Batch]:
 
 
 def initialized(model: VQVAE) -> VQVAE:
-    config = model.quantizer.config
-    model.quantizer.initialize(torch.randn(config.codes, config.dim))
+    config = model.bottleneck.config
+    model.bottleneck.initialize(torch.randn(config.codes, config.dim))
     return model.eval()
 
 
@@ -67,7 +67,7 @@ def test_loss_is_the_sum_of_the_named_ones(tiny, wavenet_config):
         losses = build(config, 3)(batches(320)[0])
         assert set(losses) == names | {"loss"}
         assert losses["loss"].item() == pytest.approx(sum(losses[name].item() for name in names), rel=1e-6)
-    losses = build(replace(tiny.model, quantizer=VQConfig(codes=4, dim=8)), 3)(batches(320)[0])
+    losses = build(replace(tiny.model, bottleneck=VQConfig(codes=4, dim=8)), 3)(batches(320)[0])
     assert set(losses) == {"mel", "commitment", "codebook", "loss"}
 
 
@@ -81,7 +81,7 @@ def test_held_out_figures_by_hand(wavenet_config):
         for wav, speaker in held_out:
             z = model.encoder(wav)
             codes = model.encode(wav)
-            z_q, others = model.quantizer.lookup(codes), model.quantizer.lookup(codes[[-1, *range(len(codes) - 1)]])
+            z_q, others = model.bottleneck.lookup(codes), model.bottleneck.lookup(codes[[-1, *range(len(codes) - 1)]])
             true, shuffled = model.decoder.losses(z_q, speaker, wav), model.decoder.losses(others, speaker, wav)
             commitment = 0.25 * (z - z_q).square().mean()
             rows.append([true["nll"], true["mel"], commitment, shuffled["nll"] - true["nll"]])
@@ -145,17 +145,17 @@ def test_jitter_only_in_training(tiny):
 @pytest.mark.parametrize("kind", ["vq", "ema"])
 def test_frozen_parts_stay_bit_for_bit(tiny, kind):
     torch.manual_seed(0)
-    quantizer = VQConfig(codes=16, dim=8) if kind == "vq" else tiny.model.quantizer
-    model = initialized(build(replace(tiny.model, quantizer=quantizer), 3))
+    quantizer = VQConfig(codes=16, dim=8) if kind == "vq" else tiny.model.bottleneck
+    model = initialized(build(replace(tiny.model, bottleneck=quantizer), 3))
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    model.freeze(["encoder", "quantizer", "decoder.conditioner.net"])
+    model.freeze(["encoder", "bottleneck", "decoder.conditioner.net"])
     model.train()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-2, weight_decay=0.1)
     for _ in range(3):
         optimizer.zero_grad()
         model(batches(320)[0])["loss"].backward()
         optimizer.step()
-    frozen = ("encoder.", "quantizer.", "decoder.conditioner.net.")
+    frozen = ("encoder.", "bottleneck.", "decoder.conditioner.net.")
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key]) == key.startswith(frozen), key
 

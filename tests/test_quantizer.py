@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from speechvq.config import EMAConfig, ModelConfig, VQConfig
 from speechvq.quantizer import EMAVQ, QUANTIZERS, GradientVQ, Quantizer, kmeans, nearest
 
-CONFIGS = {variant.kind: variant for variant in get_args(get_type_hints(ModelConfig)["quantizer"])}
+VARIANTS = {variant.kind: variant for variant in get_args(get_type_hints(ModelConfig)["bottleneck"])}
+CONFIGS = {kind: VARIANTS[kind] for kind in QUANTIZERS}
 K, D = 7, 3
 
 
@@ -47,7 +48,7 @@ def test_lookup_of_the_codes_is_what_was_quantized(quantizer, mode):
     assert quantized.codes.max() < K
     # In training, too: the codebook of before the update, which chose the codes. 1e-6: z + (e - z) is rounded.
     expected = before[quantized.codes].transpose(1, 2)
-    torch.testing.assert_close(quantized.z_q.detach(), expected, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(quantized.z.detach(), expected, atol=1e-6, rtol=1e-6)
     if not mode:
         torch.testing.assert_close(quantizer.lookup(quantized.codes), expected, atol=0, rtol=0)
         assert torch.equal(quantizer.encode(latents()), quantized.codes)
@@ -79,8 +80,8 @@ def test_straight_through_gradient_is_the_decoders(quantizer):
     z = latents()
     decoder = torch.nn.Sequential(torch.nn.Conv1d(D, 5, 3), torch.nn.Tanh(), torch.nn.Conv1d(5, 1, 1))
     quantized = quantizer(z)
-    decoder(quantized.z_q).square().sum().backward()  # no commitment in it
-    z_q = quantized.z_q.detach().requires_grad_()
+    decoder(quantized.z).square().sum().backward()  # no commitment in it
+    z_q = quantized.z.detach().requires_grad_()
     decoder(z_q).square().sum().backward()
     assert z_q.grad.abs().min() > 0
     assert torch.equal(z.grad, z_q.grad)
@@ -129,6 +130,32 @@ def test_evaluation_does_not_initialize(kind):
 
 
 @pytest.mark.parametrize("kind", QUANTIZERS)
+def test_a_random_codebook_does_not_look_at_the_batch(kind):
+    torch.manual_seed(0)
+    quantizer = QUANTIZERS[kind](CONFIGS[kind](codes=200, dim=D, init="random")).train()
+    quantizer(latents() + 50)
+    # The codes near the batch may have moved in that one step; the most have not.
+    assert quantizer.initialized
+    assert quantizer.table.median().abs() < 0.2
+
+
+@pytest.mark.parametrize("rate", [1.0, 10.0])
+def test_a_codebook_of_its_own_rate(rate):
+    """One step of Adam moves every element by the learning rate: here by `rate` times as much."""
+    torch.manual_seed(0)
+    quantizer = GradientVQ(VQConfig(codes=K, dim=D, rate=rate)).train()
+    table = torch.randn(K, D)
+    quantizer.initialize(table)
+    torch.testing.assert_close(quantizer.table.detach(), table)
+    optimizer = torch.optim.Adam(quantizer.parameters(), 1e-3)
+    used = quantizer(latents(64)).codes.unique()
+    sum(quantizer(latents(64)).losses.values()).backward()
+    optimizer.step()
+    moved = (quantizer.table.detach() - table)[used].abs()
+    torch.testing.assert_close(moved, torch.full_like(moved, 1e-3 * rate), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", QUANTIZERS)
 def test_the_first_training_batch_sets_the_codebook(kind):
     quantizer = fresh(kind)
     z = latents(batch=8) + 50
@@ -139,7 +166,7 @@ def test_the_first_training_batch_sets_the_codebook(kind):
     assert (quantizer.table <= rows.max(0).values + 0.1).all()
     assert len(first.codes.unique()) >= K - 1
     # 7 centres for 88 vectors of 3 dimensions explain much of the variance.
-    assert (first.z_q - z).square().mean() < 0.6 * rows.var(0).mean()
+    assert (first.z - z).square().mean() < 0.6 * rows.var(0).mean()
     elsewhere = latents() - 50
     quantizer(elsewhere)
     assert quantizer.table.detach().median() > 40  # not again by a later batch
@@ -159,7 +186,7 @@ def test_mixed_precision_does_not_reach_the_search(quantizer):
         mixed = quantizer(latents())
     full = quantizer(latents())
     assert torch.equal(mixed.codes, full.codes)
-    assert torch.equal(mixed.z_q, full.z_q)
+    assert torch.equal(mixed.z, full.z)
 
 
 def test_ema_against_numpy():

@@ -122,10 +122,10 @@ def test_killed_and_resumed_equals_one_go(whole, tiny, corpus, tmp_path):
     assert not list(out.glob(".*"))
 
 
-@pytest.mark.parametrize("quantizer", ["vq", "ema"])
+@pytest.mark.parametrize("bottleneck", ["vq", "ema"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_interrupted_twice_equals_one_go(tiny, corpus, tmp_path, monkeypatch, quantizer, optimizer):
-    model = replace(tiny.model, quantizer=VQConfig(codes=16, dim=8)) if quantizer == "vq" else tiny.model
+def test_interrupted_twice_equals_one_go(tiny, corpus, tmp_path, monkeypatch, bottleneck, optimizer):
+    model = replace(tiny.model, bottleneck=VQConfig(codes=16, dim=8)) if bottleneck == "vq" else tiny.model
     config = Config(model, tiny.init, replace(tiny.train, optimizer=optimizer, weight_decay=0.1))
     train(config, corpus, tmp_path / "whole")
     get, stops = Crops.__getitem__, [4, 7]
@@ -329,11 +329,11 @@ def test_a_damaged_state_is_refused(tiny, corpus, tmp_path, whole):
 
 
 def test_a_second_stage_starts_from_the_first_and_keeps_what_is_frozen(whole, tiny, corpus, tmp_path):
-    init = InitConfig(str(whole), ("encoder", "quantizer", "decoder.conditioner"), ("encoder", "quantizer"))
+    init = InitConfig(str(whole), ("encoder", "bottleneck", "decoder.conditioner"), ("encoder", "bottleneck"))
     train(replace(tiny, init=init), corpus, tmp_path / "second")
     first, second = load_tensors(whole / WEIGHTS)[0], load_tensors(tmp_path / "second" / WEIGHTS)[0]
     for key in first:
-        assert torch.equal(first[key], second[key]) == key.startswith(("encoder.", "quantizer.")), key
+        assert torch.equal(first[key], second[key]) == key.startswith(("encoder.", "bottleneck.")), key
     begun = read_log(tmp_path / "second")[0]
     assert begun["used_codes"] == min(read_log(whole), key=lambda row: row["loss"])["used_codes"]
 
