@@ -122,6 +122,17 @@ class Codec:
         """
         return self._encode(self._input(wav, sample_rate))
 
+    @torch.inference_mode()
+    def vectors(self, codes: ArrayLike | Tensor) -> Tensor:
+        """codes (N,) -> their vectors (D, N)."""
+        return self.model.quantizer.lookup(self._codes(codes)[None])[0].cpu()
+
+    @torch.inference_mode()
+    def represent(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
+        """wav as for `encode` -> what the bottleneck hands to the decoder (D, N): the vectors of the codes, the latents
+        of an autoencoder, the means of a Gaussian."""
+        return self.model.represent(self._input(wav, sample_rate)[None].to(self.device))[0].cpu()
+
     def decode(self, codes: ArrayLike | Tensor, speaker: str, *, temperature: float = 1.0, seed: int = 0) -> Tensor:
         """codes (N,) -> wav (N * hop_length,) at 16 kHz, spoken by `speaker`.
 

@@ -115,6 +115,14 @@ class MelDecoderConfig:
 
 
 @dataclass(frozen=True)
+class MFCCDecoderConfig:
+    """Frames to MFCC by one 1x1 convolution: no pitch to spend codes on, and nothing to hear."""
+
+    kind: Literal["mfcc"] = "mfcc"
+    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
+
+
+@dataclass(frozen=True)
 class WaveNetDecoderConfig:
     """mel_weight adds the mel decoder's loss on the shared conditioner; 0 is the paper's."""
 
@@ -125,12 +133,22 @@ class WaveNetDecoderConfig:
 
 
 @dataclass(frozen=True)
+class PredictorConfig:
+    """weight of a predictive loss on the latents; 0 is the paper's model, without one."""
+
+    weight: float = 0.0
+    steps: int = 3
+    channels: int = 128
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """jitter is the chance that a code is replaced by one of its two neighbours in training."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     bottleneck: VQConfig | EMAConfig | AEConfig | VAEConfig = field(default_factory=EMAConfig)
-    decoder: MelDecoderConfig | WaveNetDecoderConfig = field(default_factory=WaveNetDecoderConfig)
+    decoder: MelDecoderConfig | MFCCDecoderConfig | WaveNetDecoderConfig = field(default_factory=WaveNetDecoderConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
     jitter: float = 0.0
 
 
@@ -259,7 +277,9 @@ def _convert_variant(variants: tuple[Any, ...], value: Any, name: str) -> Any:
 _LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("channels", "dim", "upsample", "speaker_dim", "cycles", "residual", "gate", "skip"), (1, 2**16)),
     **dict.fromkeys(("steps", "batch_size", "crop", "eval_every"), (1, 2**40)),
-    **dict.fromkeys(("blocks", "warmup", "workers", "minutes", "beta", "mel_weight", "weight_decay"), (0, 2**40)),
+    **dict.fromkeys(
+        ("blocks", "warmup", "workers", "minutes", "beta", "mel_weight", "weight", "weight_decay"), (0, 2**40)
+    ),
     **dict.fromkeys(("decay", "restart", "average", "jitter"), (0, 0.999999)),
     **dict.fromkeys(("learning_rate", "clip", "rate"), (1e-12, 1e12)),
     "eval_crops": (2, 2**40),

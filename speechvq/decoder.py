@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechvq.audio import MU_CLASSES, LogMel, griffin_lim, mulaw_decode, mulaw_encode
-from speechvq.config import ConditionerConfig, MelDecoderConfig, WaveNetDecoderConfig
+from speechvq import SpeechVQError
+from speechvq.audio import MFCC, MU_CLASSES, LogMel, griffin_lim, mulaw_decode, mulaw_encode
+from speechvq.config import ConditionerConfig, MelDecoderConfig, MFCCDecoderConfig, WaveNetDecoderConfig
 from speechvq.layers import residual_stack, upsample
 from speechvq.sampler import Sampler, Sampling
 from speechvq.wavenet import WaveNet
@@ -106,6 +107,30 @@ class MelDecoder(Decoder):
         yield [griffin_lim(log_mel, self.frame_length, MEL_WINDOW, seed=sampling.seed)[0] for log_mel in log_mels]
 
 
+class MFCCDecoder(Decoder):
+    """Not autoregressive and not to be heard: the cepstrum that tells phones apart, without the harmonics of a voice.
+
+    For learning codes that a WaveNet is then trained on. The loss is the mean squared error of standardised MFCC.
+    """
+
+    def __init__(self, config: MFCCDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
+        super().__init__(config.conditioner, dim, speakers, hop_length)
+        self.target = MFCC(self.frame_length)
+        self.scale = nn.BatchNorm1d(self.target.channels, affine=False)
+        self.project = nn.Conv1d(config.conditioner.channels, self.target.channels, 1)
+
+    def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad(), torch.autocast(wav.device.type, enabled=False):
+            target = self.scale(self.target(wav.float()))
+        told = self.project(self.conditioner(z_q, self.speakers(speaker)).relu())
+        return {"mfcc": F.mse_loss(told.float(), target)}
+
+    def stream(
+        self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+    ) -> Iterator[list[Tensor]]:
+        raise SpeechVQError("an mfcc decoder cannot be heard: train a wavenet decoder on its codes (init.path)")
+
+
 class WaveNetDecoder(Decoder):
     """The paper's: p(sample | samples before, codes, speaker), 256 mu-law classes.
 
@@ -142,4 +167,8 @@ class WaveNetDecoder(Decoder):
             yield [mulaw_decode(piece) for piece in pieces]
 
 
-DECODERS: dict[str, type[MelDecoder] | type[WaveNetDecoder]] = {"mel": MelDecoder, "wavenet": WaveNetDecoder}
+DECODERS: dict[str, type[MelDecoder] | type[MFCCDecoder] | type[WaveNetDecoder]] = {
+    "mel": MelDecoder,
+    "mfcc": MFCCDecoder,
+    "wavenet": WaveNetDecoder,
+}

@@ -14,6 +14,7 @@ from speechvq.config import ModelConfig
 from speechvq.decoder import DECODERS, Decoder
 from speechvq.encoder import Encoder
 from speechvq.layers import Jitter
+from speechvq.predictor import Predictor
 from speechvq.quantizer import QUANTIZERS, Quantizer
 from speechvq.sampler import Sampling
 
@@ -31,12 +32,23 @@ class Batch(NamedTuple):
 class VQVAE(nn.Module):
     """Speech through a bottleneck (van den Oord et al. 2017, section 4.3), discrete unless it is to be compared."""
 
-    def __init__(self, encoder: Encoder, bottleneck: Bottleneck, decoder: Decoder, jitter: float = 0.0) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        bottleneck: Bottleneck,
+        decoder: Decoder,
+        *,
+        jitter: float = 0.0,
+        predictor: Predictor | None = None,
+        predictor_weight: float = 0.0,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.bottleneck = bottleneck
         self.jitter = Jitter(jitter)
         self.decoder = decoder
+        self.predictor = predictor
+        self.predictor_weight = predictor_weight
         self.frozen: list[nn.Module] = []
 
     @property
@@ -73,6 +85,8 @@ class VQVAE(nn.Module):
         """The losses of a batch by name; `loss`, their sum, is the one to descend."""
         latent = self.bottleneck(self.encoder(batch.wav))
         losses = self.decoder.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
+        if self.predictor is not None:
+            losses["predictive"] = self.predictor_weight * self.predictor(latent.z)
         return losses | {"loss": torch.stack([*losses.values()]).sum()}
 
     def freeze(self, parts: Iterable[str]) -> None:
@@ -157,4 +171,6 @@ def build(config: ModelConfig, speakers: int) -> VQVAE:
         speakers,
         encoder.hop_length,
     )
-    return VQVAE(encoder, bottleneck, decoder, config.jitter)
+    weight = config.predictor.weight
+    predictor = Predictor(config.predictor, config.bottleneck.dim) if weight > 0 else None
+    return VQVAE(encoder, bottleneck, decoder, jitter=config.jitter, predictor=predictor, predictor_weight=weight)

@@ -1,5 +1,6 @@
 """Phone times and the files that hold them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,19 @@ TIMIT_RATE = 16_000  # TIMIT counts in samples
 FOLDED = "aa ao, ah ax ax-h, er axr, hh hv, ih ix, l el, m em, n en nx, ng eng, sh zh, uw ux, sil"
 FOLDED += " pcl tcl kcl bcl dcl gcl h# pau epi"
 TIMIT_FOLDED = {old: row.split()[0] for row in FOLDED.split(",") for old in row.split()}
+
+SILENCE = "sil"
+# A phone of the inventory, ARPAbet without stress (with TIMIT's flap and the schwa of VCTK's labels), and its aliases.
+PHONES = "aa, ae, ah, ao, aw, ax, ay, b, ch, d, dh, dx, eh, er axr, ey, f, g, hh h hv, ih ix, iy, jh, k, l el, m em"
+PHONES += ", n en nx, ng eng, ow, oy, p, r, s, sh, t, th, uh, uw ux, v, w, y, z, zh"
+PHONES += ", sil pau sp spn silence h# epi <s> </s> <sil> +nsn+ +spn+ [noise] [speech] <eps> <unk>"
+ARPABET = {old: row.split()[0] for row in PHONES.split(",") for old in row.split()} | {"": SILENCE}
+# espeak-ng's mnemonics, by case: `D` is not the d of ARPAbet, nor is `aa` (the vowel of bath) its aa.
+MNEMONICS = "aa 0 A: A@, ae a aa, ah V, ao O O: O@ O~ o@ O2, aw aU, ax @ @2 @5 @- a#, ay aI aI2 aI3 aI@, ch tS, dh D"
+MNEMONICS += ", eh E e@, er 3 3: IR VR, ey eI, hh h, ih I I2 I# i@ i@3, iy i i:, jh dZ, k x, l @L l#, n n-, ng N, ow oU"
+MNEMONICS += ", oy OI, r r-, sh S, t t# t2 t[ ?, th T, uh U U@, uw u:, w w#, y j ;, zh Z, sil pau"
+ESPEAK = {new: row.split()[0] for row in MNEMONICS.split(",") for new in row.split()[1:]}
+ESPEAK |= {symbol: symbol for symbol in "bdfgklmnprstvwz"}
 
 
 @dataclass(frozen=True)
@@ -96,3 +110,79 @@ def write_lab(path: Path, segments: Sequence[Segment]) -> None:
     lines = [f"{round(s.start * UNITS)} {round(s.end * UNITS)} {s.label}\n" for s in segments]
     with atomic_write(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def read_textgrid(path: Path, tier: str = "phones") -> list[Segment]:
+    """Every interval of a Praat TextGrid's tier, or of its only interval tier; empty ones too, with the label ''.
+
+    The tier may have a speaker's name before it ("p225 - phones"). SpeechVQError for anything else.
+    """
+    from praatio import textgrid
+
+    try:
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="silence")
+    except Exception as error:  # praatio's parser fails in many ways on what is no TextGrid
+        raise SpeechVQError(f"{path}: cannot be read as a TextGrid ({_line(error)})") from None
+    tiers = {one.name: one for one in grid.tiers if isinstance(one, textgrid.IntervalTier)}
+    names = [name for name in tiers if name.lower().split(" - ")[-1] == tier.lower()] or list(tiers)
+    if len(names) != 1:
+        raise SpeechVQError(f"{path}: which tier is '{tier}'? It has {', '.join(names) or 'none'}")
+    return [Segment(float(start), float(end), label) for start, end, label in tiers[names[0]].entries]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def write_textgrid(path: Path, segments: Sequence[Segment], words: Sequence[Segment] | None = None) -> None:
+    """Write a Praat TextGrid from 0 to the last end: tiers `words`, where there are any, and `phones`.
+
+    Gaps become empty intervals. SpeechVQError where segments overlap, have no length, or are none at all.
+    """
+    from praatio import textgrid
+    from praatio.utilities.errors import PraatioException
+
+    if not segments:
+        raise SpeechVQError(f"{path}: a TextGrid of nothing cannot be written")
+    tiers = {"words": words or [], "phones": segments}
+    end = max(s.end for some in tiers.values() for s in some)
+    grid = textgrid.Textgrid(0.0, end)
+    try:
+        for name in tiers if words is not None else ["phones"]:
+            entries = [(s.start, s.end, s.label) for s in tiers[name]]
+            grid.addTier(textgrid.IntervalTier(name, entries, 0.0, end))
+        with atomic_write(path) as temporary:
+            # Short: praatio does not read the exponents that it writes into the long form.
+            grid.save(str(temporary), "short_textgrid", includeBlankSpaces=True, minimumIntervalLength=None)
+    except PraatioException as error:
+        raise SpeechVQError(f"{path}: {_line(error)}") from None
+
+
+def arpabet(label: str, espeak: bool = False) -> str:
+    """The phone of a label of CMUdict, MFA, TIMIT, HTS or pocketsphinx, or of `espeak`: lower case, no stress.
+
+    `sil` for every kind of silence and noise. SpeechVQError, naming it, for an unknown label.
+    """
+    phone = ESPEAK.get(label) if espeak else ARPABET.get(re.sub(r"(?<=[a-z])[012]$", "", label.lower()))
+    if phone is None:
+        raise SpeechVQError(f"'{label}' is no phone that is known")
+    return phone
+
+
+_READERS = {".textgrid": read_textgrid, ".lab": read_lab, ".phn": read_phn}
+LABEL_SUFFIXES = tuple(_READERS)  # in lower case
+
+
+def read_labels(path: Path) -> list[Segment]:
+    """Read a .TextGrid, .lab or .phn file, its labels as `arpabet` has them.
+
+    A file with a label that only espeak-ng has is the demo's. SpeechVQError, naming the file, for an unknown label.
+    """
+    if path.suffix.lower() not in _READERS:
+        raise SpeechVQError(f"{path}: labels are {', '.join(LABEL_SUFFIXES)} files")
+    segments = _READERS[path.suffix.lower()](path)
+    espeak = any(s.label in ESPEAK and s.label.lower() not in ARPABET for s in segments)
+    try:
+        return [Segment(s.start, s.end, arpabet(s.label, espeak)) for s in segments]
+    except SpeechVQError as error:
+        raise SpeechVQError(f"{path}: {error}") from None

@@ -8,6 +8,7 @@ import torch
 from conftest import VOWEL, VOWELS, speech
 from torch import Tensor
 
+from speechvq import SpeechVQError
 from speechvq.audio import LogMel, mulaw_encode
 from speechvq.config import ConditionerConfig, ModelConfig, parse
 from speechvq.decoder import DECODERS, SILENCE, Conditioner, Decoder
@@ -28,8 +29,9 @@ def fresh(kind: str, **settings: Any) -> Decoder:
     return DECODERS[kind](parse(CONFIGS[kind], {"kind": kind} | own | settings), D, SPEAKERS, HOP)
 
 
-@pytest.fixture(params=DECODERS)
+@pytest.fixture(params=[kind for kind in DECODERS if kind != "mfcc"])
 def decoder(request) -> Decoder:
+    """Of those that can be heard."""
     return fresh(request.param).eval()
 
 
@@ -81,7 +83,9 @@ def test_the_seed_is_all_there_is_to_chance(decoder):
     assert not any(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_the_loss_depends_on_all_codes_and_only_the_speakers_given(decoder):
+@pytest.mark.parametrize("kind", DECODERS)
+def test_the_loss_depends_on_all_codes_and_only_the_speakers_given(kind):
+    decoder = fresh(kind).eval()
     z_q = torch.stack(latents(4, 4)).requires_grad_()
     losses = decoder.losses(z_q, torch.tensor([0, 2]), 0.1 * torch.randn(2, 4 * HOP))
     next(iter(losses.values())).backward()
@@ -170,7 +174,22 @@ def crops(rows: Rows, codes: int, first: int) -> Rows:
     return z_q[..., first : first + codes], speaker, wav[:, first * HOP : (first + codes) * HOP]
 
 
-@pytest.mark.parametrize(("kind", "codes", "bound"), [("mel", 20, 0.25), ("wavenet", 2, 0.7)])
+def test_cepstra_cannot_be_heard():
+    with pytest.raises(SpeechVQError, match="train a wavenet decoder on its codes"):
+        speak(fresh("mfcc").eval(), latents(3), [0])
+
+
+def test_cepstra_are_standardised():
+    """Telling nothing has the loss of the variance: 1."""
+    decoder = fresh("mfcc").train()
+    decoder.project.weight.data.zero_()
+    decoder.project.bias.data.zero_()
+    wav = torch.from_numpy(np.stack([speech(120.0, [0, 1, 2, 3], np.random.default_rng(i)) for i in range(3)]))
+    z_q = torch.zeros(3, D, wav.shape[1] // HOP)
+    assert decoder.losses(z_q, torch.arange(3), wav)["mfcc"].item() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("kind", "codes", "bound"), [("mel", 20, 0.25), ("mfcc", 20, 0.6), ("wavenet", 2, 0.7)])
 def test_learns_speech(kind, codes, bound, vowels):
     """A real run on synthetic vowels brings the loss on held-out ones below `bound` of the untrained decoder's."""
     decoder = fresh(kind)
@@ -190,5 +209,5 @@ def test_learns_speech(kind, codes, bound, vowels):
     trained = measure(*held_out)
     z_q, speaker, wav = held_out
     assert trained < bound * untrained
-    assert measure(z_q.roll(1, 0), speaker, wav) > trained + 0.1  # it listens to the codes
-    assert measure(z_q, speaker.roll(1), wav) > trained + 0.1  # and to the speaker
+    assert measure(z_q.roll(1, 0), speaker, wav) > 1.05 * trained  # it listens to the codes
+    assert measure(z_q, speaker.roll(1), wav) > 1.05 * trained  # and to the speaker

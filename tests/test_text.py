@@ -8,7 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechvq import SpeechVQError
-from speechvq.text import UNITS, Segment, frame_labels, read_lab, read_phn, write_lab
+from speechvq.text import (
+    ARPABET,
+    ESPEAK,
+    LABEL_SUFFIXES,
+    UNITS,
+    Segment,
+    arpabet,
+    frame_labels,
+    read_lab,
+    read_labels,
+    read_phn,
+    read_textgrid,
+    write_lab,
+    write_textgrid,
+)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LABELS = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=5)
@@ -89,6 +103,7 @@ def test_vctks_labels_are_read():
         assert all(a.end == b.start for a, b in itertools.pairwise(segments))
         assert segments[0].label == segments[-1].label == "pau"
     assert 35 <= len(labels) <= 41
+    assert labels <= set(HTS.split())
 
 
 SYMBOLS = (
@@ -141,3 +156,155 @@ def test_frame_labels_are_those_of_a_rasterized_signal(lengths, hop, offset):
         inside = [painted.get(t * hop + offset + i) for i in range(hop)]
         counts = {value: inside.count(value) for value in inside if value}
         assert counts.get(label, 0) == max(counts.values(), default=0)
+
+
+def grid(*tiers: str) -> str:
+    """A TextGrid as Praat and the Montreal Forced Aligner write it, of 0.5 s."""
+    head = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0 \nxmax = 0.5 \ntiers? <exists> \n'
+    items = "".join(f"    item [{i}]:\n{tier}" for i, tier in enumerate(tiers, 1))
+    return f"{head}size = {len(tiers)} \nitem []: \n{items}"
+
+
+def intervals(name: str, *labels: str) -> str:
+    """A tier of equal intervals."""
+    text = f'        class = "IntervalTier" \n        name = "{name}" \n        xmin = 0 \n        xmax = 0.5 \n'
+    text += f"        intervals: size = {len(labels)} \n"
+    for i, label in enumerate(labels):
+        text += f"        intervals [{i + 1}]:\n            xmin = {i / 2 / len(labels):g} \n"
+        text += f'            xmax = {(i + 1) / 2 / len(labels):g} \n            text = "{label}" \n'
+    return text
+
+
+POINTS = """        class = "TextTier" \n        name = "clicks" \n        xmin = 0 \n        xmax = 0.5 \n
+        points: size = 1 \n        points [1]:\n            number = 0.2 \n            mark = "x" \n"""
+WORDS = intervals("words", "", "him")
+PHONES = intervals("phones", "", "HH", "IH1", "M", "spn")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        grid(WORDS, PHONES),
+        grid(POINTS, WORDS, PHONES.replace("phones", "Phones")),
+        grid(WORDS.replace("words", "p225 - words"), PHONES.replace("phones", "p225 - phones")),
+        grid(PHONES.replace("phones", "MAU"), POINTS),
+    ],
+    ids=["two tiers", "points too", "with a speaker's name", "one tier of another name"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_grids_of_others_are_read(tmp_path, text, encoding):
+    path = tmp_path / "x.textgrid"
+    path.write_text(text, encoding=encoding)
+    labels = ["", "HH", "IH1", "M", "spn"]
+    assert read_textgrid(path) == [Segment(i / 10, (i + 1) / 10, label) for i, label in enumerate(labels)]
+    assert [s.label for s in read_labels(path)] == ["sil", "hh", "ih", "m", "sil"]
+
+
+def test_words_are_read_by_the_name_of_their_tier(tmp_path):
+    path = tmp_path / "x.TextGrid"
+    path.write_text(grid(WORDS, PHONES))
+    assert read_textgrid(path, "words") == [Segment(0.0, 0.25, ""), Segment(0.25, 0.5, "him")]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "cannot be read as a TextGrid"),
+        ("0 5 pau\n", "cannot be read as a TextGrid"),
+        ('{"a": 1}', "cannot be read as a TextGrid"),
+        (grid(WORDS, PHONES)[:500], "cannot be read as a TextGrid"),
+        (grid(WORDS, PHONES.replace("xmin = 0.1", "xmin = 0.01")), "cannot be read as a TextGrid"),
+        (grid(WORDS, PHONES.replace('"phones"', '"sounds"')), "which tier is 'phones'? It has words, sounds"),
+        (grid(PHONES.replace('"ph', '"a - ph'), PHONES.replace('"ph', '"b - ph')), "It has a - phones, b - phones"),
+        (grid(POINTS), "which tier is 'phones'? It has none"),
+    ],
+)
+def test_what_is_no_grid_is_one_line(tmp_path, text, reason):
+    path = tmp_path / "x.TextGrid"
+    path.write_text(text)
+    with pytest.raises(SpeechVQError) as error:
+        read_textgrid(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@given(marks=st.lists(st.integers(0, 60 * 16_000), min_size=2, max_size=20, unique=True), label=LABELS)
+def test_a_grid_is_recovered_exactly(tmp_path_factory, marks, label):
+    path = tmp_path_factory.getbasetemp() / "grid.TextGrid"
+    segments = [Segment(a / 16_000, b / 16_000, label) for a, b in itertools.pairwise(sorted(marks))]
+    lead = [Segment(0.0, segments[0].start, "")] if segments[0].start else []
+    write_textgrid(path, segments, words=segments[1:])
+    assert read_textgrid(path) == lead + segments
+    assert [s for s in read_textgrid(path, "words") if s.label] == segments[1:]
+    write_textgrid(path, segments[:1] + segments[2:])
+    assert [s for s in read_textgrid(path, "whatever") if s.label] == segments[:1] + segments[2:]
+
+
+@pytest.mark.parametrize("bad", [[Segment(0, 2, "a"), Segment(1, 3, "b")], [Segment(1, 1, "a")], []])
+def test_a_grid_that_cannot_be_written_leaves_what_was_there(tmp_path, bad):
+    path = tmp_path / "x.TextGrid"
+    write_textgrid(path, [Segment(0, 1, "a")])
+    before = path.read_bytes()
+    with pytest.raises(SpeechVQError, match=r"x\.TextGrid: "):
+        write_textgrid(path, bad)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["x.TextGrid"]
+
+
+# The set of VCTK's HTS labels.
+HTS = "aa ae ah ao aw ax ay b ch d dh eh er ey f g hh ih iy jh k l m n ng ow oy p pau r s sh t th uh uw v w y z zh"
+# What espeak-ng's voices for English speak.
+DEMO = (
+    "pau n t d D s l I k @ r z p f b w i: a# @2 V 0 v E a oU m u: 3 h aI eI I2 dZ U g j tS S 3: aU T i N ; O@ A@ aa @L "
+    "o@ O: OI e@ Z r- I# O2 A: t# aI@ aI2 i@ U@ i@3 VR t[ t2 @5 w# IR aI3 @- x ? n- O l# O~"
+)
+
+
+def test_vctks_symbols_stay_41_classes():
+    phones = [arpabet(label) for label in HTS.split()]
+    assert len(set(phones)) == 41
+    assert [new for old, new in zip(HTS.split(), phones, strict=True) if old != new] == ["sil"]
+
+
+def test_every_source_has_one_inventory():
+    inventory = {arpabet(label) for label in HTS.split()} | {"dx"}  # the flap is TIMIT's
+    assert set(ARPABET.values()) == inventory
+    assert {arpabet(label, espeak=True) for label in DEMO.split()} == inventory - {"dx"}
+    assert set(ESPEAK) == set(DEMO.split())
+    assert [arpabet(s) for s in ("AH0", "AA1", "UW2", "SIL", "+SPN+", "sp", "spn", "</s>", "h#", "")] == [
+        *("ah", "aa", "uw"),
+        *["sil"] * 7,
+    ]
+
+
+def test_a_symbol_means_what_its_source_means():
+    symbols = ["D", "N", "S", "T", "Z", "aa", "b"]
+    assert [arpabet(s) for s in symbols] == ["d", "n", "s", "t", "z", "aa", "b"]
+    assert [arpabet(s, espeak=True) for s in symbols] == ["dh", "ng", "sh", "th", "zh", "ae", "b"]
+
+
+@pytest.mark.parametrize("label", ["xx", "AH3", "0AH", "1", "tS", "AH 0", "@"])
+def test_an_unknown_label_is_named(label):
+    with pytest.raises(SpeechVQError, match=f"'{label}' is no phone"):
+        arpabet(label)
+
+
+def test_labels_are_read_by_suffix_into_one_inventory(tmp_path):
+    write_lab(tmp_path / "hts.lab", [Segment(0, 1, "pau"), Segment(1, 2, "ax")])
+    write_lab(tmp_path / "demo.LAB", [Segment(0, 1, "D"), Segment(1, 2, "@"), Segment(2, 3, "aa")])
+    (tmp_path / "timit.PHN").write_text("0 800 h#\n800 1600 ix\n1600 2400 q\n2400 3200 dx\n")
+    write_textgrid(tmp_path / "mfa.TextGrid", [Segment(0.5, 1, "DH"), Segment(1, 2, "AH0")], words=[])
+    labels = {p.name: [s.label for s in read_labels(p)] for p in tmp_path.iterdir()}
+    assert labels == {
+        "hts.lab": ["sil", "ax"],
+        "demo.LAB": ["dh", "ax", "ae"],
+        "timit.PHN": ["sil", "ih", "dx"],
+        "mfa.TextGrid": ["sil", "dh", "ah"],
+    }
+    assert {Path(name).suffix.lower() for name in labels} == set(LABEL_SUFFIXES)
+    write_lab(tmp_path / "hts.lab", [Segment(0, 1, "pau"), Segment(1, 2, "qq")])
+    with pytest.raises(SpeechVQError, match=r"hts\.lab: 'qq' is no phone"):
+        read_labels(tmp_path / "hts.lab")
+    with pytest.raises(SpeechVQError, match=r"x\.wrd: labels are \.textgrid, \.lab, \.phn files"):
+        read_labels(tmp_path / "x.wrd")

@@ -106,10 +106,15 @@ def score(
     )
 
 
-def table(codes: np.ndarray, phones: np.ndarray) -> np.ndarray:
-    """codes and phones (frames,) -> how often they meet, (codes, phones)."""
-    shape = codes.max() + 1, phones.max() + 1
+def table(codes: np.ndarray, phones: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """codes and phones (frames,) -> how often they meet, (codes, phones), as large as they need or of a `shape`."""
+    shape = shape or (codes.max() + 1, phones.max() + 1)
     return np.bincount(codes * shape[1] + phones, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def mapping(counts: np.ndarray) -> np.ndarray:
+    """Counts (codes, phones) -> the most likely phone of each code; of a code that never was, the most likely one."""
+    return np.where(counts.any(1), counts.argmax(1), counts.sum(0).argmax())
 
 
 def entropy(shares: np.ndarray) -> float:
@@ -130,7 +135,6 @@ class _Frames:
 
     def __init__(self, phone: np.ndarray, speaker: np.ndarray, fitted: np.ndarray, random: np.random.Generator) -> None:
         self.phone, self.fitted = phone, fitted
-        self.most = int(np.bincount(phone[fitted]).argmax())  # for a code that was never seen
         self.others = np.unique(speaker[~fitted], return_inverse=True)[1]
         size = self.others.max() + 1
         self.draws = random.multinomial(size, np.full(size, 1 / size), RESAMPLINGS)
@@ -145,8 +149,8 @@ class _Frames:
 
     def in_context(self, windows: np.ndarray, width: int) -> float:
         """windows (frames, 2 * width + 1): the widest context that was seen in fitting decides."""
-        told = np.full((~self.fitted).sum(), self.most)
-        for radius in range(width + 1):
+        told = self._mapping(windows[:, width])[windows[~self.fitted, width]]
+        for radius in range(1, width + 1):
             own = windows[:, width - radius : width + radius + 1]
             key = np.unique(own, axis=0, return_inverse=True)[1].ravel()
             seen = np.zeros(key.max() + 1, bool)
@@ -157,9 +161,8 @@ class _Frames:
 
     def _mapping(self, code: np.ndarray) -> np.ndarray:
         """The phone of every code up to the largest, by the fitting frames."""
-        counts = np.zeros((code.max() + 1, self.phone.max() + 1), int)
-        np.add.at(counts, (code[self.fitted], self.phone[self.fitted]), 1)
-        return np.where(counts.any(1), counts.argmax(1), self.most)
+        shape = code.max() + 1, self.phone.max() + 1
+        return mapping(table(code[self.fitted], self.phone[self.fitted], shape))
 
 
 def _windows(codes: Sequence[np.ndarray], width: int) -> np.ndarray:

@@ -1,0 +1,98 @@
+"""What commands share: kinds of numbers, options, and how a result is told."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+def add_command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    """A command that `run` carries out."""
+    result: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    result.set_defaults(run=run)
+    result.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+    return result
+
+
+def add_sampling(command: Any) -> None:
+    """The options of commands that sample."""
+    command.add_argument("--temperature", type=nonnegative, default=1.0, help="0 takes the likeliest sample")
+    command.add_argument("--seed", type=natural, default=0)
+    text = "bfloat16 decodes up to twice as fast on a CPU, with a rounding (benchmarks/precision.py)"
+    command.add_argument("--weights", choices=("float32", "bfloat16"), default="float32", help=text)
+
+
+def load_codec(options: argparse.Namespace) -> Any:
+    """The model that is asked for."""
+    from speechvq.checkpoint import speaker_index
+    from speechvq.codec import Codec
+
+    codec = Codec.load(options.model, options.device)
+    if "speaker" in options:
+        speaker_index(codec.speakers, options.speaker)  # before the work
+    return codec
+
+
+def sampling(options: argparse.Namespace) -> Any:
+    """The sampling that is asked for."""
+    from speechvq.sampler import Sampling
+
+    return Sampling(options.temperature, options.seed, progress=True, weights=options.weights)
+
+
+def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> None:
+    """Print the result, as JSON if asked, else as lines."""
+    print(json.dumps(result, indent=2) if options.json else "\n".join(lines))
+
+
+def table(values: dict[str, Any]) -> list[str]:
+    """A line for each value."""
+    return [f"{key:16} {plain(value)}" for key, value in values.items()]
+
+
+def plain(value: Any) -> str:
+    """A value for people."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _number(text: str, low: float, high: float = float("inf"), *, whole: bool = False, open_low: bool = False) -> Any:
+    try:
+        number = int(text) if whole else float(text)
+    except ValueError:
+        number = float("nan")
+    if not low <= number <= high or (open_low and number == low) or number == float("inf"):
+        kind = "a whole number" if whole else "a number"
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not {kind} {'above' if open_low else 'from'} {low:g}"
+            + (f" to {high:g}" if high < float("inf") else "")
+        )
+    return number
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    return _number(text, 0, open_low=True)
+
+
+def nonnegative(text: str) -> float:
+    """A number from 0."""
+    return _number(text, 0)
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    return _number(text, 0, 1)
+
+
+def count(text: str) -> int:
+    """A whole number from 1."""
+    return _number(text, 1, 2**31, whole=True)
+
+
+def natural(text: str) -> int:
+    """A whole number from 0."""
+    return _number(text, 0, 2**63 - 1, whole=True)

@@ -1,0 +1,79 @@
+"""evaluate: what is measured of a model."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from speechvq.cli.arguments import add_command, add_sampling, count, load_codec, natural, plain, report, sampling, table
+
+
+def add_commands(commands: Any) -> None:
+    """Add these to the parser."""
+    group = commands.add_parser("evaluate", help="measure a model on held-out speech")
+    questions = group.add_subparsers(metavar="QUESTION", required=True)
+    text = "Predict held-out speech from its codes: losses, the cost of shuffled codes, codes in use."
+    reconstruction = add_command(questions, "reconstruction", _evaluate_reconstruction, text)
+    reconstruction.add_argument("--split", choices=("valid", "test"), default="test")
+    reconstruction.add_argument("--crop", type=count, default=16_000, help="samples predicted in one go")
+    text = "Speak test utterances with other voices; compare duration, level and energy contour with the source."
+    conversion = add_command(questions, "conversion", _evaluate_conversion, text)
+    conversion.add_argument("--speakers", required=True, metavar="A,B", help="each is source and target")
+    conversion.add_argument("--count", type=count, default=2, help="test utterances of each speaker (default: 2)")
+    add_sampling(conversion)
+    text = "Map codes to phones on some speakers and score them on others, beside what knows nothing."
+    phonemes = add_command(questions, "phonemes", _evaluate_phonemes, text)
+    phonemes.add_argument("--labels", type=Path, required=True, help="folder of .TextGrid, .lab or .phn files")
+    phonemes.add_argument("--scored", default="", metavar="A,B", help="speakers to score (default: the unseen ones)")
+    phonemes.add_argument("--figures", type=Path, metavar="DIR", help="draw confusion.png and codes.png there")
+    text = "How much codes tell about the speaker: information, and a classifier of code histograms."
+    leakage = add_command(questions, "leakage", _evaluate_leakage, text)
+    leakage.add_argument("--most", type=count, default=20, help="utterances of each speaker (default: 20)")
+    for command in (phonemes, leakage):
+        command.add_argument(
+            "--codes", type=count, default=128, help="clusters of a model without codes (default: 128)"
+        )
+        command.add_argument("--seed", type=natural, default=0)
+    for command in (reconstruction, conversion, phonemes, leakage):
+        command.add_argument("--model", type=Path, required=True, help="model folder")
+        command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
+        command.add_argument("--device", default="cpu")
+
+
+def _evaluate_reconstruction(options: argparse.Namespace) -> None:
+    from speechvq.evaluate.reconstruction import evaluate_reconstruction
+
+    figures = evaluate_reconstruction(load_codec(options), options.data, options.split, options.crop)
+    report(options, figures, table(figures))
+
+
+def _evaluate_conversion(options: argparse.Namespace) -> None:
+    from speechvq.evaluate.conversion import evaluate_conversion, summarize
+
+    speakers = options.speakers.split(",")
+    rows = evaluate_conversion(load_codec(options), options.data, speakers, options.count, sampling(options))
+    summary = summarize(rows)
+    lines = [f"{name}: {plain(figures)}" for name, figures in summary.items()]
+    report(options, {**summary, "rows": rows}, lines)
+
+
+def _evaluate_phonemes(options: argparse.Namespace) -> None:
+    from speechvq.evaluate import tell
+    from speechvq.evaluate.mapping import evaluate_phonemes
+
+    scored = {name for name in options.scored.split(",") if name}
+    codec = load_codec(options)
+    mapping = evaluate_phonemes(
+        codec, options.data, options.labels, scored=scored, codes=options.codes, seed=options.seed
+    )
+    if options.figures:
+        tell.draw(mapping, options.figures)
+    report(options, tell.summary(mapping), tell.lines(mapping))
+
+
+def _evaluate_leakage(options: argparse.Namespace) -> None:
+    from speechvq.evaluate.leakage import evaluate_leakage
+
+    codec = load_codec(options)
+    figures = evaluate_leakage(codec, options.data, most=options.most, codes=options.codes, seed=options.seed)
+    report(options, dataclasses.asdict(figures), table(dataclasses.asdict(figures)))

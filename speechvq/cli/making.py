@@ -1,0 +1,113 @@
+"""demo, prepare, align, train: from a corpus to models."""
+
+import argparse
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from speechvq.cli.arguments import add_command, count, natural, plain, positive, report, share, table
+
+
+def add_commands(commands: Any) -> None:
+    """Add these to the parser."""
+    _add_demo(commands)
+    _add_prepare(commands)
+    _add_align(commands)
+    _add_train(commands)
+
+
+def _add_demo(commands: Any) -> None:
+    text = "Speak a corpus with espeak-ng, train two small models on it, reconstruct and convert, measure."
+    command = add_command(commands, "demo", _demo, text)
+    command.add_argument("--out", type=Path, default=Path("demo"), help="folder to work in (default: demo)")
+    command.add_argument("--minutes", type=positive, default=15.0, help="training time, both models (default: 15)")
+    command.add_argument("--seed", type=natural, default=0)
+    command.add_argument("--force", action="store_true", help="start over in a folder that holds an earlier demo")
+
+
+def _add_prepare(commands: Any) -> None:
+    command = add_command(commands, "prepare", _prepare, "Turn a corpus into 16 kHz audio and a manifest.")
+    command.add_argument("kind", choices=("vctk", "folder", "demo"), help="demo speaks the corpus into SRC first")
+    command.add_argument("source", metavar="SRC", type=Path)
+    command.add_argument("out", metavar="OUT", type=Path)
+    command.add_argument("--workers", type=count, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    command.add_argument("--trim-db", type=positive, default=30.0, help="trim edges this far below the peak")
+    command.add_argument("--valid", type=share, default=0.05, help="share of held-out utterances for validation")
+    command.add_argument("--test", type=share, default=0.05, help="share of held-out utterances for testing")
+    command.add_argument("--unseen", type=share, default=0.05, help="share of speakers held out altogether")
+    command.add_argument("--unseen-speakers", default="", metavar="A,B", help="hold out exactly these speakers")
+
+
+def _add_align(commands: Any) -> None:
+    text = "Make phone labels (Praat TextGrid) of a prepared corpus by forced alignment with its transcripts."
+    command = add_command(commands, "align", _align, text)
+    command.add_argument("data", metavar="DATA", type=Path, help="folder written by `speechvq prepare`")
+    command.add_argument("out", metavar="OUT", type=Path, help="folder of labels; what is there is kept")
+    command.add_argument("--workers", type=count, default=os.cpu_count() or 1, help="processes (default: all cores)")
+
+
+def _add_train(commands: Any) -> None:
+    command = add_command(commands, "train", _train, "Train a model on a prepared corpus.")
+    command.add_argument("config", metavar="CONFIG.toml", type=Path)
+    command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
+    command.add_argument("--out", type=Path, required=True, help="run folder, also the model folder")
+    command.add_argument("--init", type=Path, help="model folder to take parts from (init.path)")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY.NAME=VALUE", help="change the configuration"
+    )
+    command.add_argument("--resume", action="store_true", help="go on where this run stopped")
+    command.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from speechvq.demo.pipeline import run_demo
+
+    summary = run_demo(options.out, minutes=options.minutes, seed=options.seed, force=options.force)
+    lines = [f"{name}: {plain(figures)}" for name, figures in summary["models"].items()]
+    lines += [f"{options.out / 'wavs'}: originals, reconstructions and conversions"]
+    report(options, summary, [*lines, f"{options.out / 'summary.json'}: all that was measured"])
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from speechvq import corpus
+    from speechvq.prepare import Treatment, prepare
+
+    unseen = tuple(name for name in options.unseen_speakers.split(",") if name)
+    split = corpus.Split(options.valid, options.test, options.unseen, unseen)
+    treatment = Treatment(options.trim_db)
+    if options.kind == "demo":
+        from speechvq.demo.corpus import speak_corpus
+
+        speak_corpus(options.source)
+    vctk = options.kind != "folder"
+    sources = corpus.read_vctk(options.source) if vctk else corpus.read_folder(options.source)
+    speakers = corpus.read_vctk_speakers(options.source) if vctk else {}
+    done = prepare(sources, options.out, treatment, split, speakers=speakers, workers=options.workers)
+    lines = [f"{len(done.written)} prepared, {len(done.reused)} were there, {len(done.skipped)} skipped"]
+    lines += [f"skipped {name}: {reason}" for name, reason in done.skipped[:10]]
+    if len(done.skipped) > 10:
+        lines.append(f"... all in {options.out / 'skipped.tsv'}")
+    report(options, dataclasses.asdict(done), lines)
+
+
+def _align(options: argparse.Namespace) -> None:
+    from speechvq.align import align_corpus
+
+    done = align_corpus(options.data, options.out, workers=options.workers)
+    lines = [f"{len(done.aligned)} aligned, {len(done.kept)} were there, {len(done.unaligned)} cannot be aligned"]
+    lines += [f"not aligned {name}: {reason}" for name, reason in done.unaligned[:10]]
+    if len(done.unaligned) > 10:
+        lines.append(f"... all in {options.out / 'unaligned.tsv'}")
+    report(options, dataclasses.asdict(done), lines)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from speechvq.config import load_config
+    from speechvq.training import train
+
+    overrides = [*options.set] + ([f"init.path={json.dumps(str(options.init))}"] if options.init else [])
+    config = load_config(options.config, overrides)
+    figures = train(config, options.data, options.out, resume=options.resume, force=options.force)
+    report(options, figures, [f"{options.out}: the last held-out figures", *table(figures)])

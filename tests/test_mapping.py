@@ -1,0 +1,156 @@
+"""The join of codes and labels, from files: codes made of the labels are right, late ones are late by what they are."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from speechvq import SpeechVQError
+from speechvq.cli import main
+from speechvq.codec import Codec
+from speechvq.corpus import Split, read_manifest, read_vctk
+from speechvq.evaluate.mapping import ALL, PRIMARY, RULES, Join, evaluate_phonemes, map_phones
+from speechvq.evaluate.speech import clusters, read_speech, scored_speakers
+from speechvq.prepare import Treatment, prepare
+from speechvq.text import SILENCE, read_labels
+
+HOP = 0.02
+SCORED = {"e03", "e04"}
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """Folders: the demo corpus of 4 voices and 12 sentences, and what is prepared of it, its silences trimmed."""
+    pytest.importorskip("espeakng_loader")
+    from speechvq.demo.corpus import VOICES, speak_corpus
+
+    root, data = tmp_path_factory.mktemp("demo"), tmp_path_factory.mktemp("data")
+    speak_corpus(root, count=12, voices=VOICES[:4])
+    prepare(read_vctk(root), data, Treatment(trim_db=12.0), Split(unseen_speakers=tuple(SCORED)), speakers={})
+    return root, data
+
+
+@pytest.fixture(scope="module")
+def join(spoken, runs) -> Join:
+    speech, unlabelled = read_speech(Codec.load(runs["mel"]), spoken[1], spoken[0] / "lab")
+    assert unlabelled == []
+    return Join(speech, HOP)
+
+
+@pytest.fixture(scope="module")
+def truth(spoken, join) -> list[np.ndarray]:
+    """Codes that are the phones, found in the source recordings by another way than `frame_labels`."""
+    root, data = spoken
+    rows = []
+    for s, u in zip(join.speech, read_manifest(data), strict=True):
+        segments = read_labels(root / "lab" / u.speaker / f"{u.id}.lab")
+        whole = np.full(2_000_000, len(join.phones) + 1)  # the label of every sample at 100 kHz
+        for segment in segments:
+            whole[round(segment.start * 1e5) : round(segment.end * 1e5)] = join.index[segment.label]
+        centres = u.start / 16_000 + (np.arange(len(s.vectors)) + 0.5) * HOP
+        rows.append(whole[np.round(centres * 1e5).astype(int)])
+    return rows
+
+
+def mapped(join, codes):
+    mfcc = [np.zeros(len(row), int) for row in codes]
+    return map_phones(join, codes, mfcc, SCORED, int(max(row.max() for row in codes)) + 1)
+
+
+def test_audio_was_trimmed_so_that_the_join_has_something_to_get_wrong(join):
+    assert np.mean([s.utterance.start for s in join.speech]) > 0.02 * 16_000
+    assert {s.utterance.speaker for s in join.speech} == {"e01", "e02", "e03", "e04"}
+
+
+def test_codes_made_of_the_labels_are_right(join, truth):
+    result = mapped(join, truth)
+    assert result.offset_ms == 0
+    for rule in (PRIMARY, ALL):
+        assert result.scores[rule].codes.same > 0.999
+        assert result.scores[rule].codes.held_out > 0.99  # a phone that only a scored speaker says cannot be told
+    assert result.scores[PRIMARY].pnmi > 0.999
+    wrong = result.confusion.sum() - np.trace(result.confusion)
+    assert wrong == pytest.approx((1 - result.scores[PRIMARY].codes.held_out) * result.confusion.sum())
+
+
+@pytest.mark.parametrize("frames", [-2, -1, 1, 3])
+def test_the_sweep_finds_by_how_much_codes_are_late(join, truth, frames):
+    # At the edges, which roll over, there is nothing labelled or silence.
+    result = mapped(join, [np.roll(row, frames) for row in truth])
+    assert result.offset_ms == -frames * 20
+    assert result.scores[PRIMARY].codes.same > 0.95
+    phones, late = np.concatenate(truth), np.concatenate([np.roll(row, frames) for row in truth])
+    heard = phones < len(join.phones)
+    agreement = (phones == late)[heard].mean()
+    assert result.sweep[0] == pytest.approx(agreement, abs=0.05)  # the mapping may gain a little on identity
+    assert agreement < 0.9
+
+
+def test_silence_is_what_the_counts_differ_by(join, truth):
+    result = mapped(join, truth)
+    silent = sum((row == join.index[SILENCE]).sum() for row in truth)
+    assert silent > 20
+    assert result.scores[ALL].frames - result.scores[PRIMARY].frames == silent
+    assert result.scores[PRIMARY].frames == sum((row < len(join.phones)).sum() for row in truth)
+    assert result.meetings.sum() == result.scores[PRIMARY].frames
+
+
+def test_random_codes_are_at_chance(join, truth):
+    random = np.random.default_rng(0)
+    result = mapped(join, [random.integers(0, 8, len(row)) for row in truth])
+    best = result.scores[PRIMARY]
+    assert best.most_likely.low - 0.02 <= best.codes.held_out <= best.most_likely.high + 0.02
+    assert best.pnmi < 0.03
+
+
+def test_a_model_by_the_command(spoken, runs, tmp_path, capsys):
+    root, data = spoken
+    arguments = ["--model", str(runs["mel"]), "--data", str(data), "--labels", str(root / "lab")]
+    assert main(["evaluate", "phonemes", *arguments, "--json", "--figures", str(tmp_path)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["scores"]) == list(RULES)
+    best = result["scores"][PRIMARY]
+    assert best["codes"]["held_out"] > 1.5 * best["most_likely"]["held_out"]
+    assert result["mfcc"]["frames"] == best["frames"]
+    assert result["scored"] == sorted(SCORED)
+    assert result["bits_per_s"]["nominal"] == 200
+    assert 50 < result["bits_per_s"]["unigram"] <= 200
+    assert result["abx"]["within"] < result["abx_random"]["within"] - 0.1
+    assert {path.name for path in tmp_path.iterdir()} == {"confusion.png", "codes.png"}
+    assert main(["evaluate", "phonemes", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert "WARNING: fewer than 100000 frames" in out
+    assert f"{100 * best['codes']['held_out']:.1f}" in out
+
+
+def test_the_same_seed_gives_the_same_figures(spoken, runs):
+    root, data = spoken
+    codec = Codec.load(runs["mel"])
+    first, second = (evaluate_phonemes(codec, data, root / "lab").scores for _ in range(2))
+    assert first == second
+
+
+def test_labels_of_nobody_are_refused(spoken, runs, tmp_path):
+    with pytest.raises(SpeechVQError, match="no labels of any of the 48"):
+        read_speech(Codec.load(runs["mel"]), spoken[1], tmp_path)
+
+
+def test_who_is_scored(join):
+    assert scored_speakers(join.speech, []) == SCORED  # unseen in training
+    assert scored_speakers(join.speech, ["e01"]) == {"e01"}
+    with pytest.raises(SpeechVQError, match="speaker 'e99'"):
+        scored_speakers(join.speech, ["e01", "e99"])
+    seen = [replace(s, utterance=replace(s.utterance, split="train")) for s in join.speech]
+    half = scored_speakers(seen, [])
+    assert len(half) == 2
+    assert half == scored_speakers(seen[::-1], [])
+
+
+def test_clusters_are_fitted_where_they_may_be():
+    random = np.random.default_rng(0)
+    near = [random.standard_normal((50, 3)) * 0.1 + 10 * (i % 4) for i in range(8)]
+    rows = clusters([*near, np.full((5, 3), 1e3)], [True] * 8 + [False], 4, seed=0)
+    assert len({row[0] for row in rows[:4]}) == 4
+    assert all(len(set(row)) == 1 for row in rows)
+    assert [row[0] for row in rows[:4]] == [row[0] for row in rows[4:8]]
