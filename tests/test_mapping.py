@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from speechvq import SpeechVQError
 from speechvq.cli import main
 from speechvq.codec import Codec
-from speechvq.corpus import Split, read_manifest, read_vctk
+from speechvq.corpus import Split, Utterance, read_manifest, read_vctk
 from speechvq.evaluate.mapping import ALL, PRIMARY, RULES, Join, evaluate_phonemes, map_phones
-from speechvq.evaluate.speech import clusters, read_speech, scored_speakers
+from speechvq.evaluate.speech import clusters, find_labels, read_speech, scored_speakers
 from speechvq.prepare import Treatment, prepare
 from speechvq.text import SILENCE, read_labels
 
@@ -134,6 +135,40 @@ def test_the_same_seed_gives_the_same_figures(spoken, runs):
 def test_labels_of_nobody_are_refused(spoken, runs, tmp_path):
     with pytest.raises(SpeechVQError, match="no labels of any of the 48"):
         read_speech(Codec.load(runs["mel"]), spoken[1], tmp_path)
+
+
+def utterances(*names: str) -> list[Utterance]:
+    return [Utterance(name, name.split("/")[0][:4], "", 1, 0, "", "train") for name in names]
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_an_utterance_without_labels_does_not_get_anothers(tmp_path):
+    touch(tmp_path, "bdl/a1.TextGrid", "bdl/a2.lab", "slt/a2.lab", "slt/a3.lab", "notes.txt", ".x/slt/a1.lab")
+    found = find_labels(tmp_path, utterances("bdl/a1", "slt/a1", "bdl/a2", "slt/a2", "slt/a3"))
+    names = {key: path.relative_to(tmp_path).as_posix() for key, path in found.items()}
+    assert names == {
+        "bdl/a1": "bdl/a1.TextGrid",
+        "bdl/a2": "bdl/a2.lab",
+        "slt/a2": "slt/a2.lab",
+        "slt/a3": "slt/a3.lab",
+    }
+
+
+def test_labels_in_another_layout_are_found_by_their_names(tmp_path):
+    touch(tmp_path, "deep/er/p225_001.PHN", "p225_002_mic1.lab", "p226_001.lab")
+    found = find_labels(tmp_path, utterances("p225_001", "p225/p225_002_mic1", "p226/p226_001_mic1"))
+    assert [path.name for path in found.values()] == ["p225_001.PHN", "p225_002_mic1.lab", "p226_001.lab"]
+
+
+def test_two_label_files_of_one_utterance_are_refused(tmp_path):
+    touch(tmp_path, "p225/p225_001.lab", "p225/p225_001.TextGrid")
+    with pytest.raises(SpeechVQError, match=r"p225_001.TextGrid and .*p225_001.lab could both"):
+        find_labels(tmp_path, utterances("p225_001"))
 
 
 def test_who_is_scored(join):

@@ -25,11 +25,12 @@ RULES = (PRIMARY, "majority", ALL, "majority, silence too")
 class Mapping:
     """What a model's codes say about phones.
 
-    scores: by rule of RULES. mfcc: the primary score of as many clusters of MFCC on the same frames. offset_ms: how
-    much later than by its own time a frame's label is read, the best of `sweep` (offset: accuracy) on the fitting
-    speakers. abx and abx_random: of the bottleneck's vectors, and of random ones. bits_per_s: nominal, and by the
-    entropy of single codes. confusion (phones, phones): how often each phone of the scored speakers is told as each.
-    meetings (codes, phones): how often they meet, over all speakers. Both without silence.
+    scores: by rule of RULES. offset_ms: how much later than by its own time a frame's label is read, the best of
+    `sweep` (offset: accuracy) on the fitting speakers. mfcc: the primary score of as many clusters of MFCC, which are
+    in time by construction, with no offset. abx and abx_random: of the bottleneck's vectors, and of random ones.
+    bits_per_s: nominal, and by the entropy of single codes. confusion (phones, phones): how often each phone of the
+    scored speakers is told as each. meetings (codes, phones): how often they meet, over all speakers. Both without
+    silence.
     """
 
     scores: dict[str, Score]
@@ -118,7 +119,7 @@ def map_phones(
     noise = np.random.default_rng(seed)
     return Mapping(
         scores=scores,
-        mfcc=score(mfcc, primary, speakers, fit=fit, silence=join.quiet, seed=seed),
+        mfcc=score(mfcc, join.numbers(0), speakers, fit=fit, silence=join.quiet, seed=seed),
         offset_ms=offset,
         sweep=sweep,
         fit=sorted(fit),

@@ -1,5 +1,6 @@
 """A prepared corpus as a model sees it, frame by frame, joined with its phone labels."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,24 +44,28 @@ def read_speech(codec: Codec, data: Path, labels: Path) -> tuple[list[Spoken], l
 
 
 def find_labels(folder: Path, utterances: Sequence[Utterance]) -> dict[str, Path]:
-    """The label file of each utterance that has one: FOLDER/ID, or, anywhere below, the only one called like it.
+    """The label file of each utterance that has one: anywhere below the folder, called like the last part of its id,
+    with or without the `_mic1` of VCTK's recordings.
 
-    With or without the `_mic1` of VCTK's recordings. SpeechVQError where two files could be meant, or none is found.
+    Where files or utterances share that name, the file must lie in a folder called like the speaker. SpeechVQError
+    where two files are left, or none is found.
     """
     by_stem: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in LABEL_SUFFIXES and not path.name.startswith("."):
-            by_stem.setdefault(path.stem, []).append(path)
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in LABEL_SUFFIXES and not hidden:
+            by_stem.setdefault(path.stem.removesuffix("_mic1"), []).append(path)
+    stems = {u.id: u.id.rpartition("/")[2].removesuffix("_mic1") for u in utterances}
+    shared = Counter(stems.values())
     found = {}
     for u in utterances:
-        stem = u.id.rpartition("/")[2]
-        some = by_stem.get(stem) or by_stem.get(stem.removesuffix("_mic1"), [])
-        exact = [path for path in some if path.relative_to(folder).with_suffix("").as_posix() == u.id]
-        some = exact or [path for path in some if path.parent.name == u.speaker] or some
-        if len(some) > 1:
-            raise SpeechVQError(f"{some[0]} and {some[1]} could both be the labels of {u.id}")
-        if some:
-            found[u.id] = some[0]
+        paths = by_stem.get(stems[u.id], [])
+        if len(paths) > 1 or shared[stems[u.id]] > 1:
+            paths = [path for path in paths if u.speaker in path.relative_to(folder).parts[:-1]]
+        if len(paths) > 1:
+            raise SpeechVQError(f"{paths[0]} and {paths[1]} could both be the labels of {u.id}")
+        if paths:
+            found[u.id] = paths[0]
     if not found:
         raise SpeechVQError(f"{folder}: no labels of any of the {len(utterances)} utterances")
     return found
