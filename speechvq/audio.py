@@ -121,7 +121,7 @@ class LogMel(nn.Module):
 
     def __init__(self, hop: int = 160, window: int = 400, n_mels: int = 80) -> None:
         super().__init__()
-        self.hop, self.channels = hop, n_mels
+        self.hop, self.channels, self.receptive_field = hop, n_mels, window
         self.n_fft = fft_size(hop, window)
         self.register_buffer("hann", torch.hann_window(window), persistent=False)
         self.register_buffer("filters", mel_filters(self.n_fft, n_mels), persistent=False)
@@ -149,7 +149,7 @@ class MFCC(nn.Module):
     def __init__(self, hop: int = 160, window: int = 400) -> None:
         super().__init__()
         self.mel = LogMel(hop, window)
-        self.hop = hop
+        self.hop, self.receptive_field = hop, window + 8 * hop  # a delta sees 2 frames on either side
         self.register_buffer("dct", AF.create_dct(13, self.mel.channels, norm="ortho"), persistent=False)
 
     def forward(self, wav: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ class Waveform(nn.Module):
 
     channels = 1
     hop = 1
+    receptive_field = 1
 
     def forward(self, wav: Tensor) -> Tensor:
         return wav[:, None]
@@ -56,6 +57,20 @@ class Encoder(nn.Module):
         if config.batch_norm:
             layers.append(nn.BatchNorm1d(dim))
         self.net = nn.Sequential(*layers)
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that a latent depends on, centred as it is."""
+        field, step = self.input.receptive_field, self.input.hop
+        for conv in (module for module in self.net.modules() if isinstance(module, nn.Conv1d)):
+            field += (conv.kernel_size[0] - 1) * conv.dilation[0] * step
+            step *= conv.stride[0]
+        return field
+
+    @property
+    def margin(self) -> int:
+        """Latents at either end of a crop that depend on what is beyond it."""
+        return math.ceil((self.receptive_field - self.hop_length) / 2 / self.hop_length)
 
     def forward(self, wav: Tensor) -> Tensor:
         with torch.autocast(wav.device.type, enabled=False):

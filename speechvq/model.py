@@ -86,7 +86,10 @@ class VQVAE(nn.Module):
         latent = self.bottleneck(self.encoder(batch.wav))
         losses = self.decoder.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
         if self.predictor is not None:
-            losses["predictive"] = self.predictor_weight * self.predictor(latent.z)
+            # Without the latents at the edges: those would tell by the crop's end where in it they are.
+            margin = self.encoder.margin
+            inner = latent.z[..., margin : latent.z.shape[2] - margin]
+            losses["predictive"] = self.predictor_weight * self.predictor(inner)
         return losses | {"loss": torch.stack([*losses.values()]).sum()}
 
     def freeze(self, parts: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speechvq import SpeechVQError
 from speechvq.config import PredictorConfig
 
 
@@ -22,7 +23,12 @@ class Predictor(nn.Module):
         self.ahead = nn.ModuleList(nn.Linear(config.channels, dim) for _ in range(config.steps))
 
     def forward(self, z: Tensor) -> Tensor:
-        """z (B, D, N), N > steps -> the mean cross-entropy of the choices, in nats (chance: ln N)."""
+        """z (B, D, N) -> the mean cross-entropy of the choices, in nats (chance: ln N).
+
+        SpeechVQError where there is nothing so far ahead.
+        """
+        if z.shape[2] <= len(self.ahead):
+            raise SpeechVQError("train.crop is too short for model.predictor: few latents do not see beyond its ends")
         with torch.autocast(z.device.type, enabled=False):
             z = z.float()
             context, _ = self.context(z.transpose(1, 2))

@@ -57,6 +57,8 @@ def test_a_latent_is_centred_on_its_samples(kind, rate):
     first, last = int(seen[0]), int(seen[-1])
     assert first > 0
     assert last < wav.shape[1] - 1
+    assert encoder.receptive_field - 2 <= last - first + 1 <= encoder.receptive_field
+    assert 0 <= encoder.margin * rate - (encoder.receptive_field - rate) / 2 < rate
     # One sample of grace: a Hann window begins with a zero.
     assert abs(first + last - (2 * n * rate + rate - 1)) <= 1
     assert first <= n * rate - rate // 2  # and hears its neighbours

@@ -1,5 +1,7 @@
 """Who speaks, told by codes: known answers, scikit-learn as oracle, chance."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import entropy
@@ -7,7 +9,8 @@ from sklearn.metrics import mutual_info_score
 from sklearn.naive_bayes import MultinomialNB
 
 from speechvq import SpeechVQError
-from speechvq.evaluate.leakage import evaluate_leakage, leakage, tell
+from speechvq.cli import main
+from speechvq.evaluate.leakage import leakage, tell
 
 
 def speech(seed: int, bias: float, speakers: int = 6, utterances: int = 20) -> tuple[list[np.ndarray], list[str]]:
@@ -66,9 +69,11 @@ def test_too_few_utterances_are_refused():
         leakage(*speech(0, 0.0, utterances=4))
 
 
-def test_a_corpus(corpus, runs):
-    from speechvq.codec import Codec
-
-    result = evaluate_leakage(Codec.load(runs["mel"]), corpus, most=10)
-    assert (result.utterances, result.speakers) == (30, 3)
-    assert 0 <= result.information <= 1
+def test_a_corpus(corpus, runs, capsys):
+    arguments = ["--model", str(runs["mel"]), "--data", str(corpus), "--most", "10"]
+    assert main(["evaluate", "leakage", *arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["utterances"], result["speakers"]) == (30, 3)
+    assert 0 <= result["information"] <= 1
+    assert main(["evaluate", "leakage", *arguments]) == 0
+    assert f"{result['accuracy']:.4g}" in capsys.readouterr().out
