@@ -54,11 +54,7 @@ class Aligner:
     """The acoustic model and the dictionary, loaded. SpeechVQError where pocketsphinx is not installed."""
 
     def __init__(self) -> None:
-        try:
-            import pocketsphinx
-        except ImportError:
-            raise SpeechVQError('alignment needs pocketsphinx: pip install "speechvq[align]"') from None
-        self._decoder: Any = pocketsphinx.Decoder(**SETTINGS)
+        self._decoder: Any = _pocketsphinx().Decoder(**SETTINGS)
 
     def align(self, wav: np.ndarray | Tensor, text: str) -> Alignment:
         """wav (T,) float in [-1, 1] at 16 kHz and the words said in it -> their times.
@@ -100,6 +96,14 @@ class Aligner:
             self._decoder.end_utt()
 
 
+def _pocketsphinx() -> Any:
+    try:
+        import pocketsphinx
+    except ImportError:
+        raise SpeechVQError('alignment needs pocketsphinx: pip install "speechvq[align]"') from None
+    return pocketsphinx
+
+
 def words(text: str) -> list[str]:
     """The words of a text in lower case; of punctuation only the apostrophes within words are kept."""
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
@@ -122,13 +126,15 @@ def _alignment(found: list[tuple[str, list[tuple[str, int]]]], duration: float) 
     return Alignment([segment for segment, _ in rows], spoken)
 
 
-def align_corpus(data: Path, out: Path, *, workers: int) -> Report:
+def align_corpus(data: Path, out: Path, *, workers: int, force: bool = False) -> Report:
     """Align a prepared corpus -> OUT/ID.TextGrid (tiers `words`, `phones`) and OUT/unaligned.tsv (id, tab, reason).
 
-    Times are those of the source recording, not of the trimmed audio. What is there already is kept.
+    Times are those of the source recording, not of the trimmed audio. What is there already is kept, but with `force`.
+    SpeechVQError where no utterance can be aligned.
     """
+    _pocketsphinx()  # before the work
     utterances = read_manifest(data)
-    missing = [utterance for utterance in utterances if not _grid(out, utterance).is_file()]
+    missing = [utterance for utterance in utterances if force or not _grid(out, utterance).is_file()]
     todo = {utterance.id for utterance in missing}
     report = Report(kept=[utterance.id for utterance in utterances if utterance.id not in todo])
     for name, reason in progress(_align_all(missing, data, out, workers), len(missing), unit="file"):
@@ -140,6 +146,9 @@ def align_corpus(data: Path, out: Path, *, workers: int) -> Report:
     with atomic_write(out / UNALIGNED) as temporary:
         lines = [f"{name}\t{reason}\n" for name, reason in report.unaligned]
         temporary.write_text("".join(lines), encoding="utf-8")
+    if report.unaligned and not report.aligned and not report.kept:
+        name, reason = report.unaligned[0]
+        raise SpeechVQError(f"none of {len(report.unaligned)} utterances can be aligned; the first, {name}: {reason}")
     return report
 
 

@@ -134,10 +134,10 @@ class WaveNetDecoderConfig:
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """weight of a predictive loss on the latents; 0 is the paper's model, without one."""
+    """weight of a loss that predicts latents up to `ahead` of the last; 0 is the paper's model, without one."""
 
     weight: float = 0.0
-    steps: int = 3
+    ahead: int = 3
     channels: int = 128
 
 
@@ -219,7 +219,8 @@ def parse(cls: type[D], data: dict[str, Any], where: str = "") -> D:
     for key in data:
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1, cutoff=0.0)[0]
-            raise SpeechVQError(f"unknown configuration key '{where}{key}'; the nearest is '{where}{near}'")
+            kind = f" of kind '{getattr(cls, 'kind')}'" if hasattr(cls, "kind") else ""  # noqa: B009
+            raise SpeechVQError(f"unknown configuration key '{where}{key}'{kind}; the nearest is '{where}{near}'")
     values = {key: _convert(hints[key], value, f"{where}{key}") for key, value in data.items()}
     result = cls(**values)
     _check(result, where)
@@ -286,6 +287,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "codes": (2, 2**16),
     "kernel": (2, 16),
     "layers": (1, 16),
+    "ahead": (1, 64),
     "seed": (0, 2**63 - 1),
     "strides": (1, 64),
 }

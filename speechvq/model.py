@@ -139,7 +139,8 @@ class VQVAE(nn.Module):
     def concerns(self, figures: dict[str, float]) -> list[str]:
         """What is wrong with a trained model of these held-out figures, in words."""
         if figures["gap"] < IGNORED_GAP:
-            return [f"the decoder hardly uses its codes: shuffling them costs {figures['gap']:.4f} nats"]
+            name = "codes" if self.bottleneck.codes else "latents"
+            return [f"the decoder hardly uses its {name}: shuffling them costs {figures['gap']:.4f}"]
         return []
 
 

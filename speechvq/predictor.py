@@ -13,14 +13,14 @@ from speechvq.config import PredictorConfig
 class Predictor(nn.Module):
     """Contrastive predictive coding (van den Oord et al. 2018; on codes: van Niekerk et al. 2020).
 
-    A recurrent net over the latents so far picks the latent k steps ahead, for k = 1 to `steps`, out of all those of
+    A recurrent net over the latents so far picks the latent k steps ahead, for k = 1 to `ahead`, out of all those of
     the same utterance: of one voice, so that the voice is no help.
     """
 
     def __init__(self, config: PredictorConfig, dim: int) -> None:
         super().__init__()
         self.context = nn.GRU(dim, config.channels, batch_first=True)
-        self.ahead = nn.ModuleList(nn.Linear(config.channels, dim) for _ in range(config.steps))
+        self.ahead = nn.ModuleList(nn.Linear(config.channels, dim) for _ in range(config.ahead))
 
     def forward(self, z: Tensor) -> Tensor:
         """z (B, D, N) -> the mean cross-entropy of the choices, in nats (chance: ln N).

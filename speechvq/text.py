@@ -1,5 +1,6 @@
 """Phone times and the files that hold them."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,10 +125,14 @@ def read_textgrid(path: Path, tier: str = "phones") -> list[Segment]:
     except Exception as error:  # praatio's parser fails in many ways on what is no TextGrid
         raise SpeechVQError(f"{path}: cannot be read as a TextGrid ({_line(error)})") from None
     tiers = {one.name: one for one in grid.tiers if isinstance(one, textgrid.IntervalTier)}
-    names = [name for name in tiers if name.lower().split(" - ")[-1] == tier.lower()] or list(tiers)
+    kinds = {name: name.lower().split(" - ")[-1] for name in tiers}
+    names = [name for name in tiers if kinds[name] == tier or (len(tiers) == 1 and kinds[name] != "words")]
     if len(names) != 1:
-        raise SpeechVQError(f"{path}: which tier is '{tier}'? It has {', '.join(names) or 'none'}")
-    return [Segment(float(start), float(end), label) for start, end, label in tiers[names[0]].entries]
+        raise SpeechVQError(f"{path}: which tier is '{tier}'? It has {', '.join(tiers) or 'none'}")
+    chosen = tiers[names[0]]
+    if not chosen.entries or chosen.entries[-1].end < chosen.maxTimestamp - 1e-3:
+        raise SpeechVQError(f"{path}: the tier '{names[0]}' ends before it should: is the file cut off?")
+    return [Segment(float(start), float(end), label) for start, end, label in chosen.entries]
 
 
 def _line(error: Exception) -> str:
@@ -176,11 +181,17 @@ LABEL_SUFFIXES = tuple(_READERS)  # in lower case
 def read_labels(path: Path) -> list[Segment]:
     """Read a .TextGrid, .lab or .phn file, its labels as `arpabet` has them.
 
-    A file with a label that only espeak-ng has is the demo's. SpeechVQError, naming the file, for an unknown label.
+    A file with a label that only espeak-ng has is the demo's. SpeechVQError, naming the file, for an unknown label or
+    segments that are not in the order of time.
     """
     if path.suffix.lower() not in _READERS:
         raise SpeechVQError(f"{path}: labels are {', '.join(LABEL_SUFFIXES)} files")
     segments = _READERS[path.suffix.lower()](path)
+    for one, other in itertools.pairwise(segments):
+        if other.start < one.end - 1e-6:
+            raise SpeechVQError(
+                f"{path}: what begins at {other.start:g} s, '{other.label}', is not after '{one.label}'"
+            )
     espeak = any(s.label in ESPEAK and s.label.lower() not in ARPABET for s in segments)
     try:
         return [Segment(s.start, s.end, arpabet(s.label, espeak)) for s in segments]

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from speechvq import SpeechVQError
 from speechvq.cli import main
 from speechvq.codec import Codec
+from speechvq.config import EncoderConfig, MelDecoderConfig
 from speechvq.corpus import Split, Utterance, read_manifest, read_vctk
+from speechvq.evaluate import tell
 from speechvq.evaluate.mapping import ALL, PRIMARY, RULES, Join, evaluate_phonemes, map_phones
-from speechvq.evaluate.speech import clusters, find_labels, read_speech, scored_speakers
+from speechvq.evaluate.speech import Labelled, clusters, find_labels, read_labelled, read_speech, scored_speakers
 from speechvq.prepare import Treatment, prepare
-from speechvq.text import SILENCE, read_labels
+from speechvq.text import SILENCE, Segment, read_labels
+from speechvq.training import train
 
 HOP = 0.02
 SCORED = {"e03", "e04"}
@@ -34,9 +38,9 @@ def spoken(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def join(spoken, runs) -> Join:
-    speech, unlabelled = read_speech(Codec.load(runs["mel"]), spoken[1], spoken[0] / "lab")
+    labelled, unlabelled = read_labelled(spoken[1], spoken[0] / "lab")
     assert unlabelled == []
-    return Join(speech, HOP)
+    return Join(read_speech(Codec.load(runs["mel"]), spoken[1], labelled), HOP)
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +136,11 @@ def test_the_same_seed_gives_the_same_figures(spoken, runs):
     assert first == second
 
 
-def test_labels_of_nobody_are_refused(spoken, runs, tmp_path):
+def test_labels_of_nobody_are_refused(spoken, tmp_path):
     with pytest.raises(SpeechVQError, match="no labels of any of the 48"):
-        read_speech(Codec.load(runs["mel"]), spoken[1], tmp_path)
+        read_labelled(spoken[1], tmp_path)
+    with pytest.raises(SpeechVQError, match="nowhere: no such folder"):
+        read_labelled(spoken[1], tmp_path / "nowhere")
 
 
 def utterances(*names: str) -> list[Utterance]:
@@ -166,8 +172,8 @@ def test_labels_in_another_layout_are_found_by_their_names(tmp_path):
 
 
 def test_two_label_files_of_one_utterance_are_refused(tmp_path):
-    touch(tmp_path, "p225/p225_001.lab", "p225/p225_001.TextGrid")
-    with pytest.raises(SpeechVQError, match=r"p225_001.TextGrid and .*p225_001.lab could both"):
+    touch(tmp_path, "one/p225_001.lab", "p225/p225_001.TextGrid")
+    with pytest.raises(SpeechVQError, match=r"p225_001.lab and .*p225_001.TextGrid could both"):
         find_labels(tmp_path, utterances("p225_001"))
 
 
@@ -176,10 +182,54 @@ def test_who_is_scored(join):
     assert scored_speakers(join.speech, ["e01"]) == {"e01"}
     with pytest.raises(SpeechVQError, match="speaker 'e99'"):
         scored_speakers(join.speech, ["e01", "e99"])
+    with pytest.raises(SpeechVQError, match="a speaker to fit on and another to score"):
+        scored_speakers(join.speech, ["e01", "e02", "e03", "e04"])
     seen = [replace(s, utterance=replace(s.utterance, split="train")) for s in join.speech]
     half = scored_speakers(seen, [])
     assert len(half) == 2
     assert half == scored_speakers(seen[::-1], [])
+
+
+def test_nothing_spoken_is_nothing_to_fit_on(join):
+    quiet = [replace(s, segments=[Segment(0, 99, SILENCE)]) for s in join.speech]
+    codes = [np.zeros(len(s.vectors), int) for s in quiet]
+    with pytest.raises(SpeechVQError, match="no frames to fit on"):
+        map_phones(Join(quiet, HOP), codes, codes, SCORED, 1)
+
+
+def test_an_offset_at_the_end_of_its_range_is_warned_of(join, truth):
+    late = [
+        replace(s, segments=[replace(x, start=x.start - 0.1, end=x.end - 0.1) for x in s.segments]) for s in join.speech
+    ]
+    result = mapped(Join(late, HOP), truth)
+    assert abs(result.offset_ms) == 80
+    assert any("at the end of its range" in line for line in tell.lines(result))
+    assert 0 < result.gaps < 0.01
+
+
+@pytest.mark.parametrize("hop", [64, 640])
+def test_features_are_of_their_frames(hop, tiny, corpus, tmp_path):
+    """In noise of which a stretch is silent, the frames of that stretch, however long a frame is."""
+    encoder = EncoderConfig(kind="wave", strides=(2,) * 6 if hop == 64 else (2,) * 7 + (5,), channels=4, blocks=0)
+    decoder = MelDecoderConfig(conditioner=replace(tiny.model.decoder.conditioner, upsample=1))
+    model = replace(tiny.model, encoder=encoder, decoder=decoder)
+    train(replace(tiny, model=model, train=replace(tiny.train, steps=1, crop=3200)), corpus, tmp_path / "run")
+    wav = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) * 0.1
+    wav[6_400:9_600] = 0
+    (tmp_path / "s").mkdir()
+    soundfile.write(tmp_path / "s" / "a.wav", wav, 16_000)
+    utterance = Utterance("a", "s", "s/a.wav", 16_000, 0, "", "train")
+    [spoken] = read_speech(Codec.load(tmp_path / "run"), tmp_path, [Labelled(utterance, [])])
+    assert len(spoken.features) == len(spoken.vectors) == 16_000 // hop
+    energy = spoken.features[:, 0]
+    quiet = np.flatnonzero(energy < (energy.min() + energy.max()) / 2)
+    assert abs(quiet[0] * hop - 6_400) <= max(hop, 250)
+    assert abs((quiet[-1] + 1) * hop - 9_600) <= max(hop, 250)
+
+
+def test_more_clusters_than_frames_are_refused():
+    with pytest.raises(SpeechVQError, match="30 codes cannot be made of 20 frames"):
+        clusters([np.zeros((20, 3))], [True], 30, seed=0)
 
 
 def test_clusters_are_fitted_where_they_may_be():

@@ -14,7 +14,7 @@ D, N = 6, 20
 def train(sequences: torch.Tensor, steps: int = 150) -> float:
     """The last loss on what was not trained on."""
     torch.manual_seed(0)
-    predictor = Predictor(PredictorConfig(weight=1.0, steps=2, channels=32), D)
+    predictor = Predictor(PredictorConfig(weight=1.0, ahead=2, channels=32), D)
     optimizer = torch.optim.Adam(predictor.parameters(), 1e-2)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -26,7 +26,7 @@ def train(sequences: torch.Tensor, steps: int = 150) -> float:
 
 def test_against_a_loop():
     torch.manual_seed(0)
-    predictor, z = Predictor(PredictorConfig(steps=3, channels=5), D), torch.randn(2, D, N)
+    predictor, z = Predictor(PredictorConfig(ahead=3, channels=5), D), torch.randn(2, D, N)
     context, _ = predictor.context(z.transpose(1, 2))
     by_step = []
     for k, linear in enumerate(predictor.ahead, 1):
@@ -41,7 +41,7 @@ def test_against_a_loop():
 
 def test_what_is_ahead_stays_unknown():
     torch.manual_seed(0)
-    predictor, z = Predictor(PredictorConfig(steps=1, channels=5), D), torch.randn(1, D, N)
+    predictor, z = Predictor(PredictorConfig(ahead=1, channels=5), D), torch.randn(1, D, N)
     context, _ = predictor.context(z.transpose(1, 2))
     z[..., 10:] = 0
     later, _ = predictor.context(z.transpose(1, 2))

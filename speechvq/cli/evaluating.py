@@ -61,14 +61,16 @@ def _evaluate_phonemes(options: argparse.Namespace) -> None:
     from speechvq.evaluate import tell
     from speechvq.evaluate.mapping import evaluate_phonemes
 
-    scored = {name for name in options.scored.split(",") if name}
+    scored = {name.strip() for name in options.scored.split(",") if name.strip()}
+    if options.figures:
+        options.figures.mkdir(parents=True, exist_ok=True)
     codec = load_codec(options)
     mapping = evaluate_phonemes(
         codec, options.data, options.labels, scored=scored, codes=options.codes, seed=options.seed
     )
+    report(options, tell.summary(mapping), tell.lines(mapping))
     if options.figures:
         tell.draw(mapping, options.figures)
-    report(options, tell.summary(mapping), tell.lines(mapping))
 
 
 def _evaluate_leakage(options: argparse.Namespace) -> None:

@@ -45,6 +45,7 @@ def _add_align(commands: Any) -> None:
     command = add_command(commands, "align", _align, text)
     command.add_argument("data", metavar="DATA", type=Path, help="folder written by `speechvq prepare`")
     command.add_argument("out", metavar="OUT", type=Path, help="folder of labels; what is there is kept")
+    command.add_argument("--force", action="store_true", help="align again what is there")
     command.add_argument("--workers", type=count, default=os.cpu_count() or 1, help="processes (default: all cores)")
 
 
@@ -95,7 +96,7 @@ def _prepare(options: argparse.Namespace) -> None:
 def _align(options: argparse.Namespace) -> None:
     from speechvq.align import align_corpus
 
-    done = align_corpus(options.data, options.out, workers=options.workers)
+    done = align_corpus(options.data, options.out, workers=options.workers, force=options.force)
     lines = [f"{len(done.aligned)} aligned, {len(done.kept)} were there, {len(done.unaligned)} cannot be aligned"]
     lines += [f"not aligned {name}: {reason}" for name, reason in done.unaligned[:10]]
     if len(done.unaligned) > 10:

@@ -1,5 +1,6 @@
 """What codes tell about who speaks: they should tell what is said, and leave the voice to the decoder."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,8 @@ def leakage(codes: Sequence[np.ndarray], speakers: Sequence[str], *, seed: int =
     The classifier is multinomial naive Bayes, tested on the fifths of each speaker's utterances that it has not seen.
     SpeechVQError where there are not two speakers of five utterances each.
     """
+    _check(speakers)
     names, who = np.unique(np.asarray(speakers), return_inverse=True)
-    if len(names) < 2 or np.bincount(who).min() < FOLDS:
-        raise SpeechVQError(f"at least 2 speakers, of {FOLDS} utterances or more each, are needed")
     size = max(row.max() for row in codes if len(row)) + 1
     histograms = np.stack([np.bincount(row, minlength=size) for row in codes])
     random = np.random.default_rng(seed)
@@ -54,6 +54,12 @@ def leakage(codes: Sequence[np.ndarray], speakers: Sequence[str], *, seed: int =
         accuracy=_accuracy(histograms, who, random),
         accuracy_permuted=float(np.mean([_accuracy(histograms, other, random) for other in permuted])),
     )
+
+
+def _check(speakers: Sequence[str]) -> None:
+    counts = Counter(speakers).values()
+    if len(counts) < 2 or min(counts) < FOLDS:
+        raise SpeechVQError(f"at least 2 speakers, of {FOLDS} utterances or more each, are needed")
 
 
 def _information(histograms: np.ndarray, who: np.ndarray) -> float:
@@ -92,10 +98,13 @@ def evaluate_leakage(codec: Codec, data: Path, *, most: int = 20, codes: int = 1
 
     A model without codes gets `codes` of them by k-means.
     """
+    if most < FOLDS:
+        raise SpeechVQError(f"of each speaker at least {FOLDS} utterances are needed; {most} were asked for")
     by_speaker: dict[str, list[Utterance]] = {}
     for u in sorted(read_manifest(data), key=lambda u: place(u.id)):
         by_speaker.setdefault(u.speaker, []).append(u)
     chosen = [u for rows in by_speaker.values() if len(rows) >= FOLDS for u in rows[:most]]
+    _check([u.speaker for u in chosen])  # before the work
     wavs = (read(data / u.path) for u in progress(chosen, unit="utterance"))
     if codec.model.bottleneck.codes:
         rows = [codec.encode(wav, SAMPLE_RATE).numpy() for wav in wavs]

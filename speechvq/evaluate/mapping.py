@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.codec import Codec
 from speechvq.evaluate.abx import Abx, abx, tokens
 from speechvq.evaluate.phonemes import Score, mapping, score, table
-from speechvq.evaluate.speech import Spoken, clusters, read_speech, scored_speakers
+from speechvq.evaluate.speech import Spoken, clusters, read_labelled, read_speech, scored_speakers
 from speechvq.text import SILENCE, frame_labels
 
 UNLABELLED = "?"
@@ -27,10 +26,10 @@ class Mapping:
 
     scores: by rule of RULES. offset_ms: how much later than by its own time a frame's label is read, the best of
     `sweep` (offset: accuracy) on the fitting speakers. mfcc: the primary score of as many clusters of MFCC, which are
-    in time by construction, with no offset. abx and abx_random: of the bottleneck's vectors, and of random ones.
-    bits_per_s: nominal, and by the entropy of single codes. confusion (phones, phones): how often each phone of the
-    scored speakers is told as each. meetings (codes, phones): how often they meet, over all speakers. Both without
-    silence.
+    in time by construction, with no offset. gaps: the share of frames without a label. abx and abx_random: of the
+    bottleneck's vectors, and of random ones. bits_per_s: nominal, and by the entropy of single codes. confusion
+    (phones, phones): how often each phone of the scored speakers is told as each. meetings (codes, phones): how often
+    they meet, over all speakers. Both without silence.
     """
 
     scores: dict[str, Score]
@@ -40,6 +39,7 @@ class Mapping:
     fit: list[str]
     scored: list[str]
     unlabelled: list[str]
+    gaps: float
     abx: Abx
     abx_random: Abx
     bits_per_s: dict[str, float]
@@ -73,11 +73,10 @@ def evaluate_phonemes(
     The mapping is fitted on some speakers and scored on the rest: `scored`, or those unseen in training, or half of
     all. A model without codes gets `codes` of them by k-means on the fitting speakers' vectors.
     """
-    speech, unlabelled = read_speech(codec, data, labels)
-    rest = scored_speakers(speech, scored)
+    labelled, unlabelled = read_labelled(data, labels)
+    rest = scored_speakers(labelled, scored)  # before the work
+    speech = read_speech(codec, data, labelled)
     fitted = [s.utterance.speaker not in rest for s in speech]
-    if not any(fitted) or all(fitted):
-        raise SpeechVQError("one speaker to fit on and another to score are needed")
     count = codec.model.bottleneck.codes or codes
     own = [s.codes for s in speech if s.codes is not None] or clusters([s.vectors for s in speech], fitted, count, seed)
     mfcc = clusters([s.features for s in speech], fitted, count, seed)
@@ -125,6 +124,7 @@ def map_phones(
         fit=sorted(fit),
         scored=sorted(scored),
         unlabelled=list(unlabelled),
+        gaps=float((phone == join.index[UNLABELLED]).mean()),
         abx=abx(vectors, speakers, found, seed=seed),
         abx_random=abx([noise.standard_normal(row.shape) for row in vectors], speakers, found, seed=seed),
         bits_per_s={"nominal": math.log2(count) / join.hop, "unigram": scores[ALL].entropy / join.hop},
@@ -137,4 +137,4 @@ def map_phones(
 def _accuracy(code: np.ndarray, phone: np.ndarray, join: Join) -> float:
     """Of codes on the frames they are mapped by, silence left out."""
     spoken = ~np.isin(phone, [*join.quiet])
-    return float(table(code[spoken], phone[spoken]).max(1).sum() / max(spoken.sum(), 1))
+    return float(table(code[spoken], phone[spoken]).max(1).sum() / spoken.sum()) if spoken.any() else 0.0

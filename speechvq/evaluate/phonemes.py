@@ -5,6 +5,7 @@ code is mapped to its most likely phone. Fitted and scored on the same frames, a
 accuracy is the phone purity; held out, the mapping comes from other speakers.
 """
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ ENOUGH = 100_000  # frames; with fewer, even random codes fit: measured in tests
 @dataclass(frozen=True)
 class Accuracy:
     """Shares of right frames: fitted and scored on all of them, and fitted on some speakers and scored on others,
-    with the interval in which 95 % of resamplings of these others lie."""
+    with the interval in which 95 % of resamplings of these others lie (nan for a single one)."""
 
     same: float
     held_out: float
@@ -120,7 +121,7 @@ def mapping(counts: np.ndarray) -> np.ndarray:
 def entropy(shares: np.ndarray) -> float:
     """Of a distribution, in bits."""
     some = shares[shares > 0]
-    return float(-(some * np.log2(some)).sum())
+    return float((some * -np.log2(some)).sum())
 
 
 def pnmi(counts: np.ndarray) -> float:
@@ -144,7 +145,7 @@ class _Frames:
         right = self._mapping(code)[code[~self.fitted]] == self.phone[~self.fitted]
         by_speaker = np.bincount(self.others, right), np.bincount(self.others)
         resampled = (self.draws @ by_speaker[0]) / (self.draws @ by_speaker[1])
-        low, high = np.percentile(resampled, [2.5, 97.5])
+        low, high = np.percentile(resampled, [2.5, 97.5]) if len(by_speaker[0]) > 1 else (math.nan, math.nan)
         return Accuracy(float(counts.max(1).sum() / counts.sum()), float(right.mean()), float(low), float(high))
 
     def in_context(self, windows: np.ndarray, width: int) -> float:

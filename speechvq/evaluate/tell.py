@@ -1,5 +1,6 @@
 """A Mapping told to people and to programs."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from speechvq.evaluate.phonemes import ENOUGH, Accuracy, Score
 
 
 def summary(result: Mapping) -> dict[str, Any]:
-    """All figures of a mapping, for JSON: its matrices left out, and null where an ABX error is of no cells."""
-    figures = {key: value for key, value in asdict(result).items() if key not in ("confusion", "meetings")}
-    for name in ("abx", "abx_random"):
-        figures[name] = {key: None if value != value else value for key, value in figures[name].items()}
-    return figures
+    """All figures of a mapping, for JSON: its matrices left out, and null for what cannot be measured."""
+    return _without_nan({key: value for key, value in asdict(result).items() if key not in ("confusion", "meetings")})
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def lines(result: Mapping) -> list[str]:
@@ -33,7 +37,8 @@ def lines(result: Mapping) -> list[str]:
         f"{best.frames - best.fitted_frames} of {len(result.scored)} others; {len(result.phones)} phones",
         f"labels read {result.offset_ms:+} ms from a frame's own time: the best of {min(result.sweep)} to "
         f"{max(result.sweep)} ms on the fitting speakers",
-        f"{len(result.unlabelled)} utterances have no labels and are left out",
+        f"{len(result.unlabelled)} utterances have no labels and are left out, as are {100 * result.gaps:.1f} % of the "
+        "frames of the others",
         "",
         f"{'accuracy, %':28} {'held out':>8}  {'95 % of speakers':16}  same frames",
         _row("codes, labels at the centre", best.codes),
@@ -49,14 +54,17 @@ def lines(result: Mapping) -> list[str]:
         "",
         *_measures(best, result),
     ]
+    if result.offset_ms in (min(result.sweep), max(result.sweep)):
+        told.append("WARNING: the best offset is at the end of its range: are these the labels of these recordings?")
     if not best.enough:
         told.append(f"WARNING: fewer than {ENOUGH} frames to fit on: the accuracies of 'same frames' flatter")
     return told
 
 
 def _row(name: str, accuracy: Accuracy) -> str:
-    numbers = [100 * x for x in (accuracy.held_out, accuracy.low, accuracy.high, accuracy.same)]
-    return "{:28} {:8.1f}  {:6.1f} to {:4.1f}    {:8.1f}".format(name, *numbers)
+    low, high = 100 * accuracy.low, 100 * accuracy.high
+    interval = "" if math.isnan(low) else f"{low:6.1f} to {high:4.1f}"
+    return f"{name:28} {100 * accuracy.held_out:8.1f}  {interval:14}    {100 * accuracy.same:8.1f}"
 
 
 def _measures(best: Score, result: Mapping) -> list[str]:
@@ -67,7 +75,8 @@ def _measures(best: Score, result: Mapping) -> list[str]:
         f"purity of codes      {best.phone_purity:.3f}   (clusters: {best.code_purity:.3f})",
         f"one-to-one accuracy  {best.one_to_one:.3f}",
         f"ABX error, %         {100 * abx.within:.1f} within, {100 * abx.across:.1f} across speakers"
-        f"   (random vectors: {100 * noise.within:.1f}, {100 * noise.across:.1f})",
+        f"   (random vectors: {100 * noise.within:.1f}, {100 * noise.across:.1f}; "
+        f"{abx.within_cells} and {abx.across_cells} cells)",
         f"codes in use         {best.used_codes}, perplexity {best.perplexity:.1f}",
         f"bit/s                {rates['nominal']:.1f} nominal, {rates['unigram']:.1f} by the entropy of single codes",
     ]
