@@ -10,8 +10,8 @@ KINDS = {"ae": "AE", "vae": "VAE", "vq": "VQ", "ema": "VQ-EMA"}
 # Column: the run's suffix, the question, and what is taken from its answer.
 COLUMNS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "bits per sample": ("-wavenet", "reconstruction", lambda r: f"{r['bits_per_sample']:.3f}"),
-    "log-mel error, nats": ("", "reconstruction", lambda r: f"{r['loss']:.3f}"),
-    "gap, nats": ("", "reconstruction", lambda r: f"{r['gap']:.2f}"),
+    "error of standardised MFCC": ("", "reconstruction", lambda r: f"{r['loss']:.3f}"),
+    "gap: that with another's latents is higher by": ("", "reconstruction", lambda r: f"{r['gap']:.2f}"),
     "bits per latent": (
         "",
         "reconstruction",
