@@ -219,8 +219,7 @@ def parse(cls: type[D], data: dict[str, Any], where: str = "") -> D:
     for key in data:
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1, cutoff=0.0)[0]
-            kind = f" of kind '{getattr(cls, 'kind')}'" if hasattr(cls, "kind") else ""  # noqa: B009
-            raise SpeechVQError(f"unknown configuration key '{where}{key}'{kind}; the nearest is '{where}{near}'")
+            raise SpeechVQError(f"unknown configuration key '{where}{key}'; the nearest is '{where}{near}'")
     values = {key: _convert(hints[key], value, f"{where}{key}") for key, value in data.items()}
     result = cls(**values)
     _check(result, where)
