@@ -4,9 +4,13 @@ A wav is a float32 tensor (T,) in [-1, 1], mono, at SAMPLE_RATE unless said othe
 """
 
 import math
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import soundfile
+import soxr
 import torch
 import torchaudio.functional as AF
 from torch import Tensor, nn
@@ -20,8 +24,8 @@ MU_CLASSES = 256
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
 MEL_FLOOR = 1e-5  # log-mel below this magnitude is silence
 LOUDNESS = -24.0  # LUFS, of all speech that a model is trained on or is given
-COMMON_RATIO = 1_000  # 44 100 to 16 000 Hz is 441 to 160
-GATE = 6_400  # samples in the 0.4 s block of ITU-R BS.1770; a shorter wav has no loudness
+HOP, BLOCK = 1_600, 6_400  # samples: loudness is measured in blocks of 0.4 s, every 0.1 s
+PIECE = 2**20  # samples of a file that are read at a time
 
 
 def read(path: Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
@@ -29,13 +33,29 @@ def read(path: Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
 
     SpeechVQError for a file that is missing, not audio, empty, or holds NaN or infinite samples.
     """
+    return torch.cat([*pieces(path, sample_rate)])
+
+
+def pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
+    """`read` in pieces of half a minute or so, for files that are longer than memory."""
     if not path.is_file():
         raise SpeechVQError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
-        data, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            blocks = file.blocks(PIECE, dtype="float32", always_2d=True)
+            wavs = (_mono(block, path) for block in blocks)
+            first = next(wavs, None)
+            if first is None:
+                raise SpeechVQError(f"{path}: holds no samples")
+            yield from resampled(chain([first], wavs), file.samplerate, sample_rate)
     except (soundfile.LibsndfileError, TypeError, OSError, UnicodeError) as error:  # the name may be no UTF-8
         raise SpeechVQError(f"{path}: not audio that can be read ({str(error).rstrip('.')})") from None
-    return resample(validate(torch.from_numpy(data.T), str(path)), rate, sample_rate)
+
+
+def _mono(block: np.ndarray, path: Path) -> Tensor:
+    if not np.isfinite(block).all():
+        raise SpeechVQError(f"{path}: holds NaN or infinite samples")
+    return torch.from_numpy(block.mean(1))
 
 
 def validate(wav: Tensor, what: str) -> Tensor:
@@ -63,14 +83,25 @@ def write(path: Path, wav: Tensor, sample_rate: int = SAMPLE_RATE) -> None:
 
 
 def resample(wav: Tensor, old: int, new: int) -> Tensor:
-    """wav (T,) from rate `old` to rate `new` (Hz) by windowed-sinc interpolation."""
-    if old == new:
-        return wav
-    if max(old, new) // math.gcd(old, new) > COMMON_RATIO:
-        import librosa  # torchaudio's filter bank for a rate such as 44101 Hz takes gigabytes
+    """wav (T,) from rate `old` to rate `new` (Hz) by the SoX resampler -> (T * new / old,), rounded."""
+    return torch.cat([*resampled([wav], old, new)])
 
-        return torch.from_numpy(librosa.resample(wav.numpy(), orig_sr=old, target_sr=new))
-    return AF.resample(wav, old, new)
+
+def resampled(wavs: Iterable[Tensor], old: int, new: int) -> Iterator[Tensor]:
+    """`resample` of a wav that comes in pieces; their lengths make no difference."""
+    if old == new:
+        yield from wavs
+        return
+    stream = soxr.ResampleStream(old, new, 1, dtype="float32")
+    made = (stream.resample_chunk(wav.numpy()) for wav in wavs)
+    last = (stream.resample_chunk(np.empty(0, np.float32), last=True) for _ in range(1))
+    samples = 0
+    for wav in chain(made, last):
+        samples += len(wav)
+        if len(wav):
+            yield torch.from_numpy(wav)
+    if not samples:  # less than half a sample is one
+        yield torch.zeros(1)
 
 
 def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
@@ -87,16 +118,75 @@ def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
 
 def normalize_loudness(wav: Tensor, lufs: float = LOUDNESS) -> Tensor:
     """Bring wav (T,) to a loudness (ITU-R BS.1770), or as near as a peak of 0.99 allows; silence stays as it is."""
-    if not wav.any():
-        return wav
-    whole = wav.repeat(-(-GATE // len(wav))) if len(wav) < GATE else wav
-    peak = wav.abs().max().item()
-    quiet = min(0.5 / peak, 1.0)  # the measuring filters lift highs by 4 dB, and clip at 1
-    level = AF.loudness(quiet * whole[None], SAMPLE_RATE).item() - 20 * math.log10(quiet)
-    if not level > -70:  # the gate of the standard: silence; NaN where all blocks are below it
-        return wav
-    gain = 10 ** ((lufs - level) / 20)
-    return wav * min(gain, 0.99 / peak)
+    return wav * Meter([wav]).gain(lufs)
+
+
+class Meter:
+    """Loudness in LUFS (ITU-R BS.1770-4) and peak of a wav that comes in pieces; their lengths make no difference.
+
+    loudness: -inf for silence. Shorter speech than the standard's block of 0.4 s is measured as if it went on.
+    """
+
+    def __init__(self, wavs: Iterable[Tensor]) -> None:
+        from scipy.signal import sosfilt  # not at import: training does without it
+
+        weighting = k_weighting()
+        state, rest, energies = np.zeros((2, 2)), np.empty(0), [np.empty(0)]
+        start = torch.empty(0)
+        self.peak = 0.0
+        for wav in wavs:
+            start = torch.cat([start, wav[: BLOCK - len(start)]])
+            self.peak = max(self.peak, wav.abs().max().item())
+            filtered, state = sosfilt(weighting, wav.double().numpy(), zi=state)
+            rest = np.concatenate([rest, filtered])
+            whole = len(rest) // HOP * HOP
+            energies.append((rest[:whole].reshape(-1, HOP) ** 2).mean(1))
+            rest = rest[whole:]
+        if 0 < len(start) < BLOCK:
+            long = start.repeat(-(-BLOCK // len(start)))[:BLOCK].double().numpy()
+            energies = [(sosfilt(weighting, long).reshape(-1, HOP) ** 2).mean(1)]
+        self.loudness = gated_loudness(np.concatenate(energies))
+
+    def gain(self, lufs: float = LOUDNESS) -> float:
+        """What brings the wav to a loudness, or to a peak of 0.99 if that is less; 1 for silence."""
+        if not self.loudness > -70:  # the standard's gate
+            return 1.0
+        return min(10 ** ((lufs - self.loudness) / 20), 0.99 / self.peak)
+
+
+def gated_loudness(energies: np.ndarray) -> float:
+    """Mean squares of every 0.1 s of a weighted wav -> its integrated loudness in LUFS (ITU-R BS.1770-4)."""
+    blocks = np.convolve(energies, np.full(BLOCK // HOP, HOP / BLOCK), "valid")
+    with np.errstate(divide="ignore"):
+        levels = 10 * np.log10(blocks) - 0.691
+        loud = blocks[levels > -70]
+        if not len(loud):
+            return -math.inf
+        relative = 10 * math.log10(loud.mean()) - 0.691 - 10
+        return float(10 * np.log10(blocks[levels > max(relative, -70)].mean()) - 0.691)
+
+
+def k_weighting() -> np.ndarray:
+    """The two filters of BS.1770 at 16 kHz as second-order sections (2, 6).
+
+    A shelf of 4 dB above 1.5 kHz and a high-pass at 38 Hz, as in R. Bristow-Johnson's cookbook, for any sample rate.
+    """
+    gain = 10 ** (4 / 40)
+    w, q = 2 * math.pi * 1500 / SAMPLE_RATE, 1 / math.sqrt(2)
+    cos, alpha, root = math.cos(w), math.sin(w) / (2 * q), 2 * math.sqrt(gain)
+    up, down = gain + 1, gain - 1
+    shelf = [
+        gain * (up + down * cos + root * alpha),
+        -2 * gain * (down + up * cos),
+        gain * (up + down * cos - root * alpha),
+        up - down * cos + root * alpha,
+        2 * (down - up * cos),
+        up - down * cos - root * alpha,
+    ]
+    w, q = 2 * math.pi * 38 / SAMPLE_RATE, 0.5
+    cos, alpha = math.cos(w), math.sin(w) / (2 * q)
+    high = [(1 + cos) / 2, -1 - cos, (1 + cos) / 2, 1 + alpha, -2 * cos, 1 - alpha]
+    return np.array([np.array(section) / section[3] for section in (shelf, high)])
 
 
 def mulaw_encode(wav: Tensor, classes: int = MU_CLASSES) -> Tensor:

@@ -1,16 +1,27 @@
 """Encode, decode and convert files, or folders of files into folders of the same shape."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from speechvq import SpeechVQError
-from speechvq.audio import read, write
-from speechvq.codec import BATCH, Codec, Encoded
+from speechvq.audio import write
+from speechvq.bitstream import DIGITS, Encoded, Header, pack, unpack
+from speechvq.checkpoint import atomic_write, load_card
+from speechvq.codec import BATCH, Codec
+from speechvq.coders import HISTOGRAM, Coder, Fixed, Static, UnderPrior
+from speechvq.config import PriorRun
+from speechvq.prior import TrainedPrior
 from speechvq.progress import progress
 from speechvq.sampler import Sampling
 
-CODES = (".npz",)
+log = logging.getLogger(__name__)
+
+CODES = (".svq",)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,43 +56,158 @@ def plan(source: Path, target: Path, suffixes: Sequence[str], made: Sequence[str
     return jobs
 
 
-def encode_files(codec: Codec, jobs: Sequence[Job]) -> Iterator[tuple[Job, Encoded]]:
-    """Audio files to files of codes."""
+class Coders:
+    """The ways in which a model's codes can be written: `fixed` always, `static` with its histogram, `prior` with one.
+
+    SpeechVQError where the prior is of another model's codes.
+    """
+
+    def __init__(self, codec: Codec, prior: Path | None = None) -> None:
+        self.codec = codec
+        self.prior = None if prior is None else TrainedPrior.load(prior, codec.device, codec.alphabet)
+
+    def named(self, name: Literal["fixed", "static", "prior"] | None) -> Coder:
+        """The coder of a name, or the best that there is; SpeechVQError where that needs what there is not."""
+        histogram = self.codec.histogram
+        if name == "prior" or (name is None and self.prior is not None):
+            if self.prior is None:
+                raise SpeechVQError("the coder 'prior' needs a prior (--prior)")
+            return self._under_prior
+        if name == "static" and histogram is None:
+            raise SpeechVQError(f"the coder 'static' needs the model's {HISTOGRAM}, which training it writes")
+        return Fixed(self.codec.alphabet.codes) if name == "fixed" or histogram is None else Static(histogram)
+
+    def read(self, path: Path) -> Encoded:
+        """The codes of a file; SpeechVQError for what is none, or needs another model, histogram or prior.
+
+        A warning tells which parts of a damaged file are lost, if not all.
+        """
+        encoded = about(path, lambda data: unpack(data, self._asked))
+        if sum(end - begin for begin, end in encoded.lost) == len(encoded.codes):
+            raise SpeechVQError(f"{path}: damaged, and all of its codes are lost")
+        for begin, end in encoded.lost:
+            first, last = (place * encoded.alphabet.hop_length / self.codec.sample_rate for place in (begin, end))
+            log.warning("%s: damaged, codes %d to %d (%.2f to %.2f s) are lost", path, begin, end - 1, first, last)
+        return encoded
+
+    @cached_property
+    def _under_prior(self) -> UnderPrior:
+        assert self.prior is not None
+        return UnderPrior(self.prior.net, self.prior.tag)
+
+    def _asked(self, header: Header) -> Coder:
+        wanted, given = header.alphabet.model, self.codec.fingerprint[:DIGITS]
+        if header.alphabet != replace(self.codec.alphabet, model=given):
+            raise SpeechVQError(f"codes of model {wanted}, not of this one ({given})")
+        if header.coder == "prior" and self.prior is None:
+            raise SpeechVQError(f"written under the prior {header.tag.hex()}: give it as --prior")
+        coder = self.named(header.coder)  # type: ignore[arg-type]
+        if coder.tag != header.tag:
+            raise SpeechVQError(
+                f"written under the {header.coder} {header.tag.hex()}, not this one ({coder.tag.hex()})"
+            )
+        return coder
+
+
+def about(path: Path, read: Callable[[bytes], T]) -> T:
+    """What is read from a file; its errors name the file."""
+    try:
+        return read(path.read_bytes())
+    except FileNotFoundError:
+        raise SpeechVQError(f"{path}: no such file") from None
+    except SpeechVQError as error:
+        raise SpeechVQError(f"{path}: {error}") from None
+
+
+def encode_files(codec: Codec, jobs: Sequence[Job], coder: Coder, speaker: str) -> Iterator[tuple[Job, Encoded]]:
+    """Audio files to files of codes; speaker: to decode them with."""
     for job in progress(jobs, unit="file"):
-        wav = read(job.source)
-        encoded = Encoded(codec.encode(wav, codec.sample_rate), len(wav), codec.fingerprint)
-        encoded.save(job.target)
+        encoded = codec.encode_file(job.source, speaker)
+        _write_codes(job.target, encoded, coder)
         yield job, encoded
 
 
-def decode_files(codec: Codec, jobs: Sequence[Job], speaker: str, sampling: Sampling) -> Iterator[tuple[Job, Encoded]]:
-    """Files of codes to audio files; SpeechVQError for codes of another model."""
-    yield from _speak(codec, jobs, [_load(codec, job.source) for job in jobs], speaker, sampling)
+def decode_files(
+    codec: Codec, jobs: Sequence[Job], coders: Coders, speaker: str | None, sampling: Sampling
+) -> Iterator[tuple[Job, Encoded]]:
+    """Files of codes to audio files, by the file's own speaker if no other is given; what is lost is silent.
+
+    SpeechVQError for codes of another model.
+    """
+    yield from _speak(codec, jobs, [coders.read(job.source) for job in jobs], speaker, sampling)
 
 
 def convert_files(codec: Codec, jobs: Sequence[Job], speaker: str, sampling: Sampling) -> Iterator[tuple[Job, Encoded]]:
     """Audio files to audio files of the same duration, spoken by `speaker`."""
-    encoded = []
-    for job in progress(jobs, unit="file"):
-        wav = read(job.source)
-        encoded.append(Encoded(codec.encode(wav, codec.sample_rate), len(wav), codec.fingerprint))
+    encoded = [codec.encode_file(job.source) for job in progress(jobs, unit="file")]
     yield from _speak(codec, jobs, encoded, speaker, sampling)
 
 
-def _speak(
-    codec: Codec, jobs: Sequence[Job], encoded: Sequence[Encoded], speaker: str, sampling: Sampling
+def numbered(target: Path, count: int, force: bool) -> list[Path]:
+    """The files for so many samples; SpeechVQError where one exists (unless `force`) or is of no kind that is made."""
+    names = [target.with_stem(f"{target.stem}-{i + 1}") for i in range(count)] if count > 1 else [target]
+    jobs = [plan(target, name, (), (".wav", ".flac", *CODES), force) for name in names]
+    return [job.target for [job] in jobs]
+
+
+def sample_files(
+    coders: Coders,
+    targets: Sequence[Path],
+    speaker: str,
+    *,
+    seconds: float,
+    sampling: Sampling,
+    voice: Sampling,
+    anyone: bool = False,
+    prefix: Path | None = None,
 ) -> Iterator[tuple[Job, Encoded]]:
+    """Codes from the prior, by `sampling`, to audio files that `speaker` speaks, by `voice`, or to files of codes.
+
+    The prior is told the speaker if it knows them, unless `anyone`. prefix: audio or codes to go on from.
+    """
+    codec, prior = coders.codec, coders.prior
+    assert prior is not None
+    before = None
+    if prefix is not None:
+        before = (coders.read(prefix) if prefix.suffix.lower() in CODES else codec.encode_file(prefix)).codes
+    length = max(round(seconds * codec.sample_rate / codec.hop_length), 1)
+    told = None if anyone or speaker not in prior.speakers else speaker
+    rows = [*prior.sample(len(targets), length, told, sampling, before)]
+    encoded = [Encoded(row, length * codec.hop_length, codec.alphabet, speaker) for row in rows]
+    jobs = [Job(prefix or Path(), target) for target in targets]
+    if targets[0].suffix.lower() not in CODES:
+        yield from _speak(codec, jobs, encoded, speaker, voice)
+        return
+    for job, item in zip(jobs, encoded, strict=True):
+        _write_codes(job.target, item, coders.named(None))
+        yield job, item
+
+
+def _write_codes(path: Path, encoded: Encoded, coder: Coder) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(pack(encoded, coder))
+
+
+def describe_folder(folder: Path) -> dict[str, Any]:
+    """What `speechvq info` says of a model, or of a prior."""
+    prior = isinstance(load_card(folder).config, PriorRun)
+    return TrainedPrior.load(folder).describe() if prior else Codec.load(folder).describe()
+
+
+def _speak(
+    codec: Codec, jobs: Sequence[Job], encoded: Sequence[Encoded], speaker: str | None, sampling: Sampling
+) -> Iterator[tuple[Job, Encoded]]:
+    for job, item in zip(jobs, encoded, strict=True):
+        if not speaker and not item.speaker:
+            raise SpeechVQError(f"{job.source}: names no speaker to decode it with; give one (--speaker)")
     work = sorted(zip(jobs, encoded, strict=True), key=lambda item: item[1].samples)
     for begin in range(0, len(work), BATCH):
         some = work[begin : begin + BATCH]
-        wavs = codec.decode_many([item.codes for _, item in some], [speaker] * len(some), sampling)
+        speakers = [speaker or item.speaker for _, item in some]
+        wavs = codec.decode_many([item.codes for _, item in some], speakers, sampling)
         for (job, item), wav in zip(some, wavs, strict=True):
-            write(job.target, wav[: item.samples], codec.sample_rate)
+            heard = wav[: item.samples].clone()
+            for first, last in item.lost:
+                heard[first * codec.hop_length : last * codec.hop_length] = 0
+            write(job.target, heard, codec.sample_rate)
             yield job, item
-
-
-def _load(codec: Codec, path: Path) -> Encoded:
-    encoded = Encoded.load(path)
-    if encoded.model != codec.fingerprint:
-        raise SpeechVQError(f"{path}: codes of model {encoded.model}, not of this one ({codec.fingerprint})")
-    return encoded

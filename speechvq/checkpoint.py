@@ -1,7 +1,7 @@
 """Files that are whole or absent, and model folders without pickle.
 
-A model folder holds `config.json` (format, library version, model configuration, speakers, training
-configuration) and `model.safetensors` (weights; step and held-out figures in its metadata). A run of the
+A model folder holds `config.json` (format, library version, configuration, speakers, and for a prior whose codes
+it knows) and `model.safetensors` (weights; step and held-out figures in its metadata). A run of the
 trainer is such a folder, so that `Codec.load` reads it while it trains.
 """
 
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from speechvq import SpeechVQError, __version__
-from speechvq.config import Config, parse
+from speechvq.config import Config, PriorRun, parse, parse_run
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -54,13 +54,23 @@ def _umask() -> int:
 
 
 @dataclass(frozen=True)
-class Card:
-    """What a model folder says of itself: the configuration, the speakers in the order of their embedding,
-    and what else is known of each (sex, accent, ...)."""
+class Alphabet:
+    """Whose codes they are: the model's fingerprint, how many kinds it has, and samples a code at 16 kHz."""
 
-    config: Config
+    model: str
+    codes: int
+    hop_length: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model folder says of itself: the configuration, the speakers in the order of their embedding, what else
+    is known of each (sex, accent, ...), and whose codes a prior knows."""
+
+    config: Config | PriorRun
     speakers: tuple[str, ...]
     speaker_info: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    alphabet: Alphabet | None = None
 
 
 def save_card(folder: Path, card: Card) -> None:
@@ -90,7 +100,8 @@ def load_card(folder: Path) -> Card:
         raise SpeechVQError(f"{folder}: not a model folder, {CONFIG} is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise SpeechVQError(f"{path}: not a model's configuration ({error!r})") from None
-    return Card(parse(Config, config), tuple(speakers), info)
+    alphabet = parse(Alphabet, data["alphabet"], "alphabet.") if data.get("alphabet") else None
+    return Card(parse_run(config), tuple(speakers), info, alphabet)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:

@@ -2,8 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +12,16 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from speechvq import SpeechVQError
-from speechvq.audio import SAMPLE_RATE, normalize_loudness, resample, validate
-from speechvq.checkpoint import WEIGHTS, Card, atomic_write, fingerprint, load_card, load_weights, speaker_index
+from speechvq.audio import SAMPLE_RATE, Meter, pieces, resample, validate
+from speechvq.bitstream import Encoded
+from speechvq.checkpoint import WEIGHTS, Alphabet, Card, fingerprint, load_card, load_weights, speaker_index
+from speechvq.coders import load_histogram
+from speechvq.config import Config, ModelConfig
 from speechvq.model import VQVAE, build
 from speechvq.sampler import Sampling
 
 BATCH = 16  # utterances sampled side by side: one step of 16 costs little more than one of 1
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """codes (N,) int64 of an utterance of `samples` samples at 16 kHz, and the fingerprint of their model."""
-
-    codes: Tensor
-    samples: int
-    model: str
-
-    def save(self, path: Path) -> None:
-        """Write a NumPy .npz file."""
-        with atomic_write(path) as temporary:
-            codes = self.codes.numpy().astype(np.uint16)
-            np.savez(temporary, codes=codes, samples=self.samples, model=self.model)
-
-    @classmethod
-    def load(cls, path: Path) -> "Encoded":
-        """Read what `save` wrote; SpeechVQError for anything else."""
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                codes = torch.from_numpy(data["codes"].astype(np.int64))
-                return cls(codes, int(data["samples"]), str(data["model"]))
-        except FileNotFoundError:
-            raise SpeechVQError(f"{path}: no such file") from None
-        except Exception:  # zipfile and numpy raise a dozen kinds for what is no .npz, or a damaged one
-            raise SpeechVQError(f"{path}: not a file of codes, or damaged") from None
-
-    def describe(self) -> dict[str, Any]:
-        """What `speechvq info` says of it."""
-        return {
-            "model": self.model,
-            "seconds": self.samples / SAMPLE_RATE,
-            "codes": len(self.codes),
-            "distinct": len(self.codes.unique()),
-        }
+BLOCK = 2**19  # samples that are encoded at a time: half a minute
 
 
 class Codec:
@@ -67,9 +34,17 @@ class Codec:
 
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, model: VQVAE, card: Card, figures: dict[str, float], device: torch.device) -> None:
+    def __init__(
+        self,
+        model: VQVAE,
+        card: Card,
+        figures: dict[str, float],
+        device: torch.device,
+        histogram: np.ndarray | None = None,
+    ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.card = card
+        self.histogram = histogram  # how often each code was used in training, if it is known
         # Of what makes the codes: models that differ in the decoder alone understand each other's.
         self.fingerprint = fingerprint(model.encoder, model.bottleneck)
         self.figures = figures
@@ -81,9 +56,9 @@ class Codec:
         folder = Path(path)
         place = torch_device(device)
         card = load_card(folder)
-        model = build(card.config.model, len(card.speakers))
+        model = build(_model_config(card, folder), len(card.speakers))
         figures = load_weights(model, folder / WEIGHTS)
-        return cls(model, card, figures, place)
+        return cls(model, card, figures, place, load_histogram(folder, model.bottleneck.codes))
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -95,9 +70,14 @@ class Codec:
         """Samples per code at 16 kHz."""
         return self.model.hop_length
 
+    @property
+    def alphabet(self) -> Alphabet:
+        """Whose codes they are, for priors and files; SpeechVQError for a model without codes."""
+        return Alphabet(self.fingerprint, self.model.quantizer.codes, self.hop_length)
+
     def describe(self) -> dict[str, Any]:
         """What `speechvq info` says of it: rates, sizes, held-out figures and speakers."""
-        config = self.card.config.model
+        config = _model_config(self.card)
         rate = self.sample_rate / self.hop_length
         codes = self.model.bottleneck.codes
         return {
@@ -120,7 +100,25 @@ class Codec:
         T' is the length at 16 kHz. The loudness is brought to that of training. SpeechVQError for an
         empty wav or one with NaN or infinite samples.
         """
-        return self._encode(self._input(wav, sample_rate))
+        mono = self._mono(wav, sample_rate)
+        return self._windows(lambda: [mono], self.model.encode)
+
+    def encode_file(self, path: Path, speaker: str = "") -> Encoded:
+        """The codes of a file of audio of any length: memory does not grow with it, but by 8 bytes a code.
+
+        speaker: to be decoded with, if it is not said otherwise. SpeechVQError for what cannot be read.
+        """
+        samples = 0
+
+        def count() -> Iterator[Tensor]:
+            nonlocal samples
+            samples = 0
+            for piece in pieces(path, self.sample_rate):
+                samples += len(piece)
+                yield piece
+
+        codes = self._windows(count, self.model.encode)
+        return Encoded(codes, samples, self.alphabet, speaker)
 
     @torch.inference_mode()
     def vectors(self, codes: ArrayLike | Tensor) -> Tensor:
@@ -131,7 +129,8 @@ class Codec:
     def represent(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
         """wav as for `encode` -> what the bottleneck hands to the decoder (D, N): the vectors of the codes, the latents
         of an autoencoder, the means of a Gaussian."""
-        return self.model.represent(self._input(wav, sample_rate)[None].to(self.device))[0].cpu()
+        mono = self._mono(wav, sample_rate)
+        return self._windows(lambda: [mono], self.model.represent)
 
     def decode(self, codes: ArrayLike | Tensor, speaker: str, *, temperature: float = 1.0, seed: int = 0) -> Tensor:
         """codes (N,) -> wav (N * hop_length,) at 16 kHz, spoken by `speaker`.
@@ -145,8 +144,9 @@ class Codec:
     ) -> Tensor:
         """wav at any rate -> the same words by `speaker`, at 16 kHz and of the same duration."""
         speaker_index(self.speakers, speaker)  # before the work
-        mono = self._input(wav, sample_rate)
-        return self.decode(self._encode(mono), speaker, temperature=temperature, seed=seed)[: len(mono)]
+        mono = self._mono(wav, sample_rate)
+        codes = self.encode(mono, self.sample_rate)
+        return self.decode(codes, speaker, temperature=temperature, seed=seed)[: len(mono)]
 
     @torch.inference_mode()
     def decode_many(
@@ -185,14 +185,34 @@ class Codec:
             yield piece.cpu()
 
     @torch.inference_mode()
-    def _encode(self, mono: Tensor) -> Tensor:
-        return self.model.encode(mono[None].to(self.device))[0].cpu()
+    def _windows(self, wavs: Callable[[], Iterable[Tensor]], run: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `run` makes of a wav that comes in pieces, twice, at the loudness of training.
 
-    def _input(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
+        In windows that follow from its length alone, each of a block of codes and as much on either side as they depend
+        on: the bits of a convolution depend on its length, and must not on how the wav comes.
+        """
+        gain, hop = Meter(wavs()).gain(), self.hop_length
+        block, margin = max(BLOCK // hop, 1), self.model.encoder.margin
+        left, waiting, made = 0, torch.empty(0), []
+
+        def encode(window: Tensor, begin: int, end: int | None) -> None:
+            made.append(run((window * gain)[None].to(self.device))[0, ..., begin:end].cpu())
+
+        for wav in wavs():
+            waiting = torch.cat([waiting, wav])
+            while len(waiting) >= (left + block + margin) * hop:
+                encode(waiting[: (left + block + margin) * hop], left, left + block)
+                waiting = waiting[max(left + block - margin, 0) * hop :]
+                left = min(margin, left + block)
+        if len(waiting) > left * hop:
+            encode(waiting, left, None)
+        return torch.cat(made, -1)
+
+    def _mono(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
         if sample_rate < 1:
             raise SpeechVQError(f"a sample rate is a positive number; got {sample_rate}")
         mono = validate(wav if isinstance(wav, Tensor) else torch.from_numpy(np.array(wav, np.float32)), "audio")
-        return normalize_loudness(resample(mono, sample_rate, self.sample_rate))
+        return resample(mono, sample_rate, self.sample_rate)
 
     def _codes(self, codes: ArrayLike | Tensor) -> Tensor:
         row = torch.as_tensor(codes, dtype=torch.int64, device=self.device)
@@ -202,6 +222,12 @@ class Codec:
         if row.min() < 0 or row.max() >= size:
             raise SpeechVQError(f"codes are between 0 and {size - 1}; got {row.min()} to {row.max()}")
         return row
+
+
+def _model_config(card: Card, folder: Path = Path()) -> ModelConfig:
+    if not isinstance(card.config, Config):
+        raise SpeechVQError(f"{folder}: a prior, not a codec")
+    return card.config.model
 
 
 def torch_device(name: str) -> torch.device:

@@ -49,12 +49,17 @@ class CompiledWaveNet:
         return pack(linear, [outputs], [inputs], pairs), pad(_array(linear.bias), [outputs])
 
     @torch.inference_mode()  # of the thread that runs it
-    def run(self, state: State, table: Tensor, chance: np.ndarray, first: np.ndarray, temperature: float) -> np.ndarray:
-        """`Sampler.sample`, but that the time of the state is the caller's: -> int64 (rows, T)."""
+    def run(
+        self, state: State, table: Tensor, chance: np.ndarray, first: np.ndarray, rule: tuple[float, int, float]
+    ) -> np.ndarray:
+        """`Sampler.sample`, but that the time of the state is the caller's: -> int64 (rows, T).
+
+        rule: temperature, top_k and top_p of `Sampling`.
+        """
         classes = np.empty((len(first), chance.shape[1] + 1), np.int64)
         classes[:, 0] = first
         rings = np.concatenate([self._ring(_array(ring)) for ring in state.rings], axis=1)
-        self._steps(rings, state.time, table, (np.ascontiguousarray(chance), float(temperature)), classes, NO_TRACE)
+        self._steps(rings, state.time, table, (np.ascontiguousarray(chance), rule), classes, NO_TRACE)
         begin = 0
         for ring in state.rings:
             lag, rows, width = ring.shape
@@ -71,7 +76,7 @@ class CompiledWaveNet:
         classes = np.append(inputs.numpy(), np.zeros((rows, 1), np.int64), axis=1)
         rings = np.zeros((rows, self.lags[:, 0].sum() * self.weights[0].shape[1]), np.float32)
         trace = np.zeros((rows, length, len(self.weights[0])), np.float32)
-        self._steps(rings, 0, table, (np.zeros((rows, length)), 1.0), classes, trace)
+        self._steps(rings, 0, table, (np.zeros((rows, length)), (1.0, 0, 1.0)), classes, trace)
         return trace
 
     def _steps(self, rings: np.ndarray, time: int, table: Tensor, draws: Any, classes: np.ndarray, trace: Any) -> None:

@@ -153,6 +153,22 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class PriorConfig:
+    """A WaveNet over codes. anyone: the share of training windows whose speaker it is not told; 1 makes it the paper's,
+    which knows no speakers.
+
+    corrupt: the share of earlier codes that are replaced by others in training. shifts: in how many versions an
+    utterance is trained on, each with another part of a code cut off its beginning. Both against learning by heart.
+    """
+
+    wavenet: WaveNetConfig = field(default_factory=lambda: WaveNetConfig(cycles=2, layers=6))
+    speaker_dim: int = 64
+    anyone: float = 0.5
+    corrupt: float = 0.1
+    shifts: int = 4
+
+
+@dataclass(frozen=True)
 class InitConfig:
     """Parts (dotted module names) taken from the model folder `path`, and parts that are not trained."""
 
@@ -163,7 +179,8 @@ class InitConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """crop is in samples. minutes > 0 ends training, schedule included, after that time if it comes first.
+    """crop is in samples, a prior's in codes. minutes > 0 ends training, schedule included, after that time if it comes
+    first.
 
     Every eval_every steps the model is measured on at most eval_crops held-out crops of the same length.
     average is the decay of the moving average of the weights; 0 switches it off.
@@ -196,11 +213,19 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+@dataclass(frozen=True)
+class PriorRun:
+    """All of a prior's run."""
+
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config | PriorRun:
     """Read a TOML file and apply overrides such as `train.steps=100` (values in TOML's syntax).
 
-    Raises SpeechVQError for a missing or malformed file, an unknown key (naming the nearest), a wrong type
-    or an impossible number.
+    One with a table `prior` is a prior's. Raises SpeechVQError for a missing or malformed file, an unknown key (naming
+    the nearest), a wrong type or an impossible number.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -210,7 +235,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise SpeechVQError(f"{path}: not TOML: {error}") from None
     for override in overrides:
         _override(data, override)
-    return parse(Config, data)
+    return parse_run(data)
+
+
+def parse_run(data: dict[str, Any]) -> Config | PriorRun:
+    """Build the configuration of a run, a prior's or a model's, from nested dicts."""
+    return parse(PriorRun, data) if "prior" in data else parse(Config, data)
 
 
 def parse(cls: type[D], data: dict[str, Any], where: str = "") -> D:
@@ -280,13 +310,14 @@ _LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(
         ("blocks", "warmup", "workers", "minutes", "beta", "mel_weight", "weight", "weight_decay"), (0, 2**40)
     ),
-    **dict.fromkeys(("decay", "restart", "average", "jitter"), (0, 0.999999)),
+    **dict.fromkeys(("decay", "restart", "average", "jitter", "corrupt"), (0, 0.999999)),
+    "anyone": (0, 1),
     **dict.fromkeys(("learning_rate", "clip", "rate"), (1e-12, 1e12)),
     "eval_crops": (2, 2**40),
     "codes": (2, 2**16),
     "kernel": (2, 16),
     "layers": (1, 16),
-    "ahead": (1, 64),
+    **dict.fromkeys(("ahead", "shifts"), (1, 64)),
     "seed": (0, 2**63 - 1),
     "strides": (1, 64),
 }

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from speechvq import SpeechVQError
 from speechvq.corpus import Utterance, place
 from speechvq.model import Batch
+from speechvq.prior import NOTHING, Windows
 
 EVAL_BATCH = 16
 
@@ -91,3 +92,64 @@ def collate(rows: Sequence[tuple[np.ndarray, int]]) -> Batch:
     """Rows of (samples, speaker) as a Batch."""
     wavs, speakers = zip(*rows, strict=True)
     return Batch(torch.from_numpy(np.stack(wavs)), torch.tensor(speakers))
+
+
+class CodeWindows(Dataset[Windows]):
+    """Item `step` is that step's batch of windows of codes: utterances drawn by their length, places uniformly.
+
+    rows: codes (N,) of each utterance, speakers: its row. start: the class before the first code. length: of a window,
+    in codes; shorter utterances are whole. shard as for `Crops`.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[np.ndarray],
+        speakers: Sequence[int],
+        *,
+        start: int,
+        length: int,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        if batch_size % shard[1]:
+            raise SpeechVQError(f"train.batch_size = {batch_size} is not a multiple of the {shard[1]} processes")
+        self.rows, self.speakers = [np.append(start, row) for row in rows], speakers
+        self.length, self.batch_size, self.seed, self.steps, self.shard = length, batch_size, seed, steps, shard
+        self.ends = np.cumsum([len(row) for row in rows])
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Windows:
+        random = np.random.default_rng([self.seed, step])
+        picks = np.searchsorted(self.ends, random.integers(self.ends[-1], size=self.batch_size), side="right")
+        places = random.random(self.batch_size)
+        rank, processes = self.shard
+        mine = list(zip(picks, places, strict=True))[rank::processes]
+        return pad_windows([(self._window(self.rows[i], place), self.speakers[i]) for i, place in mine])
+
+    def _window(self, row: np.ndarray, place: float) -> np.ndarray:
+        begin = int(place * max(len(row) - self.length, 1))
+        return row[begin : begin + self.length + 1]
+
+
+def held_out_windows(
+    rows: Sequence[np.ndarray], speakers: Sequence[int], start: int, length: int, most: int
+) -> Iterator[Windows]:
+    """Held-out codes cut into windows, at most `most`, in batches of 16; arguments as for `CodeWindows`."""
+    cut = [
+        (np.append(row[begin - 1] if begin else start, row[begin : begin + length]), speaker)
+        for row, speaker in zip(rows, speakers, strict=True)
+        for begin in range(0, len(row), length)
+    ]
+    for begin in range(0, min(len(cut), most), EVAL_BATCH):
+        yield pad_windows(cut[begin : min(begin + EVAL_BATCH, most)])
+
+
+def pad_windows(rows: Sequence[tuple[np.ndarray, int]]) -> Windows:
+    """Rows of (codes, speaker) as Windows, as long as the longest."""
+    longest = max(len(codes) for codes, _ in rows)
+    padded = [np.pad(codes, (0, longest - len(codes)), constant_values=NOTHING) for codes, _ in rows]
+    return Windows(torch.from_numpy(np.stack(padded)), torch.tensor([speaker for _, speaker in rows]))

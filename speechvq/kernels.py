@@ -66,11 +66,35 @@ def _exponentials(logits: Any, row: int, temperature: float, out: Any) -> float:
 
 
 @njit
-def _draw(logits: Any, row: int, chance: float, temperature: float, weights: Any) -> int:
+def _leave_likely(weights: Any, top_k: int, top_p: float) -> float:
+    """Set weights that may not be drawn to zero -> the sum of the others (see `sampler._least`)."""
+    ordered = np.sort(weights)[::-1]
+    last = min(top_k, len(ordered)) if top_k else len(ordered)
+    total = 0.0
+    for i in range(last):
+        total += ordered[i]
+    least, before = ordered[0], 0.0
+    for i in range(last):
+        if before < top_p * total:
+            least = ordered[i]
+        before += ordered[i]
+    total = 0.0
+    for i in range(len(weights)):
+        if weights[i] < least:
+            weights[i] = 0
+        total += weights[i]
+    return total
+
+
+@njit
+def _draw(logits: Any, row: int, chance: float, rule: Any, weights: Any) -> int:
     """`sampler.draw` for one row; weights (classes,) is room to work in."""
+    temperature, top_k, top_p = rule
     if temperature == 0:
         return int(np.argmax(logits[row, : len(weights)]))
     total = _exponentials(logits, row, temperature, weights)
+    if top_k or top_p < 1:
+        total = _leave_likely(weights, top_k, top_p)
     picked, cumulative = 0, float(weights[0])
     while picked < len(weights) - 1 and cumulative <= chance * total:
         picked += 1
@@ -99,10 +123,10 @@ def steps(weights: Any, head: Any, lags: Any, state: Any, condition: Any, draws:
     residual and skip with their biases; head: weight and bias twice. See `CompiledWaveNet`. lags (L, taps).
     state: (rings (rows, sum of the longest lags * R), time of the first step).
     condition: (table (L, F, rows, 2G) with the biases of the taps, steps a frame).
-    draws: (chances (rows, T), temperature).
+    draws: (chances (rows, T), (temperature, top_k, top_p)).
     """
     embedding, earlier, now, outs, outs_bias = weights
-    (rings, time), (table, hop), (chances, temperature) = state, condition, draws
+    (rings, time), (table, hop), (chances, rule) = state, condition, draws
     (rows, length), residual, gates = chances.shape, embedding.shape[1], table.shape[3]
     # The past of as many steps as a dilation is known at its start: their taps are one product, as if of many rows.
     most = max(LOOK_AHEAD // rows, 1)
@@ -142,4 +166,4 @@ def steps(weights: Any, head: Any, lags: Any, state: Any, condition: Any, draws:
             if len(trace):
                 trace[row, t] = logits[row, : len(room)]
             else:
-                classes[row, t + 1] = _draw(logits, row, chances[row, t], temperature, room)
+                classes[row, t + 1] = _draw(logits, row, chances[row, t], rule, room)

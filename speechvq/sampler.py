@@ -20,6 +20,8 @@ CHUNK = 2_000  # steps of a piece of a stream, about
 class Sampling:
     """How to draw: temperature (0 takes the most likely class), seed, and a progress bar on stderr.
 
+    top_k: only among so many of the most likely classes (0: all). top_p: only among the fewest of them that have this
+    share of the probability (nucleus sampling, Holtzman et al. 2020). Both after the temperature, equals together.
     engine: `torch` steps through the module, on any device; `compiled` is for the CPU; `auto` chooses.
     weights: `bfloat16` makes the compiled engine faster and a little inexact (see benchmarks/precision.py).
     """
@@ -27,6 +29,8 @@ class Sampling:
     temperature: float = 1.0
     seed: int = 0
     progress: bool = False
+    top_k: int = 0
+    top_p: float = 1.0
     engine: Literal["auto", "torch", "compiled"] = "auto"
     weights: Literal["float32", "bfloat16"] = "float32"
 
@@ -39,13 +43,24 @@ def chances(seed: int, utterance: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed, utterance], np.uint64)))
 
 
-def draw(logits: Tensor, chance: Tensor, temperature: float) -> Tensor:
+def draw(logits: Tensor, chance: Tensor, sampling: Sampling) -> Tensor:
     """Classes (B,) from logits (B, classes) by inverting the cumulative distribution at chance (B,)."""
-    if temperature == 0:
+    if sampling.temperature == 0:
         return logits.argmax(-1)
-    cumulative = torch.softmax(logits.double() / temperature, -1).cumsum(-1)
+    weights = torch.softmax(logits.double() / sampling.temperature, -1)
+    if sampling.top_k or sampling.top_p < 1:
+        weights = weights * (weights >= _least(weights, sampling))
+    cumulative = weights.cumsum(-1)
     picks = (cumulative <= chance[:, None] * cumulative[:, -1:]).sum(-1)
     return picks.clamp(max=logits.shape[-1] - 1)
+
+
+def _least(weights: Tensor, sampling: Sampling) -> Tensor:
+    """The weight (B, 1) of the least likely class that may be drawn."""
+    ordered = weights.sort(-1, descending=True).values[:, : sampling.top_k or None]
+    before = ordered.cumsum(-1) - ordered
+    last = (before < sampling.top_p * ordered.sum(-1, keepdim=True)).sum(-1, keepdim=True) - 1
+    return ordered.gather(-1, last)
 
 
 class Sampler:
@@ -74,11 +89,12 @@ class Sampler:
             return self._step_by_step(first, chance.to(first.device), table, state)
         groups = np.array_split(np.arange(len(first)), min(torch.get_num_threads(), len(first)))
         result = np.empty(chance.shape, np.int64)
+        rule = float(self.sampling.temperature), self.sampling.top_k, float(self.sampling.top_p)
 
         def run(rows: np.ndarray) -> None:
             own = slice(rows[0], rows[-1] + 1)
             arrays = chance[own].numpy(), first[own].numpy()
-            result[own] = engine.run(state[own], table[:, :, own], *arrays, self.sampling.temperature)
+            result[own] = engine.run(state[own], table[:, :, own], *arrays, rule)
 
         with ThreadPoolExecutor(len(groups)) as pool:
             list(pool.map(run, groups))
@@ -89,7 +105,7 @@ class Sampler:
         hop = chance.shape[1] // table.shape[1]
         result = torch.empty_like(chance, dtype=torch.int64)
         for t in range(chance.shape[1]):
-            first = draw(self.net.step(first, table[:, t // hop], state), chance[:, t], self.sampling.temperature)
+            first = draw(self.net.step(first, table[:, t // hop], state), chance[:, t], self.sampling)
             result[:, t] = first
         return result
 

@@ -4,16 +4,19 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.checkpoint import WEIGHTS, Card, load_card, load_tensors, save_card
+from speechvq.checkpoint import WEIGHTS, Card, load_card, load_tensors, load_weights, save_card
+from speechvq.coders import HISTOGRAM, save_histogram
 from speechvq.config import Config, InitConfig, TrainConfig
 from speechvq.corpus import read_manifest, read_speakers
 from speechvq.dataset import Crops, held_out_batches
 from speechvq.model import VQVAE, build, submodule
 from speechvq.trainer import LAST, LOG, Trainer, processes
 
+COUNTED = 100  # batches
 MAY_CHANGE = ("steps", "minutes", "eval_every", "eval_crops", "workers")
 
 
@@ -45,8 +48,22 @@ def train(config: Config, data: Path, out: Path, *, resume: bool = False, force:
     held_out = partial(held_out_batches, data, valid, speakers, config.train.crop, config.train.eval_crops)
     next(held_out())  # what cannot be measured is refused before anything is written
     if rank == 0:
-        _open(out, card, resume, force)
-    return Trainer(model, crops, held_out, config.train, out).run(resume)
+        open_run(out, card, resume, force)
+    figures = Trainer(model, crops, held_out, config.train, out).run(resume)
+    if rank == 0 and model.bottleneck.codes:
+        load_weights(model, out / WEIGHTS)
+        save_histogram(out, count_codes(model.eval(), crops))
+    return figures
+
+
+@torch.inference_mode()
+def count_codes(model: VQVAE, crops: Crops) -> np.ndarray:
+    """How often each code occurs in the first hundred batches: (K,) int64."""
+    counts = torch.zeros(model.bottleneck.codes, dtype=torch.int64)
+    for step in range(min(len(crops), COUNTED)):
+        wav = crops[step].wav.to(next(model.parameters()).device)
+        counts += torch.bincount(model.encode(wav).flatten().cpu(), minlength=len(counts))
+    return counts.numpy()
 
 
 def check_crop(config: TrainConfig, hop_length: int) -> None:
@@ -79,19 +96,21 @@ def initialize(model: VQVAE, config: InitConfig, speakers: tuple[str, ...]) -> N
     model.freeze(config.freeze)
 
 
-def _lasting(config: Config) -> tuple[object, ...]:
+def _lasting(card: Card) -> dict[str, object]:
     """What must not change when training is resumed."""
-    train = {key: value for key, value in asdict(config.train).items() if key not in MAY_CHANGE}
-    return config.model, train
+    parts = {key: value for key, value in asdict(card).items() if key not in ("config", "speaker_info")}
+    config = {key: value for key, value in asdict(card.config).items() if key != "init"}
+    train = {key: value for key, value in config.pop("train").items() if key not in MAY_CHANGE}
+    return {**parts, **config, **train}
 
 
-def _open(out: Path, card: Card, resume: bool, force: bool) -> None:
+def open_run(out: Path, card: Card, resume: bool, force: bool) -> None:
     """Make the run folder, empty of another run's files."""
     if resume:
         if not (out / LAST).is_file():
             raise SpeechVQError(f"{out}: nothing to resume, {LAST} is missing")
         old = load_card(out)
-        if (_lasting(old.config), old.speakers) != (_lasting(card.config), card.speakers):
+        if _lasting(old) != _lasting(card):
             raise SpeechVQError(
                 f"{out}: cannot resume, model, speakers or training differ from its own; "
                 f"only train.{', train.'.join(MAY_CHANGE)} may change"
@@ -100,6 +119,6 @@ def _open(out: Path, card: Card, resume: bool, force: bool) -> None:
         return
     if any((out / name).exists() for name in (LAST, WEIGHTS)) and not force:
         raise SpeechVQError(f"{out} holds a run; --resume goes on with it, --force starts over")
-    for path in [*out.glob("events.out.tfevents.*"), *(out / name for name in (LAST, LOG, WEIGHTS))]:
+    for path in [*out.glob("events.out.tfevents.*"), *(out / name for name in (LAST, LOG, WEIGHTS, HISTOGRAM))]:
         path.unlink(missing_ok=True)
     save_card(out, card)

@@ -63,8 +63,8 @@ class State:
 class WaveNet(nn.Module):
     """Next-class logits from the classes before, a conditioning table and nothing of the future.
 
-    classes: size of the alphabet. condition: channels C of the frames, speaker: size E of the speaker vectors
-    that `table` turns into conditioning.
+    classes: size of the alphabet. condition: channels C of the frames (0: it is given none), speaker: size E of the
+    speaker vectors that `table` turns into conditioning.
     """
 
     def __init__(self, config: WaveNetConfig, classes: int, condition: int, speaker: int) -> None:
@@ -77,8 +77,9 @@ class WaveNet(nn.Module):
             nn.ReLU(), nn.Linear(config.skip, config.skip), nn.ReLU(), nn.Linear(config.skip, classes)
         )
         width = len(dilations) * 2 * config.gate
-        self.norm = nn.LayerNorm(condition, elementwise_affine=False)
-        self.frames = nn.Linear(condition, width, bias=False)
+        if condition:
+            self.norm = nn.LayerNorm(condition, elementwise_affine=False)
+            self.frames = nn.Linear(condition, width, bias=False)
         self.speaker = nn.Linear(speaker, width, bias=False)
         self._spare: list[tuple[Tensor, Tensor]] = []  # see `stack.GatedStack`
 
@@ -92,16 +93,20 @@ class WaveNet(nn.Module):
         """Number of earlier classes that a prediction depends on."""
         return 1 + sum(layer.lags[0] for layer in self.stack)
 
-    def table(self, frames: Tensor, speaker: Tensor) -> Tensor:
+    def table(self, frames: Tensor | None, speaker: Tensor) -> Tensor:
         """frames (B, C, F) and speaker (B, E) -> what every layer adds to its gates, (L, F, B, 2G).
 
-        At the rate of the frames: a longer frame costs nothing more.
+        At the rate of the frames: a longer frame costs nothing more. Without frames F = 1.
         """
+        flat = self.speaker(speaker / math.sqrt(speaker.shape[1]))[None]
+        if frames is not None:
+            flat = flat + self._of_frames(frames)
+        return flat.view(*flat.shape[:2], len(self.layers), -1).permute(2, 0, 1, 3)
+
+    def _of_frames(self, frames: Tensor) -> Tensor:
         # Of unit length, or the conditioning saturates the gates before the stack has learned what follows
         # from the samples alone (steps 51 to 100 of small.toml: 3.5 nats a sample, against 5.0).
-        frames = self.norm(frames.permute(2, 0, 1)) / math.sqrt(frames.shape[1])
-        flat = self.frames(frames) + self.speaker(speaker / math.sqrt(speaker.shape[1]))
-        return flat.view(*flat.shape[:2], len(self.layers), -1).permute(2, 0, 1, 3)
+        return self.frames(self.norm(frames.permute(2, 0, 1)) / math.sqrt(frames.shape[1]))
 
     def forward(self, inputs: Tensor, table: Tensor | None = None) -> Tensor:
         """inputs (B, T) int64, input t the class BEFORE the one predicted at t -> logits (B, T, classes).

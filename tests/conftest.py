@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechvq.config import Config, InitConfig, WaveNetConfig, WaveNetDecoderConfig, parse
+from speechvq.codec import Codec
+from speechvq.codes import train_prior
+from speechvq.config import Config, InitConfig, PriorRun, WaveNetConfig, WaveNetDecoderConfig, parse
 from speechvq.corpus import Split, read_folder
 from speechvq.prepare import Treatment, prepare
 from speechvq.training import train
@@ -69,3 +71,16 @@ def runs(corpus: Path, tiny: Config, tmp_path_factory: pytest.TempPathFactory) -
     init = InitConfig(path=str(folder / "mel"), freeze=("encoder", "bottleneck"))
     train(replace(tiny, model=replace(tiny.model, decoder=decoder), init=init), corpus, folder / "wavenet")
     return {"mel": folder / "mel", "wavenet": folder / "wavenet"}
+
+
+@pytest.fixture(scope="session")
+def prior(corpus: Path, runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prior of the codes of `mel` (which are those of `wavenet`)."""
+    wavenet = {"cycles": 1, "layers": 4, "residual": 16, "gate": 16, "skip": 16}
+    config = {
+        "prior": {"wavenet": wavenet, "speaker_dim": 4, "shifts": 2},
+        "train": {"steps": 60, "batch_size": 8, "crop": 24, "learning_rate": 1e-2, "warmup": 2, "eval_every": 30},
+    }
+    out = tmp_path_factory.mktemp("prior")
+    train_prior(parse(PriorRun, config), Codec.load(runs["mel"]), corpus, out)
+    return out

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,10 @@ import pytest
 import soundfile
 import torch
 
+from speechvq.bitstream import Encoded, pack
 from speechvq.cli import main
-from speechvq.codec import Encoded
+from speechvq.codec import Codec
+from speechvq.coders import Fixed
 from speechvq.corpus import read_manifest
 from speechvq.trainer import read_log
 
@@ -33,8 +38,8 @@ def refused(capsys, *arguments: object) -> str:
 
 def test_encode_then_decode_is_convert(runs, wav, tmp_path, capsys):
     model = ["--model", str(runs["wavenet"])]
-    assert main(["encode", str(wav), str(tmp_path / "codes.npz"), *model]) == 0
-    assert main(["decode", str(tmp_path / "codes.npz"), str(tmp_path / "a.wav"), *model, "--speaker", "mid"]) == 0
+    assert main(["encode", str(wav), str(tmp_path / "codes.svq"), *model]) == 0
+    assert main(["decode", str(tmp_path / "codes.svq"), str(tmp_path / "a.wav"), *model, "--speaker", "mid"]) == 0
     assert main(["convert", str(wav), str(tmp_path / "b.wav"), *model, "--speaker", "mid", "--json"]) == 0
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     assert soundfile.info(tmp_path / "b.wav").frames == soundfile.info(wav).frames
@@ -102,11 +107,12 @@ def test_a_damaged_model_is_one_line(runs, wav, tmp_path, capsys):
 
 
 def test_codes_of_another_model_are_refused(runs, wav, tmp_path, capsys):
-    Encoded(torch.tensor([1, 2]), 640, "0" * 16).save(tmp_path / "codes.npz")
+    alphabet = replace(Codec.load(runs["mel"]).alphabet, model="0" * 16)
+    (tmp_path / "codes.svq").write_bytes(pack(Encoded(torch.tensor([1, 2]), 640, alphabet), Fixed(16)))
     line = refused(
-        capsys, "decode", tmp_path / "codes.npz", tmp_path / "o.wav", "--model", runs["mel"], "--speaker", "low"
+        capsys, "decode", tmp_path / "codes.svq", tmp_path / "o.wav", "--model", runs["mel"], "--speaker", "low"
     )
-    assert "codes of model 0000000000000000" in line
+    assert "codes of model 00000000, not of this one" in line
 
 
 def test_train_writes_a_model_folder_and_refuses_a_second_time(corpus, tmp_path, capsys):
@@ -198,3 +204,111 @@ def test_demo_force_deletes_only_a_demo(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("years of work")
     assert "does not hold a demo" in refused(capsys, "demo", "--out", tmp_path, "--force", "--minutes", "0.01")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_codes_are_written_under_a_prior_and_read_with_it_alone(runs, prior, wav, tmp_path, capsys):
+    model, codes = ["--model", str(runs["mel"])], str(tmp_path / "codes.svq")
+    assert main(["encode", str(wav), codes, *model, "--prior", str(prior), "--speaker", "mid"]) == 0
+    assert main(["decode", codes, str(tmp_path / "a.wav"), *model, "--prior", str(prior)]) == 0
+    assert main(["convert", str(wav), str(tmp_path / "b.wav"), *model, "--speaker", "mid"]) == 0
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    capsys.readouterr()
+    assert main(["info", codes, "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert (about["coder"], about["speaker"]) == ("prior", "mid")
+    assert about["bytes"] == Path(codes).stat().st_size
+    assert "under the prior" in refused(capsys, "decode", codes, tmp_path / "c.wav", *model)
+    for coder, tells in (("static", "static"), ("fixed", "fixed")):
+        assert main(["encode", str(wav), codes, *model, "--coder", coder, "--force", "--json"]) == 0
+        capsys.readouterr()
+        assert main(["info", codes]) == 0
+        assert tells in capsys.readouterr().out
+    assert "names no speaker" in refused(capsys, "decode", codes, tmp_path / "c.wav", *model)
+    assert "needs a prior" in refused(capsys, "encode", wav, codes, *model, "--coder", "prior", "--force")
+    (tmp_path / "plain").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(runs["mel"] / name, tmp_path / "plain" / name)
+    plain = ["--model", tmp_path / "plain"]
+    assert "histogram.json" in refused(capsys, "encode", wav, codes, *plain, "--coder", "static", "--force")
+
+
+def test_a_damaged_file_is_decoded_with_a_warning_and_silence(runs, wav, tmp_path, capsys, caplog):
+    model, codes = ["--model", str(runs["mel"])], tmp_path / "codes.svq"
+    long = tmp_path / "long.wav"
+    soundfile.write(long, np.tile(soundfile.read(wav)[0], 40), 16_000)  # 30 s: two chunks
+    assert main(["encode", str(long), str(codes), *model, "--speaker", "mid"]) == 0
+    codes.write_bytes(codes.read_bytes()[:-1])
+    assert main(["decode", str(codes), str(tmp_path / "a.wav"), *model]) == 0
+    assert "damaged, codes 1024 to 1499 (20.48 to 30.00 s) are lost" in caplog.text
+    samples, _ = soundfile.read(tmp_path / "a.wav")
+    assert len(samples) == 480_000
+    assert samples[: 1024 * 320].any()
+    assert not samples[1024 * 320 :].any()
+    codes.write_bytes(codes.read_bytes()[:60])
+    capsys.readouterr()
+    assert "all of its codes are lost" in refused(capsys, "decode", codes, tmp_path / "b.wav", *model)
+    codes.write_bytes(codes.read_bytes()[:20])
+    assert "damaged or cut off" in refused(capsys, "decode", codes, tmp_path / "b.wav", *model)
+
+
+def test_pipes(runs, wav, tmp_path):
+    """encode from stdin to stdout, info and decode of that."""
+    speechvq = [sys.executable, "-m", "speechvq.cli"]
+    model = ["--model", str(runs["mel"])]
+
+    def run(*arguments: str, data: bytes) -> bytes:
+        return subprocess.run([*speechvq, *arguments], input=data, capture_output=True, check=True).stdout
+
+    codes = run("encode", "-", "-", *model, "--speaker", "low", data=wav.read_bytes())
+    assert main(["encode", str(wav), str(tmp_path / "codes.svq"), *model, "--speaker", "low"]) == 0
+    assert codes == (tmp_path / "codes.svq").read_bytes()
+    assert b"speaker          low" in run("info", "-", data=codes)
+    sound = run("decode", "-", "-", *model, data=codes)
+    assert main(["decode", str(tmp_path / "codes.svq"), str(tmp_path / "a.wav"), *model]) == 0
+    assert sound == (tmp_path / "a.wav").read_bytes()
+
+
+def test_sample(runs, prior, wav, tmp_path, capsys):
+    base = ["--model", str(runs["mel"]), "--prior", str(prior), "--speaker", "mid"]
+    base += ["--seconds", "0.5", "--temperature", "4"]  # lest all is too certain to be changed
+    assert main(["sample", str(tmp_path / "a.wav"), *base]) == 0
+    assert soundfile.info(tmp_path / "a.wav").frames == 8000
+    assert main(["sample", str(tmp_path / "b.wav"), *base, "--count", "2"]) == 0
+    assert (tmp_path / "b-1.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
+    assert (tmp_path / "b-2.wav").read_bytes() != (tmp_path / "a.wav").read_bytes()
+    assert main(["sample", str(tmp_path / "c.svq"), *base]) == 0
+    decode = ["--model", str(runs["mel"]), "--prior", str(prior)]
+    assert main(["decode", str(tmp_path / "c.svq"), str(tmp_path / "c.wav"), *decode]) == 0
+    assert (tmp_path / "c.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
+    drawn = {}
+    for name, more in {
+        "seed": ["--seed", "1"], "cold": ["--temperature", "0"], "one": ["--top-k", "1"], "few": ["--top-p", "0.01"],
+        "prefix": ["--prefix", str(wav)], "same prefix": ["--prefix", str(tmp_path / "c.svq")], "anyone": ["--anyone"],
+    }.items():  # fmt: skip
+        assert main(["sample", str(tmp_path / "d.wav"), *base, *more, "--force"]) == 0
+        drawn[name] = (tmp_path / "d.wav").read_bytes()
+    assert drawn["cold"] == drawn["one"] == drawn["few"]
+    different = {drawn["seed"], drawn["cold"], drawn["prefix"], (tmp_path / "a.wav").read_bytes()}
+    assert len(different) == 4
+    capsys.readouterr()
+    assert "exists" in refused(capsys, "sample", tmp_path / "b.wav", *base, "--count", "2")
+    assert "ends in" in refused(capsys, "sample", tmp_path / "b.mp3", *base)
+    assert "not a prior" in refused(capsys, "sample", tmp_path / "x.wav", *base, "--prior", runs["mel"])
+
+
+def test_a_prior_is_trained_on_the_codes_of_a_model(runs, corpus, tmp_path, capsys):
+    config = tmp_path / "prior.toml"
+    config.write_text(
+        "[prior]\nshifts = 1\nwavenet = { cycles = 1, layers = 2, residual = 16, gate = 16, skip = 16 }\n"
+        "[train]\nsteps = 2\ncrop = 10\nbatch_size = 2\neval_every = 2\n"
+    )
+    command = ["train", str(config), "--data", str(corpus), "--out", str(tmp_path / "run")]
+    assert "--model" in refused(capsys, *command)
+    assert main([*command, "--model", str(runs["mel"]), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() >= {"bits_per_code", "unigram", "bigram"}
+    assert main(["info", str(tmp_path / "run")]) == 0
+    assert "codes_of_model" in capsys.readouterr().out
+    question = ["evaluate", "rate", "--model", str(runs["wavenet"]), "--data", str(corpus)]
+    assert main([*question, "--prior", str(tmp_path / "run"), "--split", "valid", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["coders"].keys() == {"fixed", "static", "prior"}
+    assert main(question) == 0

@@ -1,5 +1,7 @@
 """Codec: what a user gets from a model folder."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,7 +9,7 @@ import torch
 
 from speechvq import SpeechVQError
 from speechvq.audio import normalize_loudness, read, resample
-from speechvq.codec import Codec, Encoded
+from speechvq.codec import Codec
 from speechvq.corpus import read_manifest
 from speechvq.sampler import Sampling
 
@@ -99,20 +101,45 @@ def test_a_missing_device_is_one_line(runs):
         Codec.load(runs["mel"], device="nowhere")
 
 
-def test_encoded_round_trip_and_damage(codec, wav, tmp_path):
-    encoded = Encoded(codec.encode(wav, 16_000), len(wav), codec.fingerprint)
-    path = tmp_path / "codes.npz"
-    encoded.save(path)
-    again = Encoded.load(path)
-    assert torch.equal(again.codes, encoded.codes)
-    assert (again.samples, again.model) == (len(wav), codec.fingerprint)
-    whole = path.read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2], whole[:-30]):
-        path.write_bytes(damaged)
-        with pytest.raises(SpeechVQError, match="damaged"):
-            Encoded.load(path)
-    with pytest.raises(SpeechVQError, match="no such file"):
-        Encoded.load(tmp_path / "absent.npz")
+def cut(wav: torch.Tensor, length: int) -> Callable[[], Iterator[torch.Tensor]]:
+    return lambda: (wav[begin : begin + length] for begin in range(0, len(wav), length))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 7, 25, 1000])
+def test_codes_do_not_depend_on_how_the_wav_comes(codec, wav, monkeypatch, frames):
+    """Many windows, of which every bit must be the same: the latents themselves are compared."""
+    monkeypatch.setattr("speechvq.codec.BLOCK", 10 * codec.hop_length)
+    long = torch.cat([wav, 0.3 * wav, wav.flip(0)])[:-77]
+    whole = codec.represent(long, 16_000)
+    latents = torch.inference_mode()(lambda window: codec.model.encoder(pad(window, codec.hop_length)))
+    once = codec._windows(lambda: [long], latents)
+    again = codec._windows(cut(long, frames * codec.hop_length), latents)
+    assert torch.equal(once, again)
+    assert torch.equal(codec._windows(cut(long, frames * codec.hop_length + 13), codec.model.represent), whole)
+
+
+def test_windows_give_what_the_whole_gives(codec, wav, monkeypatch):
+    long = torch.cat([wav, 0.3 * wav, wav.flip(0)])[:-77]
+    latents = torch.inference_mode()(lambda window: codec.model.encoder(pad(window, codec.hop_length)))
+    whole = codec._windows(lambda: [long], latents)
+    for block in (1, 5, 40):
+        monkeypatch.setattr("speechvq.codec.BLOCK", block * codec.hop_length)
+        torch.testing.assert_close(codec._windows(lambda: [long], latents), whole, atol=2e-5, rtol=0)
+
+
+def pad(window: torch.Tensor, hop: int) -> torch.Tensor:
+    return torch.nn.functional.pad(window, (0, -window.shape[1] % hop))
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_a_file_is_encoded_like_its_samples(codec, wav, tmp_path, monkeypatch, rate):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, resample(wav, 16_000, rate).numpy(), rate, subtype="FLOAT")
+    codes = codec.encode(read(path), 16_000)
+    monkeypatch.setattr("speechvq.audio.PIECE", 1000)
+    encoded = codec.encode_file(path, "mid")
+    assert torch.equal(encoded.codes, codes)
+    assert (encoded.samples, encoded.alphabet, encoded.speaker) == (len(wav), codec.alphabet, "mid")
 
 
 def test_real_codec_output_is_audio(codec, wav, tmp_path):

@@ -64,7 +64,7 @@ def test_chances_are_uniform_within_and_across_utterances():
 def test_draw_inverts_the_cumulative_distribution(seed, classes, temperature):
     random = np.random.default_rng(seed)
     logits, chance = 3 * random.standard_normal((20, classes)), random.random(20)
-    drawn = draw(torch.from_numpy(logits), torch.from_numpy(chance), temperature).numpy()
+    drawn = draw(torch.from_numpy(logits), torch.from_numpy(chance), Sampling(temperature)).numpy()
     weights = np.exp((logits - logits.max(1, keepdims=True)) / temperature)
     cumulative = np.cumsum(weights / weights.sum(1, keepdims=True), axis=1)
     below = np.take_along_axis(np.pad(cumulative, ((0, 0), (1, 0))), drawn[:, None], 1)[:, 0]
@@ -76,7 +76,7 @@ def test_draw_inverts_the_cumulative_distribution(seed, classes, temperature):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_follow_the_tempered_distribution(temperature):
     logits = torch.tensor([0.0, 1.0, -1.0, 2.0, 0.5])
-    drawn = draw(logits.expand(20_000, -1), uniform(1, [0], 20_000)[0], temperature)
+    drawn = draw(logits.expand(20_000, -1), uniform(1, [0], 20_000)[0], Sampling(temperature))
     expected = torch.softmax(logits.double() / temperature, 0).numpy() * 20_000
     assert stats.chisquare(torch.bincount(drawn, minlength=5).numpy(), expected).pvalue > 1e-3
 
@@ -84,14 +84,14 @@ def test_draws_follow_the_tempered_distribution(temperature):
 def test_draw_never_takes_what_is_impossible():
     logits = torch.tensor([-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]).expand(3, -1)
     chance = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)
-    assert draw(logits, chance, 1.0).tolist() == [1, 3, 3]
+    assert draw(logits, chance, Sampling()).tolist() == [1, 3, 3]
 
 
 def test_temperature_zero_takes_the_likeliest_and_small_ones_nearly_always():
     logits = torch.randn(50, CLASSES, generator=torch.Generator().manual_seed(0))
     chance = uniform(0, range(50), 1)[:, 0]
-    assert torch.equal(draw(logits, chance, 0.0), logits.argmax(1))
-    assert torch.equal(draw(logits, chance, 1e-4), logits.argmax(1))
+    assert torch.equal(draw(logits, chance, Sampling(0.0)), logits.argmax(1))
+    assert torch.equal(draw(logits, chance, Sampling(1e-4)), logits.argmax(1))
 
 
 def test_greedy_samples_are_the_fixed_point_of_the_whole_forward(net, table):
@@ -107,7 +107,7 @@ def test_samples_follow_the_nets_own_distribution(net, table):
     first = torch.zeros(4, dtype=torch.int64)
     drawn = sample(net, first, 24, table, chances, Sampling())
     logits = net(torch.cat([first[:, None], drawn[:, :-1]], 1), table).detach()
-    again = draw(logits.flatten(0, 1), chances.flatten(), 1.0).view(4, 24)
+    again = draw(logits.flatten(0, 1), chances.flatten(), Sampling()).view(4, 24)
     assert torch.equal(again, drawn)
     assert len(drawn.unique()) > 3
 

@@ -1,8 +1,10 @@
 """What commands share: kinds of numbers, options, and how a result is told."""
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -14,6 +16,11 @@ def add_command(commands: Any, name: str, run: Any, text: str) -> argparse.Argum
     return result
 
 
+def add_prior(command: Any, required: bool = False) -> None:
+    """The option of commands that use a prior."""
+    command.add_argument("--prior", type=Path, required=required, help="folder of a prior over the model's codes")
+
+
 def add_sampling(command: Any) -> None:
     """The options of commands that sample."""
     command.add_argument("--temperature", type=nonnegative, default=1.0, help="0 takes the likeliest sample")
@@ -22,22 +29,30 @@ def add_sampling(command: Any) -> None:
     command.add_argument("--weights", choices=("float32", "bfloat16"), default="float32", help=text)
 
 
+def add_truncation(command: Any) -> None:
+    """The options of commands that draw codes."""
+    command.add_argument("--top-k", type=natural, default=0, help="only the likeliest so many codes (0: all)")
+    text = "only the likeliest codes that have this probability together"
+    command.add_argument("--top-p", type=share, default=1.0, help=text)
+
+
 def load_codec(options: argparse.Namespace) -> Any:
     """The model that is asked for."""
     from speechvq.checkpoint import speaker_index
     from speechvq.codec import Codec
 
     codec = Codec.load(options.model, options.device)
-    if "speaker" in options:
+    if getattr(options, "speaker", None):
         speaker_index(codec.speakers, options.speaker)  # before the work
     return codec
 
 
 def sampling(options: argparse.Namespace) -> Any:
-    """The sampling that is asked for."""
+    """The sampling that is asked for: of audio, or of codes."""
     from speechvq.sampler import Sampling
 
-    return Sampling(options.temperature, options.seed, progress=True, weights=options.weights)
+    how = Sampling(options.temperature, options.seed, progress=True, weights=options.weights)
+    return dataclasses.replace(how, top_k=options.top_k, top_p=options.top_p) if "top_k" in options else how
 
 
 def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> None:

@@ -5,7 +5,21 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from speechvq.cli.arguments import add_command, add_sampling, count, load_codec, natural, plain, report, sampling, table
+from speechvq.cli.arguments import (
+    add_command,
+    add_prior,
+    add_sampling,
+    add_truncation,
+    count,
+    load_codec,
+    natural,
+    nonnegative,
+    plain,
+    positive,
+    report,
+    sampling,
+    table,
+)
 
 
 def add_commands(commands: Any) -> None:
@@ -25,16 +39,31 @@ def add_commands(commands: Any) -> None:
     phonemes = add_command(questions, "phonemes", _evaluate_phonemes, text)
     phonemes.add_argument("--labels", type=Path, required=True, help="folder of .TextGrid, .lab or .phn files")
     phonemes.add_argument("--scored", default="", metavar="A,B", help="speakers to score (default: the unseen ones)")
+    add_prior(phonemes)
     phonemes.add_argument("--figures", type=Path, metavar="DIR", help="draw confusion.png and codes.png there")
     text = "How much codes tell about the speaker: information, and a classifier of code histograms."
     leakage = add_command(questions, "leakage", _evaluate_leakage, text)
     leakage.add_argument("--most", type=count, default=20, help="utterances of each speaker (default: 20)")
+    text = "How many bits a second files of codes have, by each coder, and how fast they are written and read."
+    rate = add_command(questions, "rate", _evaluate_rate, text)
+    add_prior(rate)
+    rate.add_argument("--split", choices=("valid", "test", "unseen"), default="test")
+    text = "join utterances of a speaker to recordings of at least this length (default: each by itself)"
+    rate.add_argument("--seconds", type=nonnegative, default=0.0, help=text)
+    text = "Whether codes drawn from a prior follow each other as a corpus' codes do, and its phones."
+    samples = add_command(questions, "samples", _evaluate_samples, text)
+    add_prior(samples, required=True)
+    add_sampling(samples)
+    add_truncation(samples)
+    samples.add_argument("--labels", type=Path, help="folder of labels, for phones")
+    samples.add_argument("--count", type=count, default=64, help="sequences to draw (default: 64)")
+    samples.add_argument("--seconds", type=positive, default=10.0, help="length of each (default: 10)")
     for command in (phonemes, leakage):
         command.add_argument(
             "--codes", type=count, default=128, help="clusters of a model without codes (default: 128)"
         )
         command.add_argument("--seed", type=natural, default=0)
-    for command in (reconstruction, conversion, phonemes, leakage):
+    for command in (reconstruction, conversion, phonemes, leakage, rate, samples):
         command.add_argument("--model", type=Path, required=True, help="model folder")
         command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
         command.add_argument("--device", default="cpu")
@@ -60,13 +89,15 @@ def _evaluate_conversion(options: argparse.Namespace) -> None:
 def _evaluate_phonemes(options: argparse.Namespace) -> None:
     from speechvq.evaluate import tell
     from speechvq.evaluate.mapping import evaluate_phonemes
+    from speechvq.prior import TrainedPrior
 
     scored = {name.strip() for name in options.scored.split(",") if name.strip()}
     if options.figures:
         options.figures.mkdir(parents=True, exist_ok=True)
     codec = load_codec(options)
+    prior = TrainedPrior.load(options.prior, options.device, codec.alphabet) if options.prior else None
     mapping = evaluate_phonemes(
-        codec, options.data, options.labels, scored=scored, codes=options.codes, seed=options.seed
+        codec, options.data, options.labels, scored=scored, codes=options.codes, prior=prior, seed=options.seed
     )
     report(options, tell.summary(mapping), tell.lines(mapping))
     if options.figures:
@@ -79,3 +110,22 @@ def _evaluate_leakage(options: argparse.Namespace) -> None:
     codec = load_codec(options)
     figures = evaluate_leakage(codec, options.data, most=options.most, codes=options.codes, seed=options.seed)
     report(options, dataclasses.asdict(figures), table(dataclasses.asdict(figures)))
+
+
+def _evaluate_rate(options: argparse.Namespace) -> None:
+    from speechvq.batch import Coders
+    from speechvq.evaluate.rate import evaluate_rate, lines
+
+    coders = Coders(load_codec(options), options.prior)
+    rates = evaluate_rate(coders, options.data, options.split, options.seconds)
+    report(options, dataclasses.asdict(rates), lines(rates))
+
+
+def _evaluate_samples(options: argparse.Namespace) -> None:
+    from speechvq.batch import Coders
+    from speechvq.evaluate.samples import evaluate_samples, lines
+
+    coders = Coders(load_codec(options), options.prior)
+    how = {"count": options.count, "seconds": options.seconds, "sampling": sampling(options)}
+    result = evaluate_samples(coders, options.data, options.labels, **how)
+    report(options, {name: dataclasses.asdict(one) for name, one in result.items()}, lines(result))

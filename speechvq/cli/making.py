@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from speechvq import SpeechVQError
 from speechvq.cli.arguments import add_command, count, natural, plain, positive, report, share, table
 
 
@@ -55,6 +56,7 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
     command.add_argument("--out", type=Path, required=True, help="run folder, also the model folder")
     command.add_argument("--init", type=Path, help="model folder to take parts from (init.path)")
+    command.add_argument("--model", type=Path, help="model folder whose codes a prior learns")
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY.NAME=VALUE", help="change the configuration"
     )
@@ -105,10 +107,20 @@ def _align(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from speechvq.config import load_config
-    from speechvq.training import train
+    from speechvq.config import Config, load_config
 
     overrides = [*options.set] + ([f"init.path={json.dumps(str(options.init))}"] if options.init else [])
     config = load_config(options.config, overrides)
-    figures = train(config, options.data, options.out, resume=options.resume, force=options.force)
+    how = {"resume": options.resume, "force": options.force}
+    if isinstance(config, Config) == bool(options.model):
+        raise SpeechVQError("--model names the model whose codes a prior learns: it needs one, and nothing else does")
+    if isinstance(config, Config):
+        from speechvq.training import train
+
+        figures = train(config, options.data, options.out, **how)
+    else:
+        from speechvq.codec import Codec
+        from speechvq.codes import train_prior
+
+        figures = train_prior(config, Codec.load(options.model), options.data, options.out, **how)
     report(options, figures, [f"{options.out}: the last held-out figures", *table(figures)])

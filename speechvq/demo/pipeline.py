@@ -98,6 +98,7 @@ def _clear(out: Path, force: bool) -> None:
 def _config(name: str, out: Path, minutes: float, seed: int) -> Config:
     with as_file(files("speechvq.demo") / f"{name}.toml") as path:
         config = load_config(path)
+    assert isinstance(config, Config)
     config = replace(config, train=replace(config.train, minutes=minutes, seed=seed))
     return replace(config, init=replace(config.init, path=str(out / "mel"))) if name == "wavenet" else config
 

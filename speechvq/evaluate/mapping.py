@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from speechvq.codec import Codec
 from speechvq.evaluate.abx import Abx, abx, tokens
 from speechvq.evaluate.phonemes import Score, mapping, score, table
 from speechvq.evaluate.speech import Spoken, clusters, read_labelled, read_speech, scored_speakers
+from speechvq.prior import TrainedPrior
 from speechvq.text import SILENCE, frame_labels
 
 UNLABELLED = "?"
@@ -27,7 +28,8 @@ class Mapping:
     scores: by rule of RULES. offset_ms: how much later than by its own time a frame's label is read, the best of
     `sweep` (offset: accuracy) on the fitting speakers. mfcc: the primary score of as many clusters of MFCC, which are
     in time by construction, with no offset. gaps: the share of frames without a label. abx and abx_random: of the
-    bottleneck's vectors, and of random ones. bits_per_s: nominal, and by the entropy of single codes. confusion
+    bottleneck's vectors, and of random ones. bits_per_s: nominal, by the entropy of single codes, and of
+    the scored speakers under a prior if one is given. confusion
     (phones, phones): how often each phone of the scored speakers is told as each. meetings (codes, phones): how often
     they meet, over all speakers. Both without silence.
     """
@@ -66,12 +68,20 @@ class Join:
 
 
 def evaluate_phonemes(
-    codec: Codec, data: Path, labels: Path, *, scored: Collection[str] = (), codes: int = 128, seed: int = 0
+    codec: Codec,
+    data: Path,
+    labels: Path,
+    *,
+    scored: Collection[str] = (),
+    codes: int = 128,
+    prior: TrainedPrior | None = None,
+    seed: int = 0,
 ) -> Mapping:
     """Measure a model on the utterances prepared in `data` that have labels; `unlabelled` are the ids of the others.
 
     The mapping is fitted on some speakers and scored on the rest: `scored`, or those unseen in training, or half of
-    all. A model without codes gets `codes` of them by k-means on the fitting speakers' vectors.
+    all. A model without codes gets `codes` of them by k-means on the fitting speakers' vectors. prior: of the model's
+    codes, for the bit rate of the scored speakers under it.
     """
     labelled, unlabelled = read_labelled(data, labels)
     rest = scored_speakers(labelled, scored)  # before the work
@@ -80,7 +90,11 @@ def evaluate_phonemes(
     count = codec.model.bottleneck.codes or codes
     own = [s.codes for s in speech if s.codes is not None] or clusters([s.vectors for s in speech], fitted, count, seed)
     mfcc = clusters([s.features for s in speech], fitted, count, seed)
-    return map_phones(Join(speech, codec.hop_length / SAMPLE_RATE), own, mfcc, rest, count, unlabelled, seed)
+    result = map_phones(Join(speech, codec.hop_length / SAMPLE_RATE), own, mfcc, rest, count, unlabelled, seed)
+    if prior is None:
+        return result
+    bits = prior.net.bits_per_code([row for row, fit in zip(own, fitted, strict=True) if not fit])
+    return replace(result, bits_per_s={**result.bits_per_s, "prior": bits * SAMPLE_RATE / codec.hop_length})
 
 
 def map_phones(

@@ -78,7 +78,8 @@ def _measures(best: Score, result: Mapping) -> list[str]:
         f"   (random vectors: {100 * noise.within:.1f}, {100 * noise.across:.1f}; "
         f"{abx.within_cells} and {abx.across_cells} cells)",
         f"codes in use         {best.used_codes}, perplexity {best.perplexity:.1f}",
-        f"bit/s                {rates['nominal']:.1f} nominal, {rates['unigram']:.1f} by the entropy of single codes",
+        f"bit/s                {rates['nominal']:.1f} nominal, {rates['unigram']:.1f} by the entropy of single codes"
+        + (f", {rates['prior']:.1f} under the prior" if "prior" in rates else ""),
     ]
 
 

@@ -1,0 +1,161 @@
+"""p(codes): a WaveNet over codes, as the decoder's is one over samples. It serves the codes of any model."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq import SpeechVQError
+from speechvq.checkpoint import WEIGHTS, Alphabet, Card, fingerprint, load_card, load_weights, speaker_index
+from speechvq.config import PriorConfig, PriorRun
+from speechvq.sampler import Sampler, Sampling, chances
+from speechvq.wavenet import WaveNet
+
+NOTHING = -1  # in place of a code: nothing to predict
+NEVER = -1e4  # nats
+
+
+class Windows(NamedTuple):
+    """codes (B, N + 1) int64: the code before or the start, then N to predict, `NOTHING` behind it. speaker (B,)."""
+
+    codes: Tensor
+    speaker: Tensor
+
+
+class Prior(nn.Module):
+    """p(code | codes before, speaker), or over anyone's. Class `codes` stands for the start and is never drawn."""
+
+    def __init__(self, config: PriorConfig, codes: int, speakers: int) -> None:
+        super().__init__()
+        self.codes, self.anyone = codes, speakers
+        self.untold, self.corrupt = config.anyone, config.corrupt
+        self.speakers = nn.Embedding(speakers + 1, config.speaker_dim)
+        self.net = WaveNet(config.wavenet, codes + 1, 0, config.speaker_dim)
+        self.baselines: dict[str, float] = {}
+        with torch.no_grad():
+            last = self.net.head[-1]
+            assert isinstance(last, nn.Linear)
+            last.bias[codes] = NEVER  # its probability is exactly 0, and so is its gradient: it stays
+
+    def logits(self, before: Tensor, speaker: Tensor) -> Tensor:
+        """before (B, N): the code before each; speaker (B,) -> (B, N, codes + 1)."""
+        return self.net(before, self.net.table(None, self.speakers(speaker)))
+
+    def forward(self, batch: Windows) -> dict[str, Tensor]:
+        """The mean of -ln p in nats, as `loss`."""
+        before, speaker = batch.codes[:, :-1].clamp(min=0), batch.speaker
+        if self.training:
+            other = torch.randint_like(before, self.codes)
+            wrong = (torch.rand(before.shape, device=before.device) < self.corrupt) & (before < self.codes)
+            before = before.where(~wrong, other)
+            told = torch.rand(speaker.shape, device=speaker.device) >= self.untold
+            speaker = speaker.where(told, self.anyone)
+        return {"loss": self._loss(before, speaker, batch.codes[:, 1:])}
+
+    def _loss(self, before: Tensor, speaker: Tensor, codes: Tensor) -> Tensor:
+        logits = self.logits(before, speaker).float()
+        return F.cross_entropy(logits.flatten(0, 1), codes.flatten(), ignore_index=NOTHING)
+
+    @torch.inference_mode()
+    def held_out(self, batches: Iterable[Windows]) -> dict[str, float]:
+        """-log p of held-out codes, per code: `loss` in nats with nobody told, `bits_per_code`, and, where speakers
+        have been told in training, `bits_per_code_told`; beside `baselines`."""
+        sums, total = np.zeros(2), 0
+        for codes, speaker in batches:
+            count = int((codes[:, 1:] != NOTHING).sum())
+            for i, told in enumerate((torch.full_like(speaker, self.anyone), speaker)):
+                sums[i] += count * self._loss(codes[:, :-1].clamp(min=0), told, codes[:, 1:]).item()
+            total += count
+        untold, told = sums / total
+        result = {"loss": untold, "bits_per_code": untold / math.log(2)}
+        if self.untold < 1:
+            result["bits_per_code_told"] = told / math.log(2)
+        return {**result, **self.baselines}
+
+    def bits_per_code(self, rows: Sequence[np.ndarray]) -> float:
+        """-log2 p per code of utterances (N,), nobody told."""
+        anyone = torch.tensor([self.anyone], device=self.speakers.weight.device)
+        codes = (torch.from_numpy(np.append(self.codes, row))[None].to(anyone.device) for row in rows)
+        return self.held_out(Windows(row, anyone) for row in codes)["bits_per_code"]
+
+    def concerns(self, figures: dict[str, float]) -> list[str]:
+        """What is wrong with a trained prior of these held-out figures, in words."""
+        if figures["bits_per_code"] > figures.get("unigram", math.inf):
+            return ["the prior knows less than a histogram of codes"]
+        return []
+
+    @torch.inference_mode()
+    def sample(self, count: int, length: int, speaker: int, sampling: Sampling, prefix: Tensor | None = None) -> Tensor:
+        """Draw `length` codes `count` times -> (count, length), behind `prefix` (P,) if there is one.
+
+        speaker: its row, or `anyone`. Sample i is the same, however many are drawn.
+        """
+        device = self.speakers.weight.device
+        rows = torch.full((count,), speaker, device=device)
+        table, state = self.net.table(None, self.speakers(rows)), self.net.start(count)
+        last = torch.full((count,), self.codes, device=device)
+        for code in [] if prefix is None else prefix.to(device):
+            self.net.step(last, table[:, 0], state)
+            last = code.expand(count)
+        chance = torch.from_numpy(np.stack([chances(sampling.seed, i).random(length) for i in range(count)]))
+        return Sampler(self.net, sampling).sample(last.contiguous(), chance, table, state).cpu()
+
+
+class TrainedPrior:
+    """A prior as its user sees it: a folder of `speechvq train` with a configuration such as recipes/vctk/prior.toml.
+
+    net: the `Prior`. alphabet: whose codes it knows. tag: 4 bytes that name its weights in .svq files.
+    """
+
+    def __init__(self, net: Prior, card: Card, figures: dict[str, float]) -> None:
+        assert isinstance(card.config, PriorRun)
+        assert card.alphabet is not None
+        self.net = net.eval().requires_grad_(False)
+        self.alphabet, self.card, self.figures = card.alphabet, card, figures
+        # Of a prior that was trained without speakers nobody can be told.
+        self.speakers = card.speakers if card.config.prior.anyone < 1 else ()
+        self.fingerprint = fingerprint(net)
+
+    @property
+    def tag(self) -> bytes:
+        return bytes.fromhex(self.fingerprint)[:4]
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str = "cpu", of: Alphabet | None = None) -> "TrainedPrior":
+        """Read a prior's folder; SpeechVQError says what is wrong with one that cannot be read, or does not know the
+        codes that it should be `of`."""
+        folder = Path(path)
+        card = load_card(folder)
+        if not isinstance(card.config, PriorRun) or card.alphabet is None:
+            raise SpeechVQError(f"{folder}: not a prior")
+        if of not in (None, card.alphabet):
+            theirs, ours = card.alphabet.model, of.model if of else ""
+            raise SpeechVQError(f"{folder}: knows the codes of model {theirs}, not of this one ({ours})")
+        net = Prior(card.config.prior, card.alphabet.codes, len(card.speakers))
+        figures = load_weights(net, folder / WEIGHTS)
+        return cls(net.to(device), card, figures)
+
+    def sample(
+        self, count: int, length: int, speaker: str | None, sampling: Sampling, prefix: Tensor | None = None
+    ) -> Tensor:
+        """`Prior.sample` in the manner of a speaker, of anyone's where it is None."""
+        row = self.net.anyone if speaker is None else speaker_index(self.speakers, speaker)
+        return self.net.sample(count, length, row, sampling, prefix)
+
+    def describe(self) -> dict[str, Any]:
+        """What `speechvq info` says of it."""
+        return {
+            "fingerprint": self.fingerprint,
+            "codes_of_model": self.alphabet.model,
+            "codes": self.alphabet.codes,
+            "hop_length": self.alphabet.hop_length,
+            "parameters": sum(p.numel() for p in self.net.parameters()),
+            "receptive_field": self.net.net.receptive_field,
+            "held_out": self.figures,
+            "speakers": list(self.speakers),
+        }

@@ -1,0 +1,49 @@
+"""Bits a second, of files as they are."""
+
+import pytest
+
+from speechvq import SpeechVQError
+from speechvq.audio import read
+from speechvq.batch import Coders
+from speechvq.bitstream import Encoded, pack
+from speechvq.codec import Codec
+from speechvq.corpus import read_manifest
+from speechvq.evaluate.rate import evaluate_rate, lines
+
+
+@pytest.fixture(scope="module")
+def coders(runs, prior) -> Coders:
+    return Coders(Codec.load(runs["wavenet"]), prior)
+
+
+def test_rates_are_those_of_the_files(coders, corpus):
+    rates = evaluate_rate(coders, corpus, "valid")
+    utterances = [u for u in read_manifest(corpus) if u.split == "valid"]
+    seconds = sum(u.samples for u in utterances) / 16_000
+    assert (rates.count, rates.seconds, rates.nominal) == (len(utterances), seconds, 200.0)
+    assert [*rates.coders] == ["fixed", "static", "prior"]
+    for name, rate in rates.coders.items():
+        sizes = {}
+        for u in utterances:
+            wav = read(corpus / u.path)
+            item = Encoded(coders.codec.encode(wav, 16_000), len(wav), coders.codec.alphabet)
+            sizes.setdefault(u.speaker, []).append((len(pack(item, coders.named(name))), len(wav) / 16_000))
+        total = [pair for pairs in sizes.values() for pair in pairs]
+        assert rate.files == pytest.approx(8 * sum(size for size, _ in total) / seconds)
+        assert rate.payload < rate.files
+        for speaker, pairs in sizes.items():
+            assert rate.speakers[speaker] == pytest.approx(8 * sum(s for s, _ in pairs) / sum(t for _, t in pairs))
+        assert rate.encoding > 1
+        assert rate.decoding > 1
+    assert rates.coders["prior"].payload < rates.coders["fixed"].payload
+    assert len(lines(rates)) == 5
+
+
+def test_utterances_are_joined_to_longer_recordings(coders, corpus):
+    rates = evaluate_rate(coders, corpus, "train", seconds=2.0)
+    assert rates.seconds / rates.count >= 2.0
+    assert rates.coders["fixed"].files < evaluate_rate(coders, corpus, "train").coders["fixed"].files
+    with pytest.raises(SpeechVQError, match="no speech of the split 'valid' of 1000 s"):
+        evaluate_rate(coders, corpus, "valid", seconds=1000)
+    with pytest.raises(SpeechVQError, match=r"no speech of the split 'unseen'$"):
+        evaluate_rate(coders, corpus, "unseen")

@@ -1,0 +1,49 @@
+"""How like drawn codes are to a corpus' own."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+
+from speechvq import SpeechVQError
+from speechvq.batch import Coders
+from speechvq.codec import Codec
+from speechvq.corpus import read_manifest
+from speechvq.evaluate.samples import divergence, evaluate_samples, likeness, lines
+from speechvq.sampler import Sampling
+
+
+def test_divergence_is_scipys():
+    random = np.random.default_rng(0)
+    one, other = random.integers(0, 9, (6, 6)), random.integers(0, 9, (6, 6))
+    assert divergence(one, other) == pytest.approx(jensenshannon(one.ravel(), other.ravel(), 2) ** 2, abs=1e-12)
+    assert divergence(one, 3 * one) == pytest.approx(0, abs=1e-12)
+    assert divergence(np.array([1, 0]), np.array([0, 5])) == 1
+
+
+def test_likeness_of_a_chain_to_itself_and_to_what_only_counts():
+    """Codes that go 0 1 2 3 0 1 2 3 ...: as often used in any order, but only in this one alike."""
+    rows = [np.arange(40) % 4, np.arange(1, 41) % 4]
+    same = likeness(rows, rows, 4, np.array([0, 0, 1, 2]), {(0, 1), (1, 2)})
+    assert (same.codes, same.unigram, same.bigram) == (80, 0, 0)
+    assert same.phones == pytest.approx(40 / 59)  # 0 1 and 1 2 twenty and twenty times, 2 0 nineteen
+    backwards = likeness([row[::-1] for row in rows], rows, 4)
+    assert (backwards.unigram, backwards.bigram, backwards.phones) == (0, 1, None)
+
+
+def test_samples_are_more_like_training_than_order_0(runs, prior, corpus, tmp_path):
+    for u in read_manifest(corpus):
+        (tmp_path / u.speaker).mkdir(exist_ok=True)
+        text = "0 2000000 aa\n2000000 4000000 iy\n4000000 7500000 s\n"
+        (tmp_path / u.speaker / f"{u.id.rpartition('/')[2]}.lab").write_text(text)
+    coders = Coders(Codec.load(runs["mel"]), prior)
+    result = evaluate_samples(coders, corpus, tmp_path, count=20, seconds=0.75, sampling=Sampling())
+    assert [*result] == ["samples", "shuffled", "order 0", "held out"]
+    assert result["samples"].bigram < result["order 0"].bigram
+    assert result["samples"].unigram == pytest.approx(result["shuffled"].unigram)
+    assert result["samples"].codes == 20 * 38
+    assert 0 <= result["samples"].phones <= 1
+    assert len(lines(result)) == 5
+    unlabelled = evaluate_samples(coders, corpus, None, count=2, seconds=0.5, sampling=Sampling())
+    assert unlabelled["samples"].phones is None
+    with pytest.raises(SpeechVQError, match="--prior"):
+        evaluate_samples(Coders(coders.codec), corpus, None, sampling=Sampling())
