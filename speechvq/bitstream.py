@@ -85,7 +85,7 @@ class Header:
             "kinds_of_codes": self.alphabet.codes,
             "chunks": len(self.chunks),
             "bytes": size,
-            "bit_per_s": 8 * size / seconds,
+            "bit_per_s": 8 * size / seconds if seconds else 0.0,
         }
 
 
@@ -95,8 +95,8 @@ def pack(encoded: Encoded, coder: Coder) -> bytes:
     if len(name) > 255:
         raise SpeechVQError("the name of a speaker has at most 255 bytes in a file of codes")
     codes = encoded.codes.numpy()
-    ends = np.cumsum(_lengths(encoded.samples, alphabet.hop_length))
-    chunks = coder.encode(np.split(codes, ends[:-1]))
+    places = np.cumsum([0, *_lengths(encoded.samples, alphabet.hop_length)])
+    chunks = coder.encode([codes[begin:end] for begin, end in pairwise(places)])
     head = MAGIC + bytes([VERSION, coder.number]) + bytes.fromhex(alphabet.model[:DIGITS]) + coder.tag
     for number in (SAMPLE_RATE, alphabet.hop_length, alphabet.codes, encoded.samples, len(name)):
         head += _varint(number)
@@ -124,7 +124,8 @@ def unpack(data: bytes, coder: Callable[[Header], Coder]) -> Encoded:
     begins = np.cumsum([0, *lengths]).tolist()
     lost = tuple((begins[i], begins[i + 1]) for i, row in enumerate(rows) if row is None)
     filled = [np.zeros(n, np.int64) if row is None else row for n, row in zip(lengths, rows, strict=True)]
-    return Encoded(torch.from_numpy(np.concatenate(filled)), header.samples, header.alphabet, header.speaker, lost)
+    codes = torch.from_numpy(np.concatenate([np.empty(0, np.int64), *filled]))
+    return Encoded(codes, header.samples, header.alphabet, header.speaker, lost)
 
 
 def read_header(data: bytes) -> Header:
@@ -149,7 +150,7 @@ def _parse(data: bytes) -> Header:
         number, place = _read_varint(data, place)
         numbers.append(number)
     sample_rate, hop_length, codes, samples, size = numbers
-    if not (sample_rate and hop_length and 2 <= codes <= 2**16 and 0 < samples <= LONGEST and size < 256):
+    if not (sample_rate and hop_length and 2 <= codes <= 2**16 and samples <= LONGEST and size < 256):
         raise ValueError
     speaker = data[place : place + size].decode()
     place += size

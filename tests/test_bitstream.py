@@ -44,9 +44,9 @@ def some(random: np.random.Generator, length: int) -> np.ndarray:
 def test_500_files_come_back(coders, name):
     """Up to 60 s at 25 Hz; a few with several chunks."""
     random = np.random.default_rng(1)
-    lengths = [*random.integers(1, 80, 460), *random.integers(80, 1500, 33), 1, 2, 1023, 1024, 1025, 2048, 3000]
+    lengths = [*random.integers(0, 80, 460), *random.integers(80, 1500, 33), 0, 2, 1023, 1024, 1025, 2048, 3000]
     for length in lengths:
-        codes, samples = some(random, length), 640 * length - int(random.integers(640))
+        codes, samples = some(random, length), max(640 * length - int(random.integers(640)), 0)
         item = encoded(codes, samples, random.choice(["", "p225", "Zoë"]))
         assert_same(unpack(pack(item, coders[name]), lambda _: coders[name]), item)
 
@@ -215,7 +215,6 @@ def test_a_header_that_lies_costs_no_memory(coders, name):
         lying(640 * CHUNK * 300, 640, [(0, 0)] * 300, coder.number),
         lying(640 * 10, 640, [(2**40, 0)], coder.number),
         lying(640 * CHUNK, 640, [(5, crc32(b"\xff" * 5))], coder.number) + b"\xff" * 5,
-        lying(0, 640, [], coder.number),
         lying(640, 0, [(0, 0)], coder.number),
     ]
     tracemalloc.start()

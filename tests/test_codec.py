@@ -1,5 +1,7 @@
 """Codec: what a user gets from a model folder."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -146,3 +148,22 @@ def test_real_codec_output_is_audio(codec, wav, tmp_path):
     soundfile.write(tmp_path / "out.wav", codec.convert(wav, 16_000, codec.speakers[0]).numpy(), 16_000)
     back, _ = soundfile.read(tmp_path / "out.wav")
     assert back.std() > 1e-3
+
+
+def test_an_hour_takes_no_more_memory_than_five_minutes(runs, wav, tmp_path):
+    def peak(minutes: int) -> int:
+        path = tmp_path / f"{minutes}.wav"
+        with soundfile.SoundFile(path, "w", 16_000, 1) as file:
+            for _ in range(minutes):
+                file.write(np.resize(wav.numpy(), 960_000))
+        code = (
+            "import resource; from pathlib import Path; from speechvq.codec import Codec\n"
+            f"encoded = Codec.load({str(runs['mel'])!r}).encode_file(Path({str(path)!r}))\n"
+            "print(len(encoded.codes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        codes, memory = map(int, done.stdout.split())
+        assert codes == minutes * 60 * 50
+        return memory
+
+    assert peak(60) < 1.2 * peak(5)
