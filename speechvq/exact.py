@@ -57,7 +57,7 @@ class ExactPrior:
         self.lags = [layer.lags for layer in net.stack]
         self.embed = np.clip(_round(_array(net.embed.weight) * UNIT), -CLIP, CLIP)
         speaker = _array(prior.speakers.weight)[prior.anyone] / math.sqrt(prior.speakers.embedding_dim)
-        # fsum is correctly rounded, whatever the order; its terms, products of two float32, are exact.
+        # Here sums are not of whole numbers, but fsum is correctly rounded, as is everything else in IEEE 754 here.
         told = [math.fsum(row * speaker) for row in _array(net.speaker.weight)]
         most = EXACT / len(self.lags)  # what they all skip is added up
         self.layers = []

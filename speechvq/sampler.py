@@ -60,7 +60,7 @@ def _least(weights: Tensor, sampling: Sampling) -> Tensor:
     ordered = weights.sort(-1, descending=True).values[:, : sampling.top_k or None]
     before = ordered.cumsum(-1) - ordered
     last = (before < sampling.top_p * ordered.sum(-1, keepdim=True)).sum(-1, keepdim=True) - 1
-    return ordered.gather(-1, last)
+    return ordered.gather(-1, last.clamp(min=0))
 
 
 class Sampler:

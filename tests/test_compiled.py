@@ -59,6 +59,16 @@ def test_draws_and_state_are_the_modules(config, classes):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 0.0), (0, 0.5), (5, 1.0), (5, 0.7), (1, 1.0)])
+def test_truncation(top_k, top_p):
+    net = loud(SHAPES[1], 40)
+    arguments = inputs(net, 3, 4, 120)
+    how = {"top_k": top_k, "top_p": top_p}
+    first, second = (sample(net, *arguments, Sampling(2.0, engine=e, **how)) for e in ("torch", "compiled"))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, sample(net, *arguments, Sampling(2.0, engine="torch")))
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 2.0])
 def test_temperature(temperature):
     net = loud(SHAPES[1], 64)

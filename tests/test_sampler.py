@@ -87,6 +87,25 @@ def test_draw_never_takes_what_is_impossible():
     assert draw(logits, chance, Sampling()).tolist() == [1, 3, 3]
 
 
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 0.0), (0, 0.3), (0, 0.9), (1, 1.0), (3, 1.0), (3, 0.6), (99, 0.5)])
+def test_only_the_likely_are_drawn_and_in_proportion(top_k, top_p):
+    logits = torch.randn(7, generator=torch.Generator().manual_seed(1))
+    share = torch.softmax(logits.double() / 0.8, 0).numpy()
+    order = np.argsort(-share)[: top_k or None]
+    before = np.cumsum(share[order]) - share[order]
+    kept = order[: max((before < top_p * share[order].sum()).sum(), 1)]
+    drawn = draw(logits.expand(20_000, -1), uniform(1, [0], 20_000)[0], Sampling(0.8, top_k=top_k, top_p=top_p))
+    assert set(drawn.tolist()) == set(kept.tolist())
+    counts = np.bincount(drawn, minlength=7)[kept]
+    expected = 20_000 * share[kept] / share[kept].sum()
+    assert (np.abs(counts - expected) < 5 * np.sqrt(expected) + 1).all()
+
+
+def test_equals_are_drawn_together():
+    logits = torch.tensor([[0.0, 1.0, 1.0, 1.0]]).expand(500, -1)
+    assert set(draw(logits, uniform(1, [0], 500)[0], Sampling(top_k=1)).tolist()) == {1, 2, 3}
+
+
 def test_temperature_zero_takes_the_likeliest_and_small_ones_nearly_always():
     logits = torch.randn(50, CLASSES, generator=torch.Generator().manual_seed(0))
     chance = uniform(0, range(50), 1)[:, 0]

@@ -93,6 +93,11 @@ def positive(text: str) -> float:
     return _number(text, 0, open_low=True)
 
 
+def duration(text: str) -> float:
+    """Seconds, up to a day."""
+    return _number(text, 0, 86_400, open_low=True)
+
+
 def nonnegative(text: str) -> float:
     """A number from 0."""
     return _number(text, 0)

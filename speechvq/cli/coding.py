@@ -16,9 +16,9 @@ from speechvq.cli.arguments import (
     add_sampling,
     add_truncation,
     count,
+    duration,
     load_codec,
     nonnegative,
-    positive,
     report,
     sampling,
     table,
@@ -63,7 +63,7 @@ def _add_sample(commands: Any) -> None:
     add_prior(command, required=True)
     command.add_argument("--speaker", required=True, help="a speaker of the model")
     command.add_argument("--anyone", action="store_true", help="do not tell the prior who the speaker is")
-    command.add_argument("--seconds", type=positive, default=3.0, help="how long (default: 3)")
+    command.add_argument("--seconds", type=duration, default=3.0, help="how long (default: 3)")
     command.add_argument("--count", type=count, default=1, help="how many: OUT-1.wav, OUT-2.wav, ... if more than one")
     command.add_argument("--prefix", type=Path, help="audio or a .svq file to go on from; it is not in the output")
     add_truncation(command)

@@ -11,11 +11,11 @@ from speechvq.cli.arguments import (
     add_sampling,
     add_truncation,
     count,
+    duration,
     load_codec,
     natural,
     nonnegative,
     plain,
-    positive,
     report,
     sampling,
     table,
@@ -57,7 +57,7 @@ def add_commands(commands: Any) -> None:
     add_truncation(samples)
     samples.add_argument("--labels", type=Path, help="folder of labels, for phones")
     samples.add_argument("--count", type=count, default=64, help="sequences to draw (default: 64)")
-    samples.add_argument("--seconds", type=positive, default=10.0, help="length of each (default: 10)")
+    samples.add_argument("--seconds", type=duration, default=10.0, help="length of each (default: 10)")
     for command in (phonemes, leakage):
         command.add_argument(
             "--codes", type=count, default=128, help="clusters of a model without codes (default: 128)"
