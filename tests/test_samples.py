@@ -40,7 +40,9 @@ def test_samples_are_more_like_training_than_order_0(runs, prior, corpus, tmp_pa
     assert [*result] == ["samples", "shuffled", "order 0", "held out"]
     assert result["samples"].bigram < result["order 0"].bigram
     assert result["samples"].unigram == pytest.approx(result["shuffled"].unigram)
-    assert result["samples"].codes == 20 * 38
+    held_out = sum(u.split == "valid" for u in read_manifest(corpus))
+    assert 0 < held_out < 20
+    assert result["samples"].codes == result["order 0"].codes == held_out * 38 == result["held out"].codes
     assert 0 <= result["samples"].phones <= 1
     assert len(lines(result)) == 5
     unlabelled = evaluate_samples(coders, corpus, None, count=2, seconds=0.5, sampling=Sampling())

@@ -38,7 +38,8 @@ def evaluate_samples(
     """Draw `count` sequences of codes over anyone's speech from the prior of `coders` and compare them.
 
     `samples`; beside them `shuffled`, the same in random order, `order 0`, drawn one by one as often as in training,
-    and `held out`, real speech of the split `valid`, as many codes if there are so many. SpeechVQError without a prior.
+    and `held out`, real speech of the split `valid`. All are of about as many codes, for few are never alike: fewer
+    than `count` sequences are drawn where there is less held out. SpeechVQError without a prior.
     """
     codec, prior = coders.codec, coders.prior
     if prior is None:
@@ -49,6 +50,7 @@ def evaluate_samples(
     rows = corpus_codes(codec, data, train)
     held_out = corpus_codes(codec, data, [u for u in utterances if u.split == "valid" and u.speaker in known])
     length = max(round(seconds * SAMPLE_RATE / codec.hop_length), 2)
+    count = max(min(count, sum(map(len, held_out)) // length), 1)
     drawn = [*prior.sample(count, length, None, sampling).numpy()]
     random = np.random.default_rng(sampling.seed)
     everything = np.concatenate(rows)
