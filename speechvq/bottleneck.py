@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from speechvq.config import AEConfig, VAEConfig
+from speechvq.distributed import drawn_rows
 
 
 @dataclass
@@ -72,7 +73,7 @@ class Gaussian(Bottleneck):
         weight = self.config.beta * (self.step / max(self.config.warmup, 1)).clamp(max=1)
         if self.training:
             self.step += 1
-        drawn = mean + (log_var / 2).exp() * torch.randn_like(mean)
+        drawn = mean + (log_var / 2).exp() * drawn_rows(torch.randn, mean.shape, mean.device)
         return Latent(drawn, None, {"kl": weight * divergence.mean()}, divergence.sum(1).mean() / math.log(2))
 
     def represent(self, z: Tensor) -> Tensor:

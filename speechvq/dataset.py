@@ -127,8 +127,9 @@ class CodeWindows(Dataset[Windows]):
         picks = np.searchsorted(self.ends, random.integers(self.ends[-1], size=self.batch_size), side="right")
         places = random.random(self.batch_size)
         rank, processes = self.shard
-        mine = list(zip(picks, places, strict=True))[rank::processes]
-        return pad_windows([(self._window(self.rows[i], place), self.speakers[i]) for i, place in mine])
+        picked = zip(picks, places, strict=True)
+        whole = pad_windows([(self._window(self.rows[i], place), self.speakers[i]) for i, place in picked])
+        return Windows(*(part[rank::processes] for part in whole))  # as long as the longest of all processes
 
     def _window(self, row: np.ndarray, place: float) -> np.ndarray:
         begin = int(place * max(len(row) - self.length, 1))

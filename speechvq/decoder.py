@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from speechvq import SpeechVQError
 from speechvq.audio import MFCC, MU_CLASSES, LogMel, griffin_lim, mulaw_decode, mulaw_encode
 from speechvq.config import ConditionerConfig, MelDecoderConfig, MFCCDecoderConfig, WaveNetDecoderConfig
+from speechvq.distributed import BatchNorm
 from speechvq.layers import residual_stack, upsample
 from speechvq.sampler import Sampler, Sampling
 from speechvq.wavenet import WaveNet
@@ -116,7 +117,7 @@ class MFCCDecoder(Decoder):
     def __init__(self, config: MFCCDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
         super().__init__(config.conditioner, dim, speakers, hop_length)
         self.target = MFCC(self.frame_length)
-        self.scale = nn.BatchNorm1d(self.target.channels, affine=False)
+        self.scale = BatchNorm(self.target.channels, affine=False)
         self.project = nn.Conv1d(config.conditioner.channels, self.target.channels, 1)
 
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from speechvq.audio import MFCC, LogMel
 from speechvq.config import EncoderConfig
+from speechvq.distributed import BatchNorm
 from speechvq.layers import downsample, residual_stack
 
 
@@ -42,7 +43,7 @@ class Encoder(nn.Module):
         self.hop_length = self.input.hop * math.prod(config.strides)
         width = self.input.channels
         # Features come on a scale of their own; a waveform is in [-1, 1] already.
-        self.scale = nn.BatchNorm1d(width, affine=False) if width > 1 else nn.Identity()
+        self.scale = BatchNorm(width, affine=False) if width > 1 else nn.Identity()
         layers: list[nn.Module] = []
         for stride in config.strides:
             layers += [downsample(width, config.channels, stride), nn.ReLU()]
@@ -55,7 +56,7 @@ class Encoder(nn.Module):
             nn.Conv1d(config.channels, dim, 1),
         ]
         if config.batch_norm:
-            layers.append(nn.BatchNorm1d(dim))
+            layers.append(BatchNorm(dim))
         self.net = nn.Sequential(*layers)
 
     @property

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from speechvq.distributed import drawn_rows
+
 
 class ResidualBlock(nn.Module):
     """x + conv1x1(relu(conv3_dilated(relu(x)))): (B, C, N) -> (B, C, N), centred in time."""
@@ -56,7 +58,7 @@ class Jitter(nn.Module):
         if not self.training or self.p == 0:
             return z
         batch, _, length = z.shape
-        chance = torch.rand(batch, length, device=z.device)
+        chance = drawn_rows(torch.rand, (batch, length), z.device)
         shift = (chance < self.p / 2).long() - (chance > 1 - self.p / 2).long()
         index = (torch.arange(length, device=z.device) + shift).clamp(0, length - 1)
         return z.gather(2, index[:, None].expand_as(z))

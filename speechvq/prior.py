@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from speechvq import SpeechVQError
 from speechvq.checkpoint import WEIGHTS, Alphabet, Card, fingerprint, load_card, load_weights, speaker_index
 from speechvq.config import PriorConfig, PriorRun
+from speechvq.distributed import drawn_rows, over_all, rank_and_count
 from speechvq.sampler import Sampler, Sampling, chances
 from speechvq.wavenet import WaveNet
 
@@ -50,16 +51,18 @@ class Prior(nn.Module):
         """The mean of -ln p in nats, as `loss`."""
         before, speaker = batch.codes[:, :-1].clamp(min=0), batch.speaker
         if self.training:
-            other = torch.randint_like(before, self.codes)
-            wrong = (torch.rand(before.shape, device=before.device) < self.corrupt) & (before < self.codes)
-            before = before.where(~wrong, other)
-            told = torch.rand(speaker.shape, device=speaker.device) >= self.untold
+            chance, other = (drawn_rows(torch.rand, before.shape, before.device) for _ in range(2))
+            wrong = (chance < self.corrupt) & (before < self.codes)
+            before = before.where(~wrong, (other * self.codes).long())
+            told = drawn_rows(torch.rand, speaker.shape, speaker.device) >= self.untold
             speaker = speaker.where(told, self.anyone)
-        return {"loss": self._loss(before, speaker, batch.codes[:, 1:])}
+        codes = batch.codes[:, 1:]
+        count = over_all((codes != NOTHING).sum()) / rank_and_count()[1]
+        return {"loss": self._nats(before, speaker, codes) / count}
 
-    def _loss(self, before: Tensor, speaker: Tensor, codes: Tensor) -> Tensor:
+    def _nats(self, before: Tensor, speaker: Tensor, codes: Tensor) -> Tensor:
         logits = self.logits(before, speaker).float()
-        return F.cross_entropy(logits.flatten(0, 1), codes.flatten(), ignore_index=NOTHING)
+        return F.cross_entropy(logits.flatten(0, 1), codes.flatten(), ignore_index=NOTHING, reduction="sum")
 
     @torch.inference_mode()
     def held_out(self, batches: Iterable[Windows]) -> dict[str, float]:
@@ -67,10 +70,9 @@ class Prior(nn.Module):
         have been told in training, `bits_per_code_told`; beside `baselines`."""
         sums, total = np.zeros(2), 0
         for codes, speaker in batches:
-            count = int((codes[:, 1:] != NOTHING).sum())
             for i, told in enumerate((torch.full_like(speaker, self.anyone), speaker)):
-                sums[i] += count * self._loss(codes[:, :-1].clamp(min=0), told, codes[:, 1:]).item()
-            total += count
+                sums[i] += self._nats(codes[:, :-1].clamp(min=0), told, codes[:, 1:]).item()
+            total += int((codes[:, 1:] != NOTHING).sum())
         untold, told = sums / total
         result = {"loss": untold, "bits_per_code": untold / math.log(2)}
         if self.untold < 1:

@@ -4,12 +4,12 @@
 """
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.bottleneck import Bottleneck, Latent
 from speechvq.config import EMAConfig, VQConfig
+from speechvq.distributed import all_rows, from_first, over_all
 
 COUNT_FLOOR = 1e-6  # of an unused code's moving count, which then stops shrinking
 TINY = 1e-12  # in place of the counts of a codebook that is not initialized yet
@@ -45,20 +45,6 @@ def assign(vectors: Tensor, codes: Tensor, clusters: int) -> tuple[Tensor, Tenso
     return sums, torch.bincount(codes, minlength=clusters).to(vectors.dtype)
 
 
-def over_all(tensor: Tensor) -> Tensor:
-    """The sum over all processes of a distributed training; changes the tensor."""
-    if dist.is_initialized():
-        dist.all_reduce(tensor)
-    return tensor
-
-
-def from_first(tensor: Tensor) -> Tensor:
-    """The first process's tensor, in every process; changes the tensor."""
-    if dist.is_initialized():
-        dist.broadcast(tensor, 0)
-    return tensor
-
-
 class Quantizer(Bottleneck):
     """What every vector quantizer shares: search, lookup, straight-through, commitment.
 
@@ -85,7 +71,7 @@ class Quantizer(Bottleneck):
         raise NotImplementedError
 
     def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
-        """Move the codebook towards vectors (M, D) given to codes (M,), at once or by the returned losses."""
+        """Move the codebook towards vectors (B, N, D) given to codes (B, N), at once or by the returned losses."""
         raise NotImplementedError
 
     def encode(self, z: Tensor) -> Tensor:
@@ -108,16 +94,16 @@ class Quantizer(Bottleneck):
         """
         with torch.autocast(z.device.type, enabled=False):
             z = z.float()
-            rows = z.detach().transpose(1, 2).reshape(-1, z.shape[1])
+            vectors = z.detach().transpose(1, 2)
             if self.training and not self.initialized:
-                self.initialize(from_first(self._start(rows)))
-            codes = nearest(rows, self.table.detach())
+                self.initialize(from_first(self._start(all_rows(vectors).flatten(0, 1))))
+            codes = self.encode(z.detach())
             # Looked up before learning: vectors and the losses belong to the codebook that chose the codes.
-            chosen = self.lookup(codes.view(z.shape[0], z.shape[2])).detach().clone()
+            chosen = self.lookup(codes).detach().clone()
             losses = {"commitment": self.config.beta * F.mse_loss(z, chosen)}
             if self.training:
-                losses |= self.learn(rows, codes)
-            return Latent(z + (chosen - z).detach(), codes.view(z.shape[0], z.shape[2]), losses)
+                losses |= self.learn(vectors, codes)
+            return Latent(z + (chosen - z).detach(), codes, losses)
 
     def _start(self, rows: Tensor) -> Tensor:
         codes = self.config.codes
@@ -188,16 +174,16 @@ class EMAVQ(Quantizer):
 
     @torch.no_grad()
     def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
-        sums, counts = map(over_all, assign(vectors, codes, self.config.codes))
+        sums, counts = map(over_all, assign(vectors.flatten(0, 1), codes.flatten(), self.config.codes))
         # A code long unused is left alone before its counts underflow: its quotient must stay what it was.
         weight = (1 - self.config.decay) * ((counts > 0) | (self.counts > COUNT_FLOOR))
         self.sums.lerp_(sums, weight[:, None])
         self.counts.lerp_(counts, weight)
-        self._restart(vectors)
+        self._restart(all_rows(vectors).flatten(0, 1))
         return {}
 
     def _restart(self, vectors: Tensor) -> None:
-        """Move codes used less than `restart` of the mean usage onto vectors of this batch, with mean usage."""
+        """Move codes used less than `restart` of the mean usage onto some vectors (M, D), with mean usage."""
         mean = self.counts.mean()
         dead = self.counts < self.config.restart * mean
         picks = from_first(vectors[torch.randint(len(vectors), (self.config.codes,), device=vectors.device)])

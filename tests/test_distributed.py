@@ -1,4 +1,4 @@
-"""Two processes train as one: same codebook in both, bit for bit, learned from the rows of both."""
+"""Two processes train as one does: the same losses, the same codebook in both, bit for bit."""
 
 import json
 import os
@@ -6,65 +6,121 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.distributed import destroy_process_group, init_process_group
+from torch.multiprocessing.spawn import spawn
+
+from speechvq.distributed import BatchNorm, all_rows, drawn_rows, over_all
 
 WORKER = """
-import sys
-from dataclasses import replace
+import json, sys
 from pathlib import Path
 import torch
-from speechvq.config import Config, EMAConfig, VQConfig, parse
-from speechvq import trainer, training
-import json
+from speechvq.codec import Codec
+from speechvq.codes import train_prior
+from speechvq.config import Config, parse_run
+from speechvq.distributed import over_all, rank_and_count
+from speechvq.trainer import Trainer
+from speechvq.training import train
 
-folder, kind = Path(sys.argv[1]), sys.argv[2]
+folder, data, model = map(Path, sys.argv[1:4])
 torch.set_num_threads(1)
-config = parse(Config, json.loads((folder / "config.json").read_text()))
-made = []
-original = trainer.Trainer.run
+config = parse_run(json.loads((folder / "config.json").read_text()))
+descend, run, losses = Trainer._descend, Trainer.run, []
 
-def run(self, resume=False):
-    figures = original(self, resume)
-    rank = self.accelerator.process_index
-    torch.save({k: v for k, v in self.model.state_dict().items()}, folder / f"{kind}-{rank}-of-{sys.argv[4]}.pt")
+def descend_and_tell(self, *arguments):
+    result = descend(self, *arguments)
+    losses.append((over_all(result["loss"].detach().clone()) / rank_and_count()[1]).item())
+    return result
+
+def run_and_keep(self, resume=False):
+    figures = run(self, resume)
+    rank, count = rank_and_count()
+    torch.save(self.model.state_dict(), folder / f"{count}-{rank}.pt")
+    (folder / f"{count}-{rank}.json").write_text(json.dumps(losses))
     return figures
 
-trainer.Trainer.run = run
-training.train(config, Path(sys.argv[3]), folder / f"run-{kind}-{sys.argv[4]}")
+Trainer._descend, Trainer.run = descend_and_tell, run_and_keep
+out = folder / f"run-{sys.argv[4]}"
+train(config, data, out) if isinstance(config, Config) else train_prior(config, Codec.load(model), data, out)
 """
+TRAIN = {"steps": 50, "batch_size": 4, "crop": 3200, "eval_every": 25, "learning_rate": 1e-3}
+CONDITIONER = {"upsample": 2, "channels": 8, "blocks": 1}
 
 
-@pytest.mark.parametrize("kind", ["ema", "vq"])
-def test_both_ranks_hold_the_same_model(kind, corpus, tmp_path):
-    config = {
+def model(bottleneck: dict, decoder: str = "mel") -> dict:
+    return {
         "model": {
-            "encoder": {"kind": "logmel", "strides": [2], "channels": 8, "blocks": 1, "batch_norm": False},
-            "bottleneck": {"kind": kind, "codes": 8, "dim": 4},
-            "decoder": {"kind": "mel", "conditioner": {"upsample": 2, "channels": 8, "blocks": 1}},
+            "encoder": {"kind": "logmel", "strides": [2], "channels": 8, "blocks": 1},
+            "bottleneck": bottleneck,
+            "decoder": {"kind": decoder, "conditioner": CONDITIONER},
+            "jitter": 0.3,
         },
-        "train": {"steps": 6, "batch_size": 4, "crop": 3200, "eval_every": 3},
+        "train": TRAIN,
     }
-    (tmp_path / "config.json").write_text(json.dumps(config))
+
+
+RUNS = {
+    "ema": model({"kind": "ema", "codes": 8, "dim": 4, "restart": 0.5}),
+    "vq": model({"kind": "vq", "codes": 8, "dim": 4}, "mfcc"),
+    "vae": model({"kind": "vae", "dim": 4}),
+    "prior": {
+        "prior": {"wavenet": {"cycles": 1, "layers": 3, "residual": 16, "gate": 16, "skip": 16}, "shifts": 1},
+        "train": {**TRAIN, "crop": 30},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_two_processes_train_as_one(kind, corpus, runs, tmp_path):
+    """50 steps of the same global batches: batch norm, k-means, restarts, jitter and noise are those of one process."""
+    (tmp_path / "config.json").write_text(json.dumps(RUNS[kind]))
     (tmp_path / "worker.py").write_text(WORKER)
-    launch(tmp_path, kind, corpus, 2)
-    first, second = (torch.load(tmp_path / f"{kind}-{rank}-of-2.pt", weights_only=True) for rank in (0, 1))
-    # Batch normalisation's running statistics are each process's own; the first's are saved.
-    assert [key for key in first if not torch.equal(first[key], second[key]) and "scale." not in key] == []
-    log = (tmp_path / f"run-{kind}-2" / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in log] == [0, 3, 6]  # written by one process
-    launch(tmp_path, kind, corpus, 1)
-    single = torch.load(tmp_path / f"{kind}-0-of-1.pt", weights_only=True)
-    if kind == "ema":  # all rows of the global batch are counted, whoever saw them
-        assert first["bottleneck.counts"].sum().item() == pytest.approx(
-            single["bottleneck.counts"].sum().item(), rel=0.05
-        )
+    for count in (2, 1):
+        launch(tmp_path, [str(tmp_path), str(corpus), str(runs["mel"]), str(count)], count)
+    curves = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1-0", "2-0", "2-1")}
+    assert len(curves["1-0"]) == 50
+    assert curves["2-0"] == curves["2-1"]
+    assert np.abs(np.array(curves["2-0"]) - curves["1-0"]).max() < 1e-3
+    first, second = (torch.load(tmp_path / f"2-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert [key for key in first if not torch.equal(first[key], second[key])] == []
+    logs = [(tmp_path / f"run-{count}" / "log.jsonl").read_text().splitlines() for count in (1, 2)]
+    steps = [[json.loads(line)["step"] for line in log] for log in logs]
+    assert steps == [[0, 25, 50]] * 2  # written by one process
 
 
-def launch(folder: Path, kind: str, corpus: Path, count: int) -> None:
+def launch(folder: Path, arguments: list[str], count: int) -> None:
     """Run the worker in `count` processes over gloo."""
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
-    command += [str(folder / "worker.py"), str(folder), kind, str(corpus), str(count)]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    command += [str(folder / "worker.py"), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def rank_of_two(rank: int, folder: str) -> None:
+    init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    x = torch.randn(6, 3, 5)
+    weight = torch.randn(6, 3, 5)
+    norm, alone = BatchNorm(3), torch.nn.BatchNorm1d(3)
+    mine = x[rank::2].clone().requires_grad_()
+    (norm(mine) * weight[rank::2]).sum().backward()
+    whole = x.clone().requires_grad_()
+    (alone(whole) * weight).sum().backward()
+    torch.testing.assert_close(mine.grad, whole.grad[rank::2], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(norm.running_mean, alone.running_mean)
+    torch.testing.assert_close(norm.running_var, alone.running_var)
+    torch.testing.assert_close(over_all(norm.weight.grad.clone()), alone.weight.grad, atol=1e-5, rtol=1e-5)
+    assert torch.equal(all_rows(x[rank::2]), x)
+    torch.manual_seed(1)
+    expected = torch.rand(6, 4)
+    torch.manual_seed(1)
+    assert torch.equal(drawn_rows(torch.rand, (3, 4), torch.device("cpu")), expected[rank::2])
+    destroy_process_group()
+
+
+def test_rows_of_two_processes_make_one_batch(tmp_path):
+    spawn(rank_of_two, (str(tmp_path),), nprocs=2)

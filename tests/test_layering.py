@@ -14,7 +14,7 @@ PACKAGE = Path(speechvq.__file__).parent
 
 # In the order of the data. A room imports from those before it, or from its own row.
 ROOMS = [
-    ["config", "layers", "text", "checkpoint", "progress", "vectors"],
+    ["config", "layers", "text", "checkpoint", "progress", "vectors", "distributed"],
     ["audio", "bottleneck", "predictor"],
     ["quantizer", "corpus", "encoder", "stack", "kernels"],
     ["prepare", "wavenet"],

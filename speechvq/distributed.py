@@ -1,0 +1,73 @@
+"""Training in several processes that is training in one: every process has its own rows of the same batch.
+
+Row i of process r is row i * processes + r of the batch that one process would have (see `dataset`). Outside of
+distributed training all of this does nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def rank_and_count() -> tuple[int, int]:
+    """This process's number and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def over_all(tensor: Tensor) -> Tensor:
+    """The sum over all processes; changes the tensor."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def from_first(tensor: Tensor) -> Tensor:
+    """The first process's tensor, in every process; changes the tensor."""
+    if dist.is_initialized():
+        dist.broadcast(tensor, 0)
+    return tensor
+
+
+def all_rows(rows: Tensor) -> Tensor:
+    """The rows (B, ...) of all processes in the order of one process's batch; no gradient."""
+    if not dist.is_initialized():
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.stack(parts, 1).flatten(0, 1)
+
+
+def drawn_rows(draw: Callable[..., Tensor], shape: Sequence[int], device: torch.device) -> Tensor:
+    """Random numbers (B, ...) of `draw`, `torch.rand` say, for the rows of this process, as one process would draw for
+    them."""
+    rank, count = rank_and_count()
+    return draw(shape[0] * count, *shape[1:], device=device)[rank::count]
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation over the batch of all processes, on any device (torch's SyncBatchNorm needs GPUs)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and dist.is_initialized()):
+            return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce  # with a gradient
+
+        values = x.float()
+        total = values[:, 0].numel() * dist.get_world_size()
+        mean = all_reduce(values.sum((0, 2))) / total
+        centred = values - mean[:, None]
+        variance = all_reduce(centred.square().sum((0, 2))) / total
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            assert self.momentum is not None
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * total / (total - 1), self.momentum)
+            self.num_batches_tracked += 1
+        result = centred * (variance + self.eps).rsqrt()[:, None]
+        if self.affine:
+            result = result * self.weight[:, None] + self.bias[:, None]
+        return result.to(x.dtype)
