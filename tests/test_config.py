@@ -1,15 +1,17 @@
 """Configuration: what is written is what is built, and every mistake is named."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+import torch
 
 import speechvq
 from speechvq import SpeechVQError
-from speechvq.config import Config, EMAConfig, ModelConfig, PriorRun, VQConfig, load_config, parse
-from speechvq.model import build, submodule
+from speechvq.config import Config, EMAConfig, ModelConfig, PriorRun, VQConfig, WaveNetConfig, load_config, parse
+from speechvq.model import Batch, build, submodule
 from speechvq.prior import Prior
 from speechvq.training import check_crop
 
@@ -175,6 +177,23 @@ def test_what_we_ship_can_be_built(path):
     check_crop(config.train, model.hop_length)
     for part in config.init.freeze:
         submodule(model, part)
+
+
+@pytest.mark.parametrize(("name", "hop", "codes"), [("64x", 64, 512), ("128x", 128, 512), ("640x", 640, 128)])
+def test_the_papers_models_have_the_papers_numbers(name, hop, codes):
+    config = load_config(ROOT / "recipes" / "vctk" / f"paper-{name}.toml")
+    model = build(config.model, speakers=109)
+    assert (model.hop_length, model.bottleneck.codes) == (hop, codes)
+    assert model.bottleneck.config == VQConfig(codes=codes, dim=64, beta=0.25)  # by gradient, from the data
+    convolutions = [module for module in model.encoder.modules() if isinstance(module, torch.nn.Conv1d)]
+    strided = [(c.stride[0], c.kernel_size[0]) for c in convolutions if c.stride[0] > 1]
+    assert strided[:6] == [(2, 4)] * 6
+    small = replace(config.model.decoder, wavenet=WaveNetConfig(cycles=1, layers=2, residual=8, gate=8, skip=8))
+    model = build(replace(config.model, decoder=small, encoder=replace(config.model.encoder, channels=8)), speakers=2)
+    batch = Batch(0.1 * torch.randn(2, 4 * hop), torch.tensor([0, 1]))
+    losses = model(batch)
+    assert set(losses) == {"nll", "commitment", "codebook", "loss"}
+    losses["loss"].backward()
 
 
 MODELS = [path for path in FILES if isinstance(load_config(path), Config)]
