@@ -71,13 +71,15 @@ def validate(wav: Tensor, what: str) -> Tensor:
     return (wav if wav.ndim == 1 else wav.float().mean(0)).float()
 
 
-def write(path: Path, wav: Tensor, sample_rate: int = SAMPLE_RATE) -> None:
-    """Write wav (T,) as 16-bit .wav or .flac, clipped to [-1, 1], whole or not at all."""
+def write(path: Path, wav: Tensor | Iterable[Tensor], sample_rate: int = SAMPLE_RATE) -> None:
+    """Write wav (T,), which may come in pieces, as 16-bit .wav or .flac, clipped to [-1, 1], whole or not at all."""
     if path.suffix.lower() not in (".wav", ".flac"):
         raise SpeechVQError(f"{path}: audio is written as .wav or .flac")
     with atomic_write(path) as temporary:
         try:
-            soundfile.write(temporary, wav.clamp(-1, 1).numpy(), sample_rate, subtype="PCM_16")
+            with soundfile.SoundFile(temporary, "w", sample_rate, 1, "PCM_16") as file:
+                for piece in [wav] if isinstance(wav, Tensor) else wav:
+                    file.write(piece.clamp(-1, 1).numpy())
         except soundfile.LibsndfileError as error:  # a full disk, say: not the fault of what is written
             raise OSError(None, error.error_string, str(path)) from None
 

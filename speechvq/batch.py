@@ -1,14 +1,16 @@
 """Encode, decode and convert files, or folders of files into folders of the same shape."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from torch import Tensor
+
 from speechvq import SpeechVQError
-from speechvq.audio import write
+from speechvq.audio import SAMPLE_RATE, write
 from speechvq.bitstream import DIGITS, Encoded, Header, pack, unpack
 from speechvq.checkpoint import atomic_write, load_card
 from speechvq.codec import BATCH, Codec
@@ -21,6 +23,7 @@ from speechvq.sampler import Sampling
 log = logging.getLogger(__name__)
 
 CODES = (".svq",)
+LONG = 300 * SAMPLE_RATE  # samples: longer files are written while they are made
 T = TypeVar("T")
 
 
@@ -201,13 +204,26 @@ def _speak(
         if not speaker and not item.speaker:
             raise SpeechVQError(f"{job.source}: names no speaker to decode it with; give one (--speaker)")
     work = sorted(zip(jobs, encoded, strict=True), key=lambda item: item[1].samples)
-    for begin in range(0, len(work), BATCH):
-        some = work[begin : begin + BATCH]
+    short = [pair for pair in work if pair[1].samples <= LONG]
+    for begin in range(0, len(short), BATCH):
+        some = short[begin : begin + BATCH]
         speakers = [speaker or item.speaker for _, item in some]
         wavs = codec.decode_many([item.codes for _, item in some], speakers, sampling)
         for (job, item), wav in zip(some, wavs, strict=True):
-            heard = wav[: item.samples].clone()
-            for first, last in item.lost:
-                heard[first * codec.hop_length : last * codec.hop_length] = 0
-            write(job.target, heard, codec.sample_rate)
+            write(job.target, _heard([wav], item), codec.sample_rate)
             yield job, item
+    for job, item in work[len(short) :]:
+        pieces = codec.decode_pieces(item.codes, speaker or item.speaker, sampling)
+        write(job.target, _heard(pieces, item), codec.sample_rate)
+        yield job, item
+
+
+def _heard(pieces: Iterable[Tensor], item: Encoded) -> Iterator[Tensor]:
+    """As much of a wav that comes in pieces as its source had, silent where its codes are lost."""
+    begin, hop = 0, item.alphabet.hop_length
+    for piece in pieces:
+        heard = piece[: max(item.samples - begin, 0)].clone()
+        for first, last in item.lost:
+            heard[max(first * hop - begin, 0) : max(last * hop - begin, 0)] = 0
+        yield heard
+        begin += len(piece)

@@ -1,6 +1,7 @@
 """Quantized latents and a speaker to a waveform. `DECODERS` maps a configuration's kind to its class."""
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from speechvq.wavenet import WaveNet
 
 MEL_WINDOW = 1024  # 64 ms: long enough to resolve the harmonics of a low voice, which Griffin-Lim needs
 SILENCE = MU_CLASSES // 2  # the class before the first sample
+PIECE = 2**19  # samples that the mel decoder makes at a time: half a minute
+MARGIN, FADE = 16_000, 800  # samples: what it makes on either side of a piece, and over which it fades into the next
 
 
 class Conditioner(nn.Module):
@@ -104,8 +107,23 @@ class MelDecoder(Decoder):
     def stream(
         self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
     ) -> Iterator[list[Tensor]]:
-        log_mels = [self.mel(self._frames(*pair)) for pair in zip(latents, self.speakers(speaker), strict=True)]
-        yield [griffin_lim(log_mel, self.frame_length, MEL_WINDOW, seed=sampling.seed)[0] for log_mel in log_mels]
+        pieces = [self._pieces(*pair, sampling.seed) for pair in zip(latents, self.speakers(speaker), strict=True)]
+        for row in zip_longest(*pieces, fillvalue=latents[0].new_empty(0)):
+            yield list(row)
+
+    def _pieces(self, z_q: Tensor, vector: Tensor, seed: int) -> Iterator[Tensor]:
+        """The wav of one utterance. Griffin-Lim's phases are each piece's own: where two meet, they are faded."""
+        hop, codes = self.hop_length, z_q.shape[1]
+        block, margin = max(PIECE // hop, 1), MARGIN // hop + 1
+        tail = z_q.new_empty(0)
+        for begin in range(0, codes, block):
+            left, end = max(begin - margin, 0), min(begin + block, codes)
+            log_mel = self.mel(self._frames(z_q[:, left : end + margin], vector))
+            wav = griffin_lim(log_mel, self.frame_length, MEL_WINDOW, seed=seed)[0, (begin - left) * hop :]
+            shared = min(len(tail), len(wav))
+            wav[:shared] = torch.lerp(tail[:shared], wav[:shared], torch.linspace(0, 1, shared, device=wav.device))
+            yield wav[: (end - begin) * hop]
+            tail = wav[(end - begin) * hop :][:FADE]
 
 
 class MFCCDecoder(Decoder):

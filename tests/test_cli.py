@@ -12,11 +12,13 @@ import pytest
 import soundfile
 import torch
 
+from speechvq import batch
 from speechvq.bitstream import Encoded, pack
 from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.coders import Fixed
 from speechvq.corpus import read_manifest
+from speechvq.prior import Prior
 from speechvq.trainer import read_log
 
 
@@ -268,7 +270,7 @@ def test_pipes(runs, wav, tmp_path):
     assert sound == (tmp_path / "a.wav").read_bytes()
 
 
-def test_sample(runs, prior, wav, tmp_path, capsys):
+def test_sample(runs, prior, wav, tmp_path, capsys, monkeypatch):
     base = ["--model", str(runs["mel"]), "--prior", str(prior), "--speaker", "mid"]
     base += ["--seconds", "0.5", "--temperature", "4"]  # lest all is too certain to be changed
     assert main(["sample", str(tmp_path / "a.wav"), *base]) == 0
@@ -280,7 +282,9 @@ def test_sample(runs, prior, wav, tmp_path, capsys):
     decode = ["--model", str(runs["mel"]), "--prior", str(prior)]
     assert main(["decode", str(tmp_path / "c.svq"), str(tmp_path / "c.wav"), *decode]) == 0
     assert (tmp_path / "c.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
-    drawn = {}
+    drawn, given = {}, []
+    sample = Prior.sample
+    monkeypatch.setattr(Prior, "sample", lambda *arguments: given.append(arguments[5]) or sample(*arguments))
     for name, more in {
         "seed": ["--seed", "1"], "cold": ["--temperature", "0"], "one": ["--top-k", "1"], "few": ["--top-p", "0.01"],
         "prefix": ["--prefix", str(wav)], "same prefix": ["--prefix", str(tmp_path / "c.svq")], "anyone": ["--anyone"],
@@ -288,8 +292,10 @@ def test_sample(runs, prior, wav, tmp_path, capsys):
         assert main(["sample", str(tmp_path / "d.wav"), *base, *more, "--force"]) == 0
         drawn[name] = (tmp_path / "d.wav").read_bytes()
     assert drawn["cold"] == drawn["one"] == drawn["few"]
-    different = {drawn["seed"], drawn["cold"], drawn["prefix"], (tmp_path / "a.wav").read_bytes()}
-    assert len(different) == 4
+    assert len({drawn["seed"], drawn["cold"], (tmp_path / "a.wav").read_bytes()}) == 3
+    codec = Codec.load(runs["mel"])
+    expected = [codec.encode(soundfile.read(wav)[0], 16_000), batch.Coders(codec, prior).read(tmp_path / "c.svq").codes]
+    assert [prefix.tolist() for prefix in given if prefix is not None] == [codes.tolist() for codes in expected]
     capsys.readouterr()
     assert "exists" in refused(capsys, "sample", tmp_path / "b.wav", *base, "--count", "2")
     assert "ends in" in refused(capsys, "sample", tmp_path / "b.mp3", *base)

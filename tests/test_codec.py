@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.audio import normalize_loudness, read, resample
+from speechvq.audio import LogMel, normalize_loudness, read, resample
 from speechvq.codec import Codec
 from speechvq.corpus import read_manifest
 from speechvq.sampler import Sampling
@@ -167,3 +167,34 @@ def test_an_hour_takes_no_more_memory_than_five_minutes(runs, wav, tmp_path):
         return memory
 
     assert peak(60) < 1.2 * peak(5)
+
+
+def test_a_mel_decoder_speaks_in_pieces_without_a_click(runs, wav, monkeypatch):
+    codec = Codec.load(runs["mel"])
+    codes = codec.encode(torch.cat([wav] * 8), 16_000)  # 6 s
+    [whole], [other] = codec.stream(codes, "mid"), codec.stream(codes, "mid", seed=1)
+    monkeypatch.setattr("speechvq.decoder.PIECE", 16_000)
+    pieces = list(codec.stream(codes, "mid"))
+    assert [len(piece) for piece in pieces] == [16_000] * 6
+    assert torch.equal(torch.cat(pieces), codec.decode(codes, "mid"))
+    parts = torch.cat(pieces)
+    mel = LogMel()
+    apart = [(mel(wav[None]) - mel(whole[None])).abs().mean() for wav in (parts, other)]
+    assert apart[0] < 1.1 * apart[1]  # no more than by other phases to begin with
+    bends = parts.diff(n=2).abs()
+    for joint in range(16_000, 80_000, 16_000):
+        assert bends[joint - 20 : joint + 820].max() <= 1.5 * bends[joint - 6000 : joint - 20].max()
+
+
+def test_long_files_are_spoken_while_they_are_written(runs, wav, tmp_path, monkeypatch):
+    from speechvq.cli import main
+
+    soundfile.write(tmp_path / "in.wav", np.tile(wav.numpy(), 4)[:-100], 16_000)
+    for name in ("mel", "wavenet"):
+        command = ["convert", str(tmp_path / "in.wav"), str(tmp_path / f"{name}.wav"), "--speaker", "mid"]
+        assert main([*command, "--model", str(runs[name])]) == 0
+        monkeypatch.setattr("speechvq.batch.LONG", 1000)
+        command[2] = str(tmp_path / f"{name}-long.wav")
+        assert main([*command, "--model", str(runs[name])]) == 0
+        assert (tmp_path / f"{name}.wav").read_bytes() == (tmp_path / f"{name}-long.wav").read_bytes()
+        monkeypatch.undo()
