@@ -149,6 +149,8 @@ def read_manifest(folder: Path) -> list[Utterance]:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError):
         raise SpeechVQError(f"{folder}: not a prepared corpus, {MANIFEST} is missing or unreadable") from None
+    if lines == [""]:
+        raise SpeechVQError(f"{path}: holds no utterances")
     known = {field.name: field.type for field in fields(Utterance)}
     utterances = []
     for i, line in enumerate(lines, 1):

@@ -318,3 +318,14 @@ def test_a_prior_is_trained_on_the_codes_of_a_model(runs, corpus, tmp_path, caps
     assert main([*question, "--prior", str(tmp_path / "run"), "--split", "valid", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["coders"].keys() == {"fixed", "static", "prior"}
     assert main(question) == 0
+
+
+def test_clusters_are_for_models_without_codes(runs, corpus, capsys):
+    question = ["evaluate", "leakage", "--model", runs["mel"], "--data", corpus]
+    assert "16 codes of its own" in refused(capsys, *question, "--codes", 20)
+
+
+def test_a_corpus_of_nothing_is_one_line(runs, tmp_path, capsys):
+    (tmp_path / "manifest.jsonl").write_text("")
+    question = ["evaluate", "reconstruction", "--model", runs["mel"], "--data", tmp_path]
+    assert "manifest.jsonl: holds no utterances" in refused(capsys, *question)

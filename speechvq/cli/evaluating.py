@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from speechvq import SpeechVQError
 from speechvq.cli.arguments import (
     add_command,
     add_prior,
@@ -59,9 +60,7 @@ def add_commands(commands: Any) -> None:
     samples.add_argument("--count", type=count, default=64, help="sequences to draw (default: 64)")
     samples.add_argument("--seconds", type=duration, default=10.0, help="length of each (default: 10)")
     for command in (phonemes, leakage):
-        command.add_argument(
-            "--codes", type=count, default=128, help="clusters of a model without codes (default: 128)"
-        )
+        command.add_argument("--codes", type=count, help="clusters of a model without codes (default: 128)")
         command.add_argument("--seed", type=natural, default=0)
     for command in (reconstruction, conversion, phonemes, leakage, rate, samples):
         command.add_argument("--model", type=Path, required=True, help="model folder")
@@ -97,7 +96,13 @@ def _evaluate_phonemes(options: argparse.Namespace) -> None:
     codec = load_codec(options)
     prior = TrainedPrior.load(options.prior, options.device, codec.alphabet) if options.prior else None
     mapping = evaluate_phonemes(
-        codec, options.data, options.labels, scored=scored, codes=options.codes, prior=prior, seed=options.seed
+        codec,
+        options.data,
+        options.labels,
+        scored=scored,
+        codes=_clusters(options, codec),
+        prior=prior,
+        seed=options.seed,
     )
     report(options, tell.summary(mapping), tell.lines(mapping))
     if options.figures:
@@ -108,7 +113,9 @@ def _evaluate_leakage(options: argparse.Namespace) -> None:
     from speechvq.evaluate.leakage import evaluate_leakage
 
     codec = load_codec(options)
-    figures = evaluate_leakage(codec, options.data, most=options.most, codes=options.codes, seed=options.seed)
+    figures = evaluate_leakage(
+        codec, options.data, most=options.most, codes=_clusters(options, codec), seed=options.seed
+    )
     report(options, dataclasses.asdict(figures), table(dataclasses.asdict(figures)))
 
 
@@ -129,3 +136,10 @@ def _evaluate_samples(options: argparse.Namespace) -> None:
     how = {"count": options.count, "seconds": options.seconds, "sampling": sampling(options)}
     result = evaluate_samples(coders, options.data, options.labels, **how)
     report(options, {name: dataclasses.asdict(one) for name, one in result.items()}, lines(result))
+
+
+def _clusters(options: argparse.Namespace, codec: Any) -> int:
+    own = codec.model.bottleneck.codes
+    if own and options.codes:
+        raise SpeechVQError(f"this model has {own} codes of its own; --codes is for models that have none")
+    return options.codes or 128
