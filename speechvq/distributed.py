@@ -4,6 +4,7 @@ Row i of process r is row i * processes + r of the batch that one process would 
 distributed training all of this does nothing.
 """
 
+import time
 from collections.abc import Callable, Sequence
 
 import torch
@@ -44,6 +45,13 @@ def drawn_rows(draw: Callable[..., Tensor], shape: Sequence[int], device: torch.
     them."""
     rank, count = rank_and_count()
     return draw(shape[0] * count, *shape[1:], device=device)[rank::count]
+
+
+def leave() -> None:
+    """To be called last: a process that ends while gloo's threads are still at it is aborted (torch 2.11)."""
+    if dist.is_initialized():
+        dist.barrier()
+        time.sleep(0.5)
 
 
 class BatchNorm(nn.BatchNorm1d):

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from speechvq import SpeechVQError
 from speechvq.checkpoint import WEIGHTS, atomic_write, fill, load_tensors, save_tensors
 from speechvq.config import TrainConfig
+from speechvq.distributed import leave
 from speechvq.progress import interval
 
 log = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ class Trainer:
                     break
         if writer is not None:
             writer.close()
+        leave()
         return figures
 
     def progress(self) -> float:

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.distributed import destroy_process_group, init_process_group
-from torch.multiprocessing.spawn import spawn
+from accelerate import PartialState
 
-from speechvq.distributed import BatchNorm, all_rows, drawn_rows, over_all
+from speechvq.distributed import BatchNorm, all_rows, drawn_rows, leave, over_all
 
 WORKER = """
 import json, sys
@@ -100,8 +99,11 @@ def launch(folder: Path, arguments: list[str], count: int) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def rank_of_two(rank: int, folder: str) -> None:
-    init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+def rows_of_two() -> None:
+    """Run in both processes by the test below."""
+    state = PartialState(cpu=True)
+    rank = state.process_index
+    assert state.num_processes == 2
     torch.manual_seed(0)
     x = torch.randn(6, 3, 5)
     weight = torch.randn(6, 3, 5)
@@ -119,8 +121,10 @@ def rank_of_two(rank: int, folder: str) -> None:
     expected = torch.rand(6, 4)
     torch.manual_seed(1)
     assert torch.equal(drawn_rows(torch.rand, (3, 4), torch.device("cpu")), expected[rank::2])
-    destroy_process_group()
+    leave()
 
 
 def test_rows_of_two_processes_make_one_batch(tmp_path):
-    spawn(rank_of_two, (str(tmp_path),), nprocs=2)
+    place = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
+    (tmp_path / "worker.py").write_text(f"{place}\nfrom test_distributed import rows_of_two\nrows_of_two()\n")
+    launch(tmp_path, [], 2)
