@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE, read
@@ -16,8 +17,8 @@ from speechvq.codec import Codec
 from speechvq.config import PriorRun
 from speechvq.corpus import Utterance, read_manifest, read_speakers
 from speechvq.dataset import CodeWindows, held_out_windows
+from speechvq.distributed import rank_and_count, share_out
 from speechvq.prior import Prior
-from speechvq.progress import progress
 from speechvq.trainer import Trainer, processes
 from speechvq.training import open_run
 
@@ -27,20 +28,25 @@ CODES = "codes"
 def corpus_codes(codec: Codec, data: Path, utterances: Sequence[Utterance], cut: int = 0) -> list[np.ndarray]:
     """The codes (N,) int64 of each utterance prepared in `data`, without its first `cut` samples.
 
-    Kept in `data/codes` under the model's fingerprint for as long as the utterances stay the same.
+    Kept in `data/codes` under the model's fingerprint for as long as the utterances stay the same. Processes that train
+    together share the work.
     """
     told = "\n".join(f"{u.id} {u.path} {u.start} {u.samples}" for u in utterances)
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
     path = data / CODES / f"{codec.fingerprint}-{digest}-{cut}.safetensors"
-    if not path.is_file():
-        rows = []
-        for u in progress(utterances, unit="utterance", text="codes"):
-            wav = read(data / u.path)
-            rows.append(codec.encode(wav[cut:] if len(wav) > cut else wav, SAMPLE_RATE))
+    if path.is_file():
+        tensors, _ = load_tensors(path)
+        return [row.numpy() for row in tensors["codes"].long().split(tensors["lengths"].tolist())]
+
+    def encode(u: Utterance) -> Tensor:
+        wav = read(data / u.path)
+        return codec.encode(wav[cut:] if len(wav) > cut else wav, SAMPLE_RATE)
+
+    rows = share_out(utterances, encode, unit="utterance")
+    if rank_and_count()[0] == 0:
         lengths = torch.tensor([len(row) for row in rows])
         save_tensors(path, {"codes": torch.cat(rows).to(torch.int32), "lengths": lengths}, {})
-    tensors, _ = load_tensors(path)
-    return [row.numpy() for row in tensors["codes"].long().split(tensors["lengths"].tolist())]
+    return [row.numpy() for row in rows]
 
 
 def ngram_bits(rows: Sequence[np.ndarray], scored: Sequence[np.ndarray], size: int) -> dict[str, float]:

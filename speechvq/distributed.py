@@ -6,10 +6,16 @@ distributed training all of this does nothing.
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from speechvq.progress import progress
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def rank_and_count() -> tuple[int, int]:
@@ -45,6 +51,17 @@ def drawn_rows(draw: Callable[..., Tensor], shape: Sequence[int], device: torch.
     them."""
     rank, count = rank_and_count()
     return draw(shape[0] * count, *shape[1:], device=device)[rank::count]
+
+
+def share_out(items: Sequence[T], work: Callable[[T], R], *, unit: str) -> list[R]:
+    """What `work` makes of each item. Every process does its part, and gets all."""
+    rank, count = rank_and_count()
+    own = [work(item) for item in progress(items[rank::count], unit=unit, show=rank == 0)]
+    if count == 1:
+        return own
+    parts: list[list[R]] = [[]] * count
+    dist.all_gather_object(parts, own)
+    return [parts[i % count][i // count] for i in range(len(items))]
 
 
 def leave() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from accelerate import PartialState
 
-from speechvq.distributed import BatchNorm, all_rows, drawn_rows, leave, over_all
+from speechvq.distributed import BatchNorm, all_rows, drawn_rows, leave, over_all, share_out
 
 WORKER = """
 import json, sys
@@ -121,6 +121,7 @@ def rows_of_two() -> None:
     expected = torch.rand(6, 4)
     torch.manual_seed(1)
     assert torch.equal(drawn_rows(torch.rand, (3, 4), torch.device("cpu")), expected[rank::2])
+    assert share_out(range(7), lambda item: (item * item, rank), unit="item") == [(i * i, i % 2) for i in range(7)]
     leave()
 
 
