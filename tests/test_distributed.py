@@ -90,13 +90,29 @@ def test_two_processes_train_as_one(kind, corpus, runs, tmp_path):
     assert steps == [[0, 25, 50]] * 2  # written by one process
 
 
-def launch(folder: Path, arguments: list[str], count: int) -> None:
-    """Run the worker in `count` processes over gloo."""
+def launch(folder: Path, arguments: list[str], count: int) -> str:
+    """Run the worker in `count` processes over gloo -> what they print."""
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     command += [str(folder / "worker.py"), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("question", ["conversion", "leakage", "rate"])
+def test_two_processes_evaluate_as_one(question, corpus, runs, tmp_path):
+    """The same JSON, told once."""
+    (tmp_path / "worker.py").write_text("import sys\nfrom speechvq.cli import main\nsys.exit(main(sys.argv[1:]))\n")
+    command = ["evaluate", question, "--model", str(runs["mel"]), "--data", str(corpus), "--json"]
+    command += ["--count", "1"] if question == "conversion" else []
+    results = [json.loads(launch(tmp_path, command, count)) for count in (1, 2)]
+    if question == "rate":
+        for result in results:
+            for coder in result["coders"].values():
+                assert coder.pop("encoding") > 0
+                assert coder.pop("decoding") > 0
+    assert results[0] == results[1]
 
 
 def rows_of_two() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,15 @@ def sampling(options: argparse.Namespace) -> Any:
 
 
 def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> None:
-    """Print the result, as JSON if asked, else as lines."""
+    """Print the result, as JSON if asked, else as lines; once, where several processes were launched together."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     print(json.dumps(result, indent=2) if options.json else "\n".join(lines))
+
+
+def names(text: str) -> list[str]:
+    """The names in A,B,C."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def table(values: dict[str, Any]) -> list[str]:

@@ -1,7 +1,9 @@
 """evaluate: what is measured of a model."""
 
 import argparse
+import atexit
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ from speechvq.cli.arguments import (
     count,
     duration,
     load_codec,
+    names,
     natural,
     nonnegative,
-    plain,
     report,
     sampling,
     table,
@@ -31,11 +33,7 @@ def add_commands(commands: Any) -> None:
     reconstruction = add_command(questions, "reconstruction", _evaluate_reconstruction, text)
     reconstruction.add_argument("--split", choices=("valid", "test"), default="test")
     reconstruction.add_argument("--crop", type=count, default=16_000, help="samples predicted in one go")
-    text = "Speak test utterances with other voices; compare duration, level and energy contour with the source."
-    conversion = add_command(questions, "conversion", _evaluate_conversion, text)
-    conversion.add_argument("--speakers", required=True, metavar="A,B", help="each is source and target")
-    conversion.add_argument("--count", type=count, default=2, help="test utterances of each speaker (default: 2)")
-    add_sampling(conversion)
+    _add_conversion(questions)
     text = "Map codes to phones on some speakers and score them on others, beside what knows nothing."
     phonemes = add_command(questions, "phonemes", _evaluate_phonemes, text)
     phonemes.add_argument("--labels", type=Path, required=True, help="folder of .TextGrid, .lab or .phn files")
@@ -62,38 +60,58 @@ def add_commands(commands: Any) -> None:
     for command in (phonemes, leakage):
         command.add_argument("--codes", type=count, help="clusters of a model without codes (default: 128)")
         command.add_argument("--seed", type=natural, default=0)
-    for command in (reconstruction, conversion, phonemes, leakage, rate, samples):
+    for command in (questions.choices["conversion"], reconstruction, phonemes, leakage, rate, samples):
         command.add_argument("--model", type=Path, required=True, help="model folder")
         command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
         command.add_argument("--device", default="cpu")
 
 
+def _add_conversion(questions: Any) -> None:
+    text = "Speak held-out utterances with other voices: whose voice is heard, which words, what is kept of the source."
+    command = add_command(questions, "conversion", _evaluate_conversion, text)
+    text = "each is a target, and a source in the split test (default: the 8 with most speech)"
+    command.add_argument("--speakers", default="", metavar="A,B", help=text)
+    command.add_argument("--count", type=count, default=2, help="utterances of each source (default: 2)")
+    text = "where sources are from; unseen: everyone whom the model never heard (default: test)"
+    command.add_argument("--split", choices=("test", "unseen"), default="test", help=text)
+    text = "lines of an utterance's id, a tab and who is to say it, in place of --speakers, --count and --split"
+    command.add_argument("--pairs", type=Path, metavar="FILE", help=text)
+    text = "Whisper model for word errors: a folder, or the name of one downloaded before (default: a packaged tiny.en)"
+    command.add_argument("--recognizer", default="", metavar="MODEL", help=text)
+    add_sampling(command)
+
+
 def _evaluate_reconstruction(options: argparse.Namespace) -> None:
     from speechvq.evaluate.reconstruction import evaluate_reconstruction
 
-    figures = evaluate_reconstruction(load_codec(options), options.data, options.split, options.crop)
+    figures = evaluate_reconstruction(_load(options), options.data, options.split, options.crop)
     report(options, figures, table(figures))
 
 
 def _evaluate_conversion(options: argparse.Namespace) -> None:
-    from speechvq.evaluate.conversion import evaluate_conversion, summarize
+    from speechvq.evaluate.conversion import choose_pairs, evaluate_conversion, lines, read_pairs
+    from speechvq.evaluate.judges import installed
 
-    speakers = options.speakers.split(",")
-    rows = evaluate_conversion(load_codec(options), options.data, speakers, options.count, sampling(options))
-    summary = summarize(rows)
-    lines = [f"{name}: {plain(figures)}" for name, figures in summary.items()]
-    report(options, {**summary, "rows": rows}, lines)
+    codec = _load(options)
+    if options.pairs:
+        pairs = read_pairs(codec, options.data, options.pairs)
+    else:
+        speakers = names(options.speakers)
+        pairs = choose_pairs(codec, options.data, speakers, options.count, options.split)
+    result = evaluate_conversion(codec, options.data, pairs, installed(options.recognizer), sampling(options))
+    report(options, dataclasses.asdict(result), lines(result))
 
 
 def _evaluate_phonemes(options: argparse.Namespace) -> None:
+    from speechvq.distributed import rank_and_count
     from speechvq.evaluate import tell
     from speechvq.evaluate.mapping import evaluate_phonemes
     from speechvq.prior import TrainedPrior
 
-    scored = {name.strip() for name in options.scored.split(",") if name.strip()}
+    scored = set(names(options.scored))
     if options.figures:
         options.figures.mkdir(parents=True, exist_ok=True)
-    codec = load_codec(options)
+    codec = _load(options)
     prior = TrainedPrior.load(options.prior, options.device, codec.alphabet) if options.prior else None
     mapping = evaluate_phonemes(
         codec,
@@ -105,14 +123,14 @@ def _evaluate_phonemes(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     report(options, tell.summary(mapping), tell.lines(mapping))
-    if options.figures:
+    if options.figures and rank_and_count()[0] == 0:
         tell.draw(mapping, options.figures)
 
 
 def _evaluate_leakage(options: argparse.Namespace) -> None:
     from speechvq.evaluate.leakage import evaluate_leakage
 
-    codec = load_codec(options)
+    codec = _load(options)
     figures = evaluate_leakage(
         codec, options.data, most=options.most, codes=_clusters(options, codec), seed=options.seed
     )
@@ -123,7 +141,7 @@ def _evaluate_rate(options: argparse.Namespace) -> None:
     from speechvq.batch import Coders
     from speechvq.evaluate.rate import evaluate_rate, lines
 
-    coders = Coders(load_codec(options), options.prior)
+    coders = Coders(_load(options), options.prior)
     rates = evaluate_rate(coders, options.data, options.split, options.seconds)
     report(options, dataclasses.asdict(rates), lines(rates))
 
@@ -132,10 +150,21 @@ def _evaluate_samples(options: argparse.Namespace) -> None:
     from speechvq.batch import Coders
     from speechvq.evaluate.samples import evaluate_samples, lines
 
-    coders = Coders(load_codec(options), options.prior)
+    coders = Coders(_load(options), options.prior)
     how = {"count": options.count, "seconds": options.seconds, "sampling": sampling(options)}
     result = evaluate_samples(coders, options.data, options.labels, **how)
     report(options, {name: dataclasses.asdict(one) for name, one in result.items()}, lines(result))
+
+
+def _load(options: argparse.Namespace) -> Any:
+    """The model, in every process of those that were launched together."""
+    if "WORLD_SIZE" in os.environ:
+        from speechvq.distributed import leave
+        from speechvq.trainer import processes
+
+        processes()
+        atexit.register(leave)
+    return load_codec(options)
 
 
 def _clusters(options: argparse.Namespace, codec: Any) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
-from speechvq.cli.arguments import add_command, count, natural, plain, positive, report, share, table
+from speechvq.cli.arguments import add_command, count, names, natural, plain, positive, report, share, table
 
 
 def add_commands(commands: Any) -> None:
@@ -77,8 +77,7 @@ def _prepare(options: argparse.Namespace) -> None:
     from speechvq import corpus
     from speechvq.prepare import Treatment, prepare
 
-    unseen = tuple(name for name in options.unseen_speakers.split(",") if name)
-    split = corpus.Split(options.valid, options.test, options.unseen, unseen)
+    split = corpus.Split(options.valid, options.test, options.unseen, tuple(names(options.unseen_speakers)))
     treatment = Treatment(options.trim_db)
     if options.kind == "demo":
         from speechvq.demo.corpus import speak_corpus

@@ -18,7 +18,7 @@ from speechvq.codec import Codec
 from speechvq.config import Config, load_config
 from speechvq.corpus import Split, Utterance, read_manifest, read_vctk, read_vctk_speakers
 from speechvq.demo.corpus import VOICES, sentences, speak_corpus
-from speechvq.evaluate.conversion import compare
+from speechvq.evaluate.acoustics import compare
 from speechvq.prepare import Treatment, prepare
 from speechvq.sampler import Sampling
 from speechvq.trainer import read_log

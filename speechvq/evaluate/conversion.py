@@ -1,6 +1,12 @@
-"""What can be told of a conversion without listening: duration, clipping, and the energy contour."""
+"""Held-out speech spoken with other voices, beside what it could be at best: whose voice, which words, how natural.
 
-from collections.abc import Sequence
+Four kinds of speech are judged alike: the natural recording, its copy through 8-bit mu-law (what a WaveNet that made
+no mistake would say), its reconstruction, and its conversions.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,81 +15,284 @@ import numpy as np
 from torch import Tensor
 
 from speechvq import SpeechVQError
-from speechvq.audio import SAMPLE_RATE, read
+from speechvq.audio import SAMPLE_RATE, mulaw_decode, mulaw_encode, read
+from speechvq.checkpoint import speaker_index
 from speechvq.codec import Codec
-from speechvq.corpus import place, read_manifest
+from speechvq.corpus import Utterance, place, read_manifest
+from speechvq.distributed import share_out
+from speechvq.evaluate.acoustics import cepstral_distortion, compare, log_pitch, pitch_correlation
+from speechvq.evaluate.judges import Judges, centre, equal_error
 from speechvq.sampler import Sampling
 
-HOP = 160  # 10 ms
-FLOOR = 1e-4  # -80 dB: below it, energy is noise
+KINDS = ("natural", "copy", "reconstruction", "conversion")
+TARGETS = 8  # speakers, where none are named
+KNOWN_BY = 20  # utterances that tell what a speaker's own voice is like
+SEMITONE = math.log(2) / 12
+
+Pair = tuple[Utterance, str]  # what is said, and by whom
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """duration_difference in samples (converted minus source), the number of samples at full scale, the peak of
-    the converted wav, and the correlation of the two energy contours (log energy in 10 ms frames, -1..1)."""
+class Reference:
+    """The natural voices that speech is compared with.
 
-    duration_difference: int
-    clipped: int
-    peak: float
-    energy_correlation: float
+    centres: the mean embedding of each speaker; pitch: the mean log pitch of the speakers asked for. equal_error and
+    threshold: how well two natural utterances are told to be of one speaker, and from which similarity on.
+    """
 
-
-def compare(source: Tensor, converted: Tensor) -> Comparison:
-    """source (T,) and converted (T',) at 16 kHz -> what was kept of the source."""
-    frames = min(len(source), len(converted)) // HOP
-    contours = [log_energy(wav[: frames * HOP].numpy()) for wav in (source, converted)]
-    even = frames == 0 or any(contour.std() < 1e-6 for contour in contours)  # silence: nothing to correlate
-    correlation = 0.0 if even else float(np.corrcoef(contours)[0, 1])
-    level = converted.abs()
-    clipped = int((level >= 32767 / 32768).sum())
-    return Comparison(len(converted) - len(source), clipped, float(level.max()), correlation)
+    centres: dict[str, np.ndarray]
+    pitch: dict[str, float]
+    equal_error: float
+    threshold: float
 
 
-def log_energy(wav: np.ndarray) -> np.ndarray:
-    """wav (F * 160,) -> log RMS (F,), smoothed over 50 ms: the contour of syllables, not of pitch periods."""
-    if len(wav) < HOP:
-        return np.zeros(0)
-    power = np.square(wav.astype(np.float64)).reshape(-1, HOP).mean(1)
-    smooth = np.convolve(power, np.ones(5) / 5, mode="same")
-    return np.log(np.sqrt(smooth) + FLOOR)
+@dataclass(frozen=True)
+class Evaluation:
+    """figures of each kind of speech (None where nothing was measured), and a row for each utterance spoken."""
+
+    speakers: int
+    equal_error: float | None
+    threshold: float | None
+    figures: dict[str, dict[str, float | None]]
+    rows: list[dict[str, Any]]
+
+
+def choose_pairs(codec: Codec, data: Path, speakers: Sequence[str], count: int, split: str) -> list[Pair]:
+    """`count` utterances of a split, by a hash of their ids, of each of `speakers`, to be spoken by all the others.
+
+    No `speakers`: the 8 of the model's that have the most speech. Of the split `unseen`, utterances are of everyone in
+    it. SpeechVQError where one has no utterance in the split.
+    """
+    utterances = read_manifest(data)
+    seconds: dict[str, int] = defaultdict(int)
+    for u in utterances:
+        seconds[u.speaker] += u.samples
+    held_out = [u for u in utterances if u.split == split]
+    there = {u.speaker for u in held_out} if split != "unseen" else set(codec.speakers)
+    targets = speakers or sorted(there & set(codec.speakers), key=lambda name: -seconds[name])[:TARGETS]
+    for name in targets:
+        speaker_index(codec.speakers, name)
+    chosen = []
+    for source in targets if split != "unseen" else sorted({u.speaker for u in held_out}):
+        own = [u for u in held_out if u.speaker == source]
+        if not own:
+            raise SpeechVQError(f"{data}: no {split} utterance of speaker '{source}'")
+        chosen += sorted(own, key=lambda u: place(u.id))[:count]
+    pairs = [(u, target) for u in chosen for target in targets if target != u.speaker]
+    if not pairs:
+        raise SpeechVQError(f"{data}: no {split} utterance to be spoken by another speaker")
+    return pairs
+
+
+def read_pairs(codec: Codec, data: Path, file: Path) -> list[Pair]:
+    """The pairs of a file: an utterance's id, a tab, the speaker who is to say it, on each line."""
+    known = {u.id: u for u in read_manifest(data)}
+    pairs = []
+    for i, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        name, tab, speaker = line.partition("\t")
+        if not line.strip():
+            continue
+        if not tab or name not in known:
+            raise SpeechVQError(f"{file}, line {i}: not the id of an utterance in {data}, a tab and a speaker")
+        speaker_index(codec.speakers, speaker.strip())
+        pairs.append((known[name], speaker.strip()))
+    if not pairs:
+        raise SpeechVQError(f"{file}: holds no pairs")
+    return pairs
 
 
 def evaluate_conversion(
-    codec: Codec, data: Path, speakers: Sequence[str], count: int, sampling: Sampling
+    codec: Codec, data: Path, pairs: Sequence[Pair], judges: Judges, sampling: Sampling
+) -> Evaluation:
+    """Speak utterances with other voices, and judge what is heard. Processes that run together share the work."""
+    targets: dict[str, list[str]] = defaultdict(list)
+    utterances = {u.id: u for u, _ in pairs}
+    for u, speaker in pairs:
+        targets[u.id].append(speaker)
+    wanted = {speaker for _, speaker in pairs} | {u.speaker for u, _ in pairs}
+    reference = hear_reference(data, judges, wanted, without=utterances.keys())
+
+    def judge(name: str) -> list[dict[str, Any]]:
+        return _judge_utterance(codec, data, utterances[name], targets[name], judges, reference, sampling)
+
+    rows = [row for some in share_out(list(utterances), judge, unit="utterance") for row in some]
+    figures = {kind: summarize([row for row in rows if row["kind"] == kind]) for kind in KINDS}
+    return Evaluation(
+        len(reference.centres),
+        _number(reference.equal_error),
+        _number(reference.threshold),
+        {kind: one for kind, one in figures.items() if one["utterances"]},
+        [{key: _number(value) for key, value in row.items()} for row in rows],
+    )
+
+
+def hear_reference(data: Path, judges: Judges, wanted: Collection[str], without: Collection[str]) -> Reference:
+    """What the speakers of a corpus sound like, from (at most 20 each) utterances that are not in `without`."""
+    own: dict[str, list[Utterance]] = defaultdict(list)
+    for u in sorted(read_manifest(data), key=lambda u: place(u.id)):
+        if u.id not in without and len(own[u.speaker]) < KNOWN_BY:
+            own[u.speaker].append(u)
+    heard = [u for some in own.values() for u in some]
+
+    def listen(u: Utterance) -> tuple[np.ndarray | None, float]:
+        wav = read(data / u.path)
+        pitch = log_pitch(wav) if u.speaker in wanted else np.zeros(0)
+        return judges.voices.embed(wav) if judges.voices else None, _mean(pitch)
+
+    results = share_out(heard, listen, unit="utterance")
+    by_speaker: dict[str, list[np.ndarray]] = defaultdict(list)
+    pitches: dict[str, list[float]] = defaultdict(list)
+    for u, (embedding, pitch) in zip(heard, results, strict=True):
+        if embedding is not None:
+            by_speaker[u.speaker].append(embedding)
+        pitches[u.speaker].append(pitch)
+    error, threshold = verification(by_speaker)
+    centres = {name: centre(some) for name, some in by_speaker.items()}
+    return Reference(centres, {name: _mean(np.array(pitches[name])) for name in wanted}, error, threshold)
+
+
+def verification(by_speaker: dict[str, list[np.ndarray]]) -> tuple[float, float]:
+    """`equal_error` over all pairs of embeddings; NaN where there are no two of one speaker, or no two speakers."""
+    vectors = [vector for some in by_speaker.values() for vector in some]
+    if not vectors:
+        return math.nan, math.nan
+    names = np.repeat(np.arange(len(by_speaker)), [len(some) for some in by_speaker.values()])
+    first, second = np.triu_indices(len(vectors), 1)
+    similar = (np.stack(vectors) @ np.stack(vectors).T)[first, second]
+    same = names[first] == names[second]
+    return equal_error(similar[same], similar[~same]) if same.any() and not same.all() else (math.nan, math.nan)
+
+
+def _judge_utterance(
+    codec: Codec,
+    data: Path,
+    utterance: Utterance,
+    targets: Sequence[str],
+    judges: Judges,
+    reference: Reference,
+    sampling: Sampling,
 ) -> list[dict[str, Any]]:
-    """Speak `count` test utterances of each speaker with every speaker's voice -> one row per result.
-
-    A row is source utterance, speaker and `Comparison`. Utterances are chosen by a hash of their ids.
-    """
-    chosen = []
-    for speaker in speakers:
-        own = [u for u in read_manifest(data) if u.split == "test" and u.speaker == speaker]
-        if not own:
-            raise SpeechVQError(f"{data}: no test utterance of speaker '{speaker}'")
-        chosen += sorted(own, key=lambda u: place(u.id))[:count]
-    wavs = [read(data / utterance.path) for utterance in chosen]
-    codes = [codec.encode(wav, SAMPLE_RATE) for wav in wavs]
-    pairs = [(i, speaker) for i in range(len(chosen)) for speaker in speakers]
-    made = codec.decode_many([codes[i] for i, _ in pairs], [speaker for _, speaker in pairs], sampling)
-    return [
-        {"utterance": chosen[i].id, "source": chosen[i].speaker, "speaker": speaker} | asdict(compare(wavs[i], wav))
-        for (i, speaker), wav in zip(pairs, made, strict=True)
+    """A row for the recording, its copy, its reconstruction if the model knows its speaker, and each conversion."""
+    natural = read(data / utterance.path)
+    source = utterance.speaker
+    speakers = [source] * (source in codec.speakers) + [name for name in targets if name != source]
+    made = codec.decode_many([codec.encode(natural, SAMPLE_RATE)] * len(speakers), speakers, sampling)
+    heard: list[tuple[str, str, Tensor]] = [
+        ("natural", source, natural),
+        ("copy", source, mulaw_decode(mulaw_encode(natural))),
+        *(
+            ("reconstruction" if name == source else "conversion", name, wav)
+            for name, wav in zip(speakers, made, strict=True)
+        ),
     ]
+    pitch = log_pitch(natural)
+    rows = []
+    for kind, speaker, wav in heard:
+        row: dict[str, Any] = {"utterance": utterance.id, "source": source, "speaker": speaker, "kind": kind}
+        row |= asdict(compare(natural, wav))
+        row |= _pitch(kind, pitch, log_pitch(wav[: len(natural)]), reference.pitch[speaker])
+        if kind in ("copy", "reconstruction"):
+            row["cepstral_distortion"] = cepstral_distortion(natural, wav)
+        if judges.voices:
+            row |= _voice(judges.voices.embed(wav), source, speaker, reference)
+        if judges.recognizer and utterance.text:
+            row |= asdict(judges.recognizer.hear(wav, utterance.text))
+        if judges.quality:
+            row["dnsmos"] = judges.quality.score(wav)
+        rows.append(row)
+    return rows
 
 
-def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Rows of `evaluate_conversion` -> figures of the reconstructions and of the conversions."""
-    result = {}
-    for name, same in (("reconstruction", True), ("conversion", False)):
-        some = [row for row in rows if (row["source"] == row["speaker"]) == same]
-        if some:
-            correlations = [row["energy_correlation"] for row in some]
-            result[name] = {
-                "utterances": len(some),
-                "duration_difference_max": max(abs(row["duration_difference"]) for row in some),
-                "clipped_samples": sum(row["clipped"] for row in some),
-                "energy_correlation_mean": float(np.mean(correlations)),
-                "energy_correlation_min": min(correlations),
-            }
+def _pitch(kind: str, source: np.ndarray, made: np.ndarray, usual: float) -> dict[str, float]:
+    """pitch_difference: of the mean pitch from what is usual for the speaker, in semitones, either way."""
+    difference = {"pitch_difference": abs(_mean(made) - usual) / SEMITONE}
+    return difference if kind == "natural" else difference | {"pitch_correlation": pitch_correlation(source, made)}
+
+
+def _voice(embedding: np.ndarray, source: str, speaker: str, reference: Reference) -> dict[str, float]:
+    similar = {name: float(embedding @ vector) for name, vector in reference.centres.items()}
+    if speaker not in similar:
+        return {}
+    result = {"similarity": similar[speaker], "nearest": float(similar[speaker] >= max(similar.values()))}
+    if not math.isnan(reference.threshold):
+        result["accepted"] = float(similar[speaker] >= reference.threshold)
+    if source != speaker and source in similar:
+        result["nearer"] = float(similar[speaker] > similar[source])
     return result
+
+
+def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """Rows of one kind -> error rates over all their words, shares and means; None of what none of them has."""
+
+    def mean(key: str) -> float | None:
+        return _number(_mean(np.array([row[key] for row in rows if key in row], dtype=float)))
+
+    def rate(errors: str, of: str) -> float | None:
+        total = sum(row.get(of, 0) for row in rows)
+        return sum(row.get(errors, 0) for row in rows) / total if total else None
+
+    return {
+        "utterances": len(rows),
+        "word_error_rate": rate("word_errors", "words"),
+        "character_error_rate": rate("character_errors", "characters"),
+        "similarity": mean("similarity"),
+        "accepted": mean("accepted"),
+        "nearer": mean("nearer"),
+        "nearest": mean("nearest"),
+        "pitch_difference": mean("pitch_difference"),
+        "pitch_correlation": mean("pitch_correlation"),
+        "cepstral_distortion": mean("cepstral_distortion"),
+        "dnsmos": mean("dnsmos"),
+        "energy_correlation": mean("energy_correlation"),
+        "energy_correlation_min": min((row["energy_correlation"] for row in rows), default=None),
+        "duration_difference_max": max((abs(row["duration_difference"]) for row in rows), default=None),
+        "clipped_samples": sum(row["clipped"] for row in rows),
+    }
+
+
+TOLD = {
+    "utterances": ("utterances", 1, "d"),
+    "word_error_rate": ("word errors, %", 100, ".1f"),
+    "character_error_rate": ("character errors, %", 100, ".1f"),
+    "similarity": ("similarity to the speaker", 1, ".3f"),
+    "accepted": ("taken for the speaker, %", 100, ".1f"),
+    "nearer": ("nearer to the target than to the source, %", 100, ".1f"),
+    "nearest": ("nearest to the speaker of all, %", 100, ".1f"),
+    "pitch_difference": ("mean pitch off the speaker's, semitones", 1, ".2f"),
+    "pitch_correlation": ("pitch contour: correlation", 1, ".3f"),
+    "cepstral_distortion": ("mel-cepstral distortion, dB", 1, ".2f"),
+    "dnsmos": ("DNSMOS, overall", 1, ".2f"),
+    "energy_correlation": ("energy contour: correlation", 1, ".3f"),
+    "energy_correlation_min": ("  lowest", 1, ".3f"),
+    "duration_difference_max": ("longer or shorter by at most, samples", 1, "d"),
+    "clipped_samples": ("samples at full scale", 1, "d"),
+}
+
+
+def lines(result: Evaluation) -> list[str]:
+    """The table of `speechvq evaluate conversion`."""
+    kinds = list(result.figures)
+    told = [f"{'':44}" + "".join(f"{kind:>16}" for kind in kinds)]
+    for key, (text, factor, form) in TOLD.items():
+        values = [result.figures[kind][key] for kind in kinds]
+        if any(value is not None for value in values):
+            told.append(f"{text:44}" + "".join(f"{cell(value, factor, form):>16}" for value in values))
+    if result.equal_error is not None and result.threshold is not None:
+        told += ["", f"{result.speakers} speakers; two natural utterances are told to be of one at a similarity of"]
+        told += [f"{result.threshold:.3f} or more, with an equal error rate of {100 * result.equal_error:.1f} %"]
+    return told
+
+
+def cell(value: float | None, factor: float, form: str) -> str:
+    """A figure in a table."""
+    return "-" if value is None else f"{value * factor:{form}}"
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+def _number(value: Any) -> Any:
+    """None in place of NaN, which JSON does not know."""
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -11,9 +11,9 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE, read
 from speechvq.codec import Codec
 from speechvq.corpus import Utterance, place, read_manifest
+from speechvq.distributed import share_out
 from speechvq.evaluate.phonemes import pnmi
 from speechvq.evaluate.speech import clusters
-from speechvq.progress import progress
 
 FOLDS = 5
 PERMUTATIONS = 20
@@ -105,10 +105,12 @@ def evaluate_leakage(codec: Codec, data: Path, *, most: int = 20, codes: int = 1
         by_speaker.setdefault(u.speaker, []).append(u)
     chosen = [u for rows in by_speaker.values() if len(rows) >= FOLDS for u in rows[:most]]
     _check([u.speaker for u in chosen])  # before the work
-    wavs = (read(data / u.path) for u in progress(chosen, unit="utterance"))
-    if codec.model.bottleneck.codes:
-        rows = [codec.encode(wav, SAMPLE_RATE).numpy() for wav in wavs]
-    else:
-        vectors = [codec.represent(wav, SAMPLE_RATE).T.numpy() for wav in wavs]
-        rows = clusters(vectors, [True] * len(vectors), codes, seed)
+    own = codec.model.bottleneck.codes
+
+    def see(u: Utterance) -> np.ndarray:
+        wav = read(data / u.path)
+        return (codec.encode(wav, SAMPLE_RATE) if own else codec.represent(wav, SAMPLE_RATE).T).numpy()
+
+    seen = share_out(chosen, see, unit="utterance")
+    rows = seen if own else clusters(seen, [True] * len(seen), codes, seed)
     return leakage(rows, [u.speaker for u in chosen], seed=seed)

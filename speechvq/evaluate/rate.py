@@ -15,7 +15,7 @@ from speechvq.batch import Coders
 from speechvq.bitstream import Encoded, pack, read_header, unpack
 from speechvq.coders import Coder
 from speechvq.corpus import Utterance, read_manifest
-from speechvq.progress import progress
+from speechvq.distributed import share_out
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,13 @@ def evaluate_rate(coders: Coders, data: Path, split: str = "test", seconds: floa
     recordings = [*_recordings(data, utterances, seconds)]
     if not recordings:
         raise SpeechVQError(f"{data}: no speech of the split '{split}'" + (f" of {seconds:g} s" if seconds else ""))
-    encoded = []
-    for speaker, paths in progress(recordings, unit="recording"):
+
+    def encode(recording: tuple[str, list[Path]]) -> tuple[str, Encoded]:
+        speaker, paths = recording
         wav = torch.cat([read(path) for path in paths])
-        codes = codec.encode(wav, SAMPLE_RATE)
-        encoded.append((speaker, Encoded(codes, len(wav), codec.alphabet)))
+        return speaker, Encoded(codec.encode(wav, SAMPLE_RATE), len(wav), codec.alphabet)
+
+    encoded = share_out(recordings, encode, unit="recording")
     names = ["fixed"] + ["static"] * (codec.histogram is not None) + ["prior"] * (coders.prior is not None)
     measured = {name: _measure(encoded, coders.named(name)) for name in names}  # type: ignore[arg-type]
     whole = sum(item.samples for _, item in encoded) / SAMPLE_RATE

@@ -15,7 +15,7 @@ from speechvq import SpeechVQError
 from speechvq.audio import MFCC, SAMPLE_RATE, read
 from speechvq.codec import Codec
 from speechvq.corpus import Utterance, place, read_manifest
-from speechvq.progress import progress
+from speechvq.distributed import share_out
 from speechvq.text import LABEL_SUFFIXES, Segment, read_labels
 
 CLUSTERED = 100_000  # frames: enough to place some hundred centres by
@@ -59,9 +59,9 @@ def read_labelled(data: Path, labels: Path) -> tuple[list[Labelled], list[str]]:
 
 
 def read_speech(codec: Codec, data: Path, labelled: Sequence[Labelled]) -> list[Spoken]:
-    """Labelled utterances prepared in `data` through a model."""
+    """Labelled utterances prepared in `data` through a model. Processes that run together share the work."""
     mfcc = MFCC()
-    return [_spoken(codec, mfcc, data, one) for one in progress(labelled, unit="utterance")]
+    return share_out(labelled, lambda one: _spoken(codec, mfcc, data, one), unit="utterance")
 
 
 def find_labels(folder: Path, utterances: Sequence[Utterance]) -> dict[str, Path]:
