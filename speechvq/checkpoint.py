@@ -9,6 +9,9 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -73,11 +77,38 @@ class Card:
     alphabet: Alphabet | None = None
 
 
+def save_json(path: Path, data: Any) -> None:
+    """Write a file of JSON atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def save_result(path: Path, result: dict[str, Any]) -> None:
+    """Write what was measured, and how."""
+    save_json(path, {"made_by": made_by(), **result})
+
+
+def made_by() -> dict[str, str]:
+    """How what this process makes is made: command, versions, machine."""
+    import platform
+
+    path = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", path.read_text(encoding="utf-8") if path.is_file() else "")
+    machine = f"{found[1] if found else platform.machine()}, {os.cpu_count()} cores"
+    if torch.cuda.is_available():
+        machine += f"; {torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "speechvq": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": machine,
+    }
+
+
 def save_card(folder: Path, card: Card) -> None:
     """Write config.json."""
-    text = json.dumps({"format": FORMAT, "speechvq": __version__, **dataclasses.asdict(card)}, indent=2)
-    with atomic_write(folder / CONFIG) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    save_json(folder / CONFIG, {"format": FORMAT, "speechvq": __version__, **dataclasses.asdict(card)})
 
 
 def load_card(folder: Path) -> Card:

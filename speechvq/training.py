@@ -1,5 +1,6 @@
 """From a configuration and a prepared corpus to a run of the trainer."""
 
+import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.checkpoint import WEIGHTS, Card, load_card, load_tensors, load_weights, save_card
+from speechvq.checkpoint import WEIGHTS, Card, load_card, load_tensors, load_weights, made_by, save_card, save_json
 from speechvq.coders import HISTOGRAM, save_histogram
 from speechvq.config import Config, InitConfig, TrainConfig
 from speechvq.corpus import read_manifest, read_speakers
@@ -17,6 +18,7 @@ from speechvq.model import VQVAE, build, submodule
 from speechvq.trainer import LAST, LOG, Trainer, processes
 
 COUNTED = 100  # batches
+MADE = "made.json"
 MAY_CHANGE = ("steps", "minutes", "eval_every", "eval_crops", "workers")
 
 
@@ -116,9 +118,18 @@ def open_run(out: Path, card: Card, resume: bool, force: bool) -> None:
                 f"only train.{', train.'.join(MAY_CHANGE)} may change"
             )
         save_card(out, card)
+        _note(out)
         return
     if any((out / name).exists() for name in (LAST, WEIGHTS)) and not force:
         raise SpeechVQError(f"{out} holds a run; --resume goes on with it, --force starts over")
-    for path in [*out.glob("events.out.tfevents.*"), *(out / name for name in (LAST, LOG, WEIGHTS, HISTOGRAM))]:
+    for path in [*out.glob("events.out.tfevents.*"), *(out / name for name in (LAST, LOG, WEIGHTS, HISTOGRAM, MADE))]:
         path.unlink(missing_ok=True)
     save_card(out, card)
+    _note(out)
+
+
+def _note(out: Path) -> None:
+    """Add to RUN/made.json how training was begun, or gone on with."""
+    path = out / MADE
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    save_json(path, [*before, made_by()])

@@ -29,6 +29,7 @@ ROOMS = [
     ["training", "codec"],
     ["batch", "codes"],
     ["evaluate"],
+    ["report"],
     ["demo"],
     ["cli"],
 ]

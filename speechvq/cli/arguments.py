@@ -57,9 +57,16 @@ def sampling(options: argparse.Namespace) -> Any:
 
 
 def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> None:
-    """Print the result, as JSON if asked, else as lines; once, where several processes were launched together."""
+    """Print the result, as JSON if asked, else as lines; once, where several processes were launched together.
+
+    What is saved tells how it was made.
+    """
     if os.environ.get("RANK", "0") != "0":
         return
+    if getattr(options, "save", None):
+        from speechvq.checkpoint import save_result
+
+        save_result(options.save, result)
     print(json.dumps(result, indent=2) if options.json else "\n".join(lines))
 
 

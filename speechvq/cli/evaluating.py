@@ -1,4 +1,4 @@
-"""evaluate: what is measured of a model."""
+"""evaluate, report: what is measured of a model, and the page that shows it."""
 
 import argparse
 import atexit
@@ -27,6 +27,7 @@ from speechvq.cli.arguments import (
 
 def add_commands(commands: Any) -> None:
     """Add these to the parser."""
+    _add_report(commands)
     group = commands.add_parser("evaluate", help="measure a model on held-out speech")
     questions = group.add_subparsers(metavar="QUESTION", required=True)
     text = "Predict held-out speech from its codes: losses, the cost of shuffled codes, codes in use."
@@ -64,6 +65,29 @@ def add_commands(commands: Any) -> None:
         command.add_argument("--model", type=Path, required=True, help="model folder")
         command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
         command.add_argument("--device", default="cpu")
+        text = "keep the result in a file, too: MODEL/QUESTION.json is where `speechvq report` looks"
+        command.add_argument("--save", type=Path, metavar="FILE", help=text)
+
+
+def _add_report(commands: Any) -> None:
+    text = (
+        "One page of runs, to be looked at and listened to: what `evaluate --save` and `sample` left in their folders."
+    )
+    command = add_command(commands, "report", _report, text)
+    command.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folder of a model or of a prior")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="writes DIR/index.html")
+    command.add_argument("--data", type=Path, help="folder written by `speechvq prepare`; with --labels, for phones")
+    command.add_argument("--labels", type=Path, help="folder of labels, to be shown below spectrograms")
+    command.add_argument("--count", type=natural, default=4, help="utterances of each run (default: 4)")
+    command.add_argument("--force", action="store_true", help="overwrite a page that is there")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from speechvq.report.page import check_destination, write_report
+
+    check_destination(options.out, options.force)
+    path = write_report(options.runs, options.out, options.data, options.labels, options.count)
+    report(options, {"page": str(path)}, [str(path)])
 
 
 def _add_conversion(questions: Any) -> None:
@@ -78,6 +102,7 @@ def _add_conversion(questions: Any) -> None:
     command.add_argument("--pairs", type=Path, metavar="FILE", help=text)
     text = "Whisper model for word errors: a folder, or the name of one downloaded before (default: a packaged tiny.en)"
     command.add_argument("--recognizer", default="", metavar="MODEL", help=text)
+    command.add_argument("--wavs", type=Path, metavar="DIR", help="keep there all that is heard")
     add_sampling(command)
 
 
@@ -98,7 +123,8 @@ def _evaluate_conversion(options: argparse.Namespace) -> None:
     else:
         speakers = names(options.speakers)
         pairs = choose_pairs(codec, options.data, speakers, options.count, options.split)
-    result = evaluate_conversion(codec, options.data, pairs, installed(options.recognizer), sampling(options))
+    judges = installed(options.recognizer)
+    result = evaluate_conversion(codec, options.data, pairs, judges, sampling(options), options.wavs)
     report(options, dataclasses.asdict(result), lines(result))
 
 

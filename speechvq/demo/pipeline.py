@@ -1,6 +1,5 @@
 """The demo: from spoken sentences to two trained models, converted voices and measured figures."""
 
-import json
 import shutil
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE, read, write
-from speechvq.checkpoint import atomic_write
+from speechvq.checkpoint import save_json
 from speechvq.codec import Codec
 from speechvq.config import Config, load_config
 from speechvq.corpus import Split, Utterance, read_manifest, read_vctk, read_vctk_speakers
@@ -60,8 +59,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, force: bool) -> dict[str, 
         "conversions": conversions,
         "seconds": clock.seconds,
     }
-    with atomic_write(out / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    save_json(out / "summary.json", summary)
     return summary
 
 

@@ -6,7 +6,7 @@ no mistake would say), its reconstruction, and its conversions.
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import numpy as np
 from torch import Tensor
 
 from speechvq import SpeechVQError
-from speechvq.audio import SAMPLE_RATE, mulaw_decode, mulaw_encode, read
+from speechvq.align import words
+from speechvq.audio import SAMPLE_RATE, mulaw_decode, mulaw_encode, read, write
 from speechvq.checkpoint import speaker_index
 from speechvq.codec import Codec
 from speechvq.corpus import Utterance, place, read_manifest
@@ -102,20 +103,32 @@ def read_pairs(codec: Codec, data: Path, file: Path) -> list[Pair]:
 
 
 def evaluate_conversion(
-    codec: Codec, data: Path, pairs: Sequence[Pair], judges: Judges, sampling: Sampling
+    codec: Codec, data: Path, pairs: Sequence[Pair], judges: Judges, sampling: Sampling, wavs: Path | None = None
 ) -> Evaluation:
-    """Speak utterances with other voices, and judge what is heard. Processes that run together share the work."""
+    """Speak utterances with other voices, and judge what is heard. Processes that run together share the work.
+
+    wavs: a folder to keep all that is heard in, as `heard_file` names it.
+    """
     targets: dict[str, list[str]] = defaultdict(list)
     utterances = {u.id: u for u, _ in pairs}
     for u, speaker in pairs:
         targets[u.id].append(speaker)
     wanted = {speaker for _, speaker in pairs} | {u.speaker for u, _ in pairs}
-    reference = hear_reference(data, judges, wanted, without=utterances.keys())
+    reference = hear_reference(data, judges, wanted, without=utterances)
 
-    def judge(name: str) -> list[dict[str, Any]]:
-        return _judge_utterance(codec, data, utterances[name], targets[name], judges, reference, sampling)
+    def judge(u: Utterance) -> list[dict[str, Any]]:
+        rows = []
+        for kind, speaker, wav in _speak(codec, data, u, targets[u.id], sampling):
+            if kind == "natural":
+                natural, pitch = wav, log_pitch(wav)
+            row: dict[str, Any] = {"utterance": u.id, "text": u.text, "source": u.speaker, "speaker": speaker}
+            row |= {"kind": kind} | _compare(kind, natural, wav, pitch, reference.pitch[speaker])
+            rows.append(row | _judge(judges, reference, wav, u, speaker))
+            if wavs:
+                write(wavs / heard_file(row), wav[: len(natural)])
+        return rows
 
-    rows = [row for some in share_out(list(utterances), judge, unit="utterance") for row in some]
+    rows = [row for some in share_out(list(utterances.values()), judge, unit="utterance") for row in some]
     figures = {kind: summarize([row for row in rows if row["kind"] == kind]) for kind in KINDS}
     return Evaluation(
         len(reference.centres),
@@ -163,50 +176,46 @@ def verification(by_speaker: dict[str, list[np.ndarray]]) -> tuple[float, float]
     return equal_error(similar[same], similar[~same]) if same.any() and not same.all() else (math.nan, math.nan)
 
 
-def _judge_utterance(
-    codec: Codec,
-    data: Path,
-    utterance: Utterance,
-    targets: Sequence[str],
-    judges: Judges,
-    reference: Reference,
-    sampling: Sampling,
-) -> list[dict[str, Any]]:
-    """A row for the recording, its copy, its reconstruction if the model knows its speaker, and each conversion."""
-    natural = read(data / utterance.path)
-    source = utterance.speaker
+def heard_file(row: dict[str, Any]) -> str:
+    """Where the speech of a row is kept: UTTERANCE/natural.wav, copy.wav, reconstruction.wav, as-SPEAKER.wav."""
+    name = f"as-{row['speaker']}" if row["kind"] == "conversion" else row["kind"]
+    return f"{row['utterance']}/{name}.wav"
+
+
+def _speak(
+    codec: Codec, data: Path, utterance: Utterance, targets: Sequence[str], sampling: Sampling
+) -> Iterator[tuple[str, str, Tensor]]:
+    """Kind, speaker and wav of the recording, its copy, its reconstruction if the model knows its speaker, and each
+    conversion."""
+    natural, source = read(data / utterance.path), utterance.speaker
+    yield "natural", source, natural
+    yield "copy", source, mulaw_decode(mulaw_encode(natural))
     speakers = [source] * (source in codec.speakers) + [name for name in targets if name != source]
     made = codec.decode_many([codec.encode(natural, SAMPLE_RATE)] * len(speakers), speakers, sampling)
-    heard: list[tuple[str, str, Tensor]] = [
-        ("natural", source, natural),
-        ("copy", source, mulaw_decode(mulaw_encode(natural))),
-        *(
-            ("reconstruction" if name == source else "conversion", name, wav)
-            for name, wav in zip(speakers, made, strict=True)
-        ),
-    ]
-    pitch = log_pitch(natural)
-    rows = []
-    for kind, speaker, wav in heard:
-        row: dict[str, Any] = {"utterance": utterance.id, "source": source, "speaker": speaker, "kind": kind}
-        row |= asdict(compare(natural, wav))
-        row |= _pitch(kind, pitch, log_pitch(wav[: len(natural)]), reference.pitch[speaker])
-        if kind in ("copy", "reconstruction"):
-            row["cepstral_distortion"] = cepstral_distortion(natural, wav)
-        if judges.voices:
-            row |= _voice(judges.voices.embed(wav), source, speaker, reference)
-        if judges.recognizer and utterance.text:
-            row |= asdict(judges.recognizer.hear(wav, utterance.text))
-        if judges.quality:
-            row["dnsmos"] = judges.quality.score(wav)
-        rows.append(row)
-    return rows
+    for name, wav in zip(speakers, made, strict=True):
+        yield "reconstruction" if name == source else "conversion", name, wav
 
 
-def _pitch(kind: str, source: np.ndarray, made: np.ndarray, usual: float) -> dict[str, float]:
+def _compare(kind: str, natural: Tensor, wav: Tensor, pitch: np.ndarray, usual: float) -> dict[str, float]:
     """pitch_difference: of the mean pitch from what is usual for the speaker, in semitones, either way."""
-    difference = {"pitch_difference": abs(_mean(made) - usual) / SEMITONE}
-    return difference if kind == "natural" else difference | {"pitch_correlation": pitch_correlation(source, made)}
+    own = log_pitch(wav[: len(natural)])
+    figures = asdict(compare(natural, wav)) | {"pitch_difference": abs(_mean(own) - usual) / SEMITONE}
+    if kind != "natural":
+        figures["pitch_correlation"] = pitch_correlation(pitch, own)
+    if kind in ("copy", "reconstruction"):
+        figures["cepstral_distortion"] = cepstral_distortion(natural, wav)
+    return figures
+
+
+def _judge(judges: Judges, reference: Reference, wav: Tensor, said: Utterance, speaker: str) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    if judges.voices:
+        figures |= _voice(judges.voices.embed(wav), said.speaker, speaker, reference)
+    if judges.recognizer and words(said.text):
+        figures |= asdict(judges.recognizer.hear(wav, said.text))
+    if judges.quality:
+        figures["dnsmos"] = judges.quality.score(wav)
+    return figures
 
 
 def _voice(embedding: np.ndarray, source: str, speaker: str, reference: Reference) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""One page of results, to be looked at and listened to."""
