@@ -4,9 +4,7 @@ import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE, read, validate
 from speechvq.checkpoint import atomic_write
 from speechvq.corpus import Utterance, read_manifest
-from speechvq.prepare import _begin_worker
+from speechvq.prepare import share
 from speechvq.progress import progress
 from speechvq.text import SILENCE, Segment, arpabet, write_textgrid
 
@@ -163,8 +161,7 @@ def _align_all(
     if workers <= 1 or len(jobs) < 2:
         yield from map(_align_one, jobs)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker) as pool:
-        yield from pool.map(_align_one, jobs, chunksize=max(1, min(32, len(jobs) // (4 * workers))))
+    yield from share(_align_one, jobs, workers)
 
 
 def _align_one(job: tuple[Utterance, Path, Path]) -> tuple[str, str | None]:

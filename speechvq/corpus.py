@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ from speechvq.audio import SUFFIXES
 
 MANIFEST = "manifest.jsonl"
 SPEAKERS = "speakers.json"
+VCTK = "VCTK-Corpus-0.92"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,29 @@ class Utterance:
     start: int
     text: str
     split: str
+
+
+def download_vctk(root: Path, url: str | None = None) -> Path:
+    """VCTK 0.92 (11 GB) by torchaudio's downloader -> ROOT/VCTK-Corpus-0.92, whole; nothing is done if it is there.
+
+    url: another place of the archive. SpeechVQError where it cannot be had.
+    """
+    from torchaudio.datasets import vctk
+
+    done, partial = root / VCTK, root / "incomplete"
+    if done.is_dir():
+        return done
+    shutil.rmtree(partial / VCTK, ignore_errors=True)  # unpacked in part; an archive that is there is whole
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        vctk.VCTK_092(str(partial), "mic1", download=True, url=url or vctk.URL)
+    except (OSError, RuntimeError) as error:
+        raise SpeechVQError(
+            f"VCTK cannot be downloaded ({error}); fetch {VCTK}.zip by other means, unpack it into {done}"
+        ) from None
+    (partial / VCTK).rename(done)
+    shutil.rmtree(partial)
+    return done
 
 
 def read_vctk(root: Path) -> list[Source]:

@@ -4,12 +4,12 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,6 +18,9 @@ from speechvq.audio import SAMPLE_RATE, normalize_loudness, read, trim, write
 from speechvq.checkpoint import atomic_write, speaker_index
 from speechvq.corpus import MANIFEST, SPEAKERS, Source, Split, Utterance
 from speechvq.progress import progress
+
+J = TypeVar("J")
+R = TypeVar("R")
 
 SETTINGS = "prepare.json"
 DONE = "prepared.jsonl"
@@ -125,9 +128,19 @@ def _treat_all(sources: Sequence[Source], out: Path, treatment: Treatment, worke
     if workers <= 1 or len(jobs) < 2:
         yield from map(_treat, jobs)
         return
-    # Not forked: torch's threads do not survive that.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker) as pool:
-        yield from pool.map(_treat, jobs, chunksize=max(1, min(32, len(jobs) // (4 * workers))))
+    yield from share(_treat, jobs, workers, ("librosa.effects", "librosa.feature.spectral", "scipy.signal"))
+
+
+def share(work: Callable[[J], R], jobs: Sequence[J], workers: int, needed: Sequence[str] = ()) -> Iterator[R]:
+    """What `work` makes of each job, in their order, by so many processes of one thread each.
+
+    They are forked from a process that has done nothing but import (`needed`, too): torch's threads do not survive a
+    fork, and torch imported by each would take a third of a gigabyte from each.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([work.__module__, *needed])
+    with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
+        yield from pool.map(work, jobs, chunksize=max(1, min(32, len(jobs) // (4 * workers))))
 
 
 def _begin_worker() -> None:

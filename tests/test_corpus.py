@@ -23,6 +23,7 @@ from speechvq.corpus import (
     Source,
     Split,
     Utterance,
+    download_vctk,
     place,
     read_folder,
     read_manifest,
@@ -534,3 +535,30 @@ def test_real_folders_have_a_text_for_nearly_every_utterance(name):
     sources = read_folder(root)
     assert len(sources) == {"arctic": 2264, "librispeech": 367}[name]
     assert sum(bool(s.text) for s in sources) > 0.99 * len(sources)
+
+
+def archive(path: Path) -> str:
+    """A small VCTK 0.92 as it is published: one utterance of p225, none of whose second microphone."""
+    folder = path.parent / "published"
+    (folder / "txt" / "p225").mkdir(parents=True)
+    (folder / "txt" / "p225" / "p225_001.txt").write_text("Please call Stella.")
+    (folder / "wav48_silence_trimmed" / "p225").mkdir(parents=True)
+    soundfile.write(folder / "wav48_silence_trimmed" / "p225" / "p225_001_mic1.flac", np.zeros(480), 48_000)
+    shutil.make_archive(str(path.with_suffix("")), "zip", folder)
+    return path.as_uri()
+
+
+def test_vctk_is_fetched_and_unpacked_whole_or_not_at_all(tmp_path):
+    url = archive(tmp_path / "VCTK-Corpus-0.92.zip")
+    root = tmp_path / "here"
+    (root / "incomplete" / "VCTK-Corpus-0.92" / "txt" / "p999").mkdir(parents=True)  # a kill left it
+    path = download_vctk(root, url)
+    assert [source.id for source in read_vctk(path)] == ["p225_001"]
+    assert [one.name for one in root.iterdir()] == ["VCTK-Corpus-0.92"]
+    assert download_vctk(root, "file:///nowhere") == path  # it is there
+
+
+def test_without_a_network_it_is_told_where_vctk_belongs(tmp_path):
+    with pytest.raises(SpeechVQError, match=r"cannot be downloaded .*; fetch VCTK-Corpus-0.92.zip by other means"):
+        download_vctk(tmp_path / "here", (tmp_path / "absent.zip").as_uri())
+    assert not (tmp_path / "here" / "VCTK-Corpus-0.92").exists()

@@ -7,6 +7,7 @@ import soundfile
 
 from speechvq.cli import main
 from speechvq.demo import corpus, pipeline
+from speechvq.evaluate.conversion import heard_file
 
 
 def test_a_short_demo_goes_through_every_stage(tmp_path, monkeypatch, capsys):
@@ -20,16 +21,21 @@ def test_a_short_demo_goes_through_every_stage(tmp_path, monkeypatch, capsys):
     captured = capsys.readouterr()
     summary = json.loads(captured.out)
     assert json.loads((out / "summary.json").read_text()) == summary
-    assert "[5/5]" in captured.err
+    assert "[7/7]" in captured.err
     assert "min left" in captured.err
-    assert summary["seconds"].keys() == {"corpus", "prepare", "train_mel", "train_wavenet", "convert"}
+    stages = {"corpus", "prepare", "train_mel", "train_wavenet", "convert", "phonemes", "page"}
+    assert summary["seconds"].keys() == stages
     assert summary["models"]["mel"]["loss_ratio"] < 1
     assert summary["models"]["wavenet"]["untrained_bits_per_sample"] == pytest.approx(8, abs=0.2)
-    for row in summary["conversions"]:
-        original = soundfile.info(out / "wavs" / row["utterance"] / "original.wav")
-        name = "reconstruction" if row["utterance"].startswith(row["speaker"]) else f"as-{row['speaker']}"
-        made = soundfile.info(out / "wavs" / row["utterance"] / f"{name}-{row['decoder']}.wav")
-        assert made.frames == original.frames
-    assert len(summary["conversions"]) == 12
+    for name in ("mel", "wavenet"):
+        rows = json.loads((out / name / "conversion.json").read_text())["rows"]
+        assert [row["kind"] for row in rows] == 3 * ["natural", "copy", "reconstruction", "conversion"]
+        lengths = {soundfile.info(out / name / "wavs" / heard_file(row)).frames for row in rows[:4]}
+        assert len(lengths) == 1
+        assert summary["conversions"][name]["conversion"]["utterances"] == 3
+    assert 0 < summary["phonemes"]["held_out"] < 1
+    page = (out / "page" / "index.html").read_text()
+    assert page.count("<audio") == 2 * 3 * 3
+    assert "Confusion matrix" in page
     assert main(["demo", "--out", str(out), "--minutes", "0.1"]) == 2
     assert "--force" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""demo, prepare, align, train: from a corpus to models."""
+"""demo, get, prepare, align, train: from a corpus to models."""
 
 import argparse
 import dataclasses
@@ -14,6 +14,7 @@ from speechvq.cli.arguments import add_command, count, names, natural, plain, po
 def add_commands(commands: Any) -> None:
     """Add these to the parser."""
     _add_demo(commands)
+    _add_get(commands)
     _add_prepare(commands)
     _add_align(commands)
     _add_train(commands)
@@ -28,9 +29,17 @@ def _add_demo(commands: Any) -> None:
     command.add_argument("--force", action="store_true", help="start over in a folder that holds an earlier demo")
 
 
+def _add_get(commands: Any) -> None:
+    text = "Get a corpus: VCTK 0.92 from where it is published (11 GB), or our own sentences spoken by espeak-ng."
+    command = add_command(commands, "get", _get, text)
+    command.add_argument("corpus", choices=("vctk", "demo"))
+    command.add_argument("out", metavar="DIR", type=Path)
+    command.add_argument("--count", type=count, help="sentences of the demo (default: all)")
+
+
 def _add_prepare(commands: Any) -> None:
     command = add_command(commands, "prepare", _prepare, "Turn a corpus into 16 kHz audio and a manifest.")
-    command.add_argument("kind", choices=("vctk", "folder", "demo"), help="demo speaks the corpus into SRC first")
+    command.add_argument("kind", choices=("vctk", "folder"), help="the layout of SRC; the demo's is VCTK's")
     command.add_argument("source", metavar="SRC", type=Path)
     command.add_argument("out", metavar="OUT", type=Path)
     command.add_argument("--workers", type=count, default=os.cpu_count() or 1, help="processes (default: all cores)")
@@ -69,8 +78,21 @@ def _demo(options: argparse.Namespace) -> None:
 
     summary = run_demo(options.out, minutes=options.minutes, seed=options.seed, force=options.force)
     lines = [f"{name}: {plain(figures)}" for name, figures in summary["models"].items()]
-    lines += [f"{options.out / 'wavs'}: originals, reconstructions and conversions"]
-    report(options, summary, [*lines, f"{options.out / 'summary.json'}: all that was measured"])
+    lines += [f"{options.out / 'summary.json'}: all that was measured", f"{summary['page']}: to listen and to look"]
+    report(options, summary, lines)
+
+
+def _get(options: argparse.Namespace) -> None:
+    if options.corpus == "vctk":
+        from speechvq.corpus import download_vctk
+
+        path = download_vctk(options.out)
+    else:
+        from speechvq.demo.corpus import speak_corpus
+
+        speak_corpus(options.out, count=options.count)
+        path = options.out
+    report(options, {"corpus": str(path)}, [str(path)])
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -79,11 +101,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
     split = corpus.Split(options.valid, options.test, options.unseen, tuple(names(options.unseen_speakers)))
     treatment = Treatment(options.trim_db)
-    if options.kind == "demo":
-        from speechvq.demo.corpus import speak_corpus
-
-        speak_corpus(options.source)
-    vctk = options.kind != "folder"
+    vctk = options.kind == "vctk"
     sources = corpus.read_vctk(options.source) if vctk else corpus.read_folder(options.source)
     speakers = corpus.read_vctk_speakers(options.source) if vctk else {}
     done = prepare(sources, options.out, treatment, split, speakers=speakers, workers=options.workers)

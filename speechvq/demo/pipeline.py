@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
-from speechvq.audio import SAMPLE_RATE, read, write
-from speechvq.checkpoint import save_json
+from speechvq.checkpoint import save_json, save_result
 from speechvq.codec import Codec
 from speechvq.config import Config, load_config
 from speechvq.corpus import Split, Utterance, read_manifest, read_vctk, read_vctk_speakers
 from speechvq.demo.corpus import VOICES, sentences, speak_corpus
-from speechvq.evaluate.acoustics import compare
+from speechvq.evaluate import tell
+from speechvq.evaluate.conversion import Pair, evaluate_conversion
+from speechvq.evaluate.judges import installed
+from speechvq.evaluate.mapping import PRIMARY, evaluate_phonemes
 from speechvq.prepare import Treatment, prepare
+from speechvq.report.page import write_report
 from speechvq.sampler import Sampling
 from speechvq.trainer import read_log
 from speechvq.training import train
 
 MEL_SHARE = 0.35  # of the training time; the WaveNet learns slower and gets the rest
+CONVERTED = 3  # utterances, each of another speaker
 DECODERS = ("mel", "wavenet")
-PAIRS = 3
 
 
 def run_demo(out: Path, *, minutes: float, seed: int, force: bool) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, force: bool) -> dict[str, 
     _clear(out, force)
     shares = {"mel": MEL_SHARE * minutes, "wavenet": (1 - MEL_SHARE) * minutes}
     expected = {f"train_{name}": 60 * share for name, share in shares.items()}
-    clock = Clock({"corpus": 45, "prepare": 25, **expected, "convert": 20})
+    clock = Clock({"corpus": 45, "prepare": 25, **expected, "convert": 90, "phonemes": 60, "page": 15})
     with clock.stage("corpus", f"speaking {len(sentences())} sentences in {len(VOICES)} voices"):
         speak_corpus(out / "corpus", seed=seed, voices=VOICES)
     with clock.stage("prepare", "16 kHz audio and a manifest"):
@@ -51,13 +54,22 @@ def run_demo(out: Path, *, minutes: float, seed: int, force: bool) -> dict[str, 
     for name in DECODERS:
         with clock.stage(f"train_{name}", f"training the {name} model"):
             train(_config(name, out, shares[name], seed), out / "data", out / name)
-    with clock.stage("convert", f"{PAIRS} pairs of voices through both decoders"):
-        conversions = _convert(out, seed)
+    with clock.stage("convert", f"{CONVERTED} utterances spoken with other voices, by both decoders"):
+        conversions = {name: _convert(out, name, seed) for name in DECODERS}
+    labels = out / "corpus" / "lab"
+    with clock.stage("phonemes", "what the codes mean"):
+        mapping = evaluate_phonemes(Codec.load(out / "mel"), out / "data", labels, seed=seed)
+        save_result(out / "mel" / "phonemes.json", tell.summary(mapping))
+        tell.draw(mapping, out / "mel")
+    with clock.stage("page", "a page of all that"):
+        page = write_report([out / name for name in DECODERS], out / "page", out / "data", labels, CONVERTED)
     summary = {
         "corpus": {"utterances": len(report.written), "voices": len(VOICES)},
         "models": {name: _figures(out / name) for name in DECODERS},
         "conversions": conversions,
+        "phonemes": asdict(mapping.scores[PRIMARY].codes),
         "seconds": clock.seconds,
+        "page": str(page),
     }
     save_json(out / "summary.json", summary)
     return summary
@@ -87,7 +99,7 @@ def _clear(out: Path, force: bool) -> None:
             raise SpeechVQError(f"{out} is not empty; --force starts the demo over in it")
         if not (out / "corpus" / "speaker-info.txt").is_file():
             raise SpeechVQError(f"{out} does not hold a demo, so --force leaves it alone")
-        for name in ("corpus", "data", *DECODERS, "wavs"):
+        for name in ("corpus", "data", *DECODERS, "page"):
             shutil.rmtree(out / name, ignore_errors=True)
         (out / "summary.json").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -112,30 +124,18 @@ def _figures(run: Path) -> dict[str, float]:
     return figures
 
 
-def _convert(out: Path, seed: int) -> list[dict[str, Any]]:
-    """Original, reconstruction and conversion of a held-out utterance of PAIRS speakers, by each model."""
-    chosen = _pairs(read_manifest(out / "data"))
-    originals = [read(out / "data" / utterance.path) for utterance, _ in chosen]
-    rows = []
-    for name in DECODERS:
-        codec = Codec.load(out / name)
-        codes = [codec.encode(wav, SAMPLE_RATE) for wav in originals]
-        speakers = [u.speaker for u, _ in chosen] + [target for _, target in chosen]
-        wavs = codec.decode_many(codes + codes, speakers, Sampling(seed=seed, progress=True))
-        for i, wav in enumerate(wavs):
-            (utterance, _), original = chosen[i % PAIRS], originals[i % PAIRS]
-            folder = out / "wavs" / utterance.id
-            kind = "reconstruction" if i < PAIRS else f"as-{speakers[i]}"
-            write(folder / "original.wav", original)
-            write(folder / f"{kind}-{name}.wav", wav[: len(original)])
-            measured = asdict(compare(original, wav))
-            rows.append({"utterance": utterance.id, "decoder": name, "speaker": speakers[i], **measured})
-    return rows
+def _convert(out: Path, name: str, seed: int) -> dict[str, dict[str, float | None]]:
+    """Figures of a few utterances, each spoken by the next speaker; rows and wavs are left in the model's folder."""
+    codec, pairs = Codec.load(out / name), _pairs(read_manifest(out / "data"))
+    how = Sampling(seed=seed, progress=True)
+    result = evaluate_conversion(codec, out / "data", pairs, installed(), how, out / name / "wavs")
+    save_result(out / name / "conversion.json", asdict(result))
+    return result.figures
 
 
-def _pairs(utterances: list[Utterance]) -> list[tuple[Utterance, str]]:
-    """PAIRS held-out utterances of different speakers, each with the next speaker as its target."""
+def _pairs(utterances: list[Utterance]) -> list[Pair]:
+    """Held-out utterances of different speakers, each with the next speaker as its target."""
     by_speaker = {u.speaker: u for u in utterances if u.split == "test"}
     speakers = sorted({u.speaker for u in utterances if u.split == "train"})
-    sources = [speaker for speaker in speakers if speaker in by_speaker][:PAIRS]
+    sources = [speaker for speaker in speakers if speaker in by_speaker][:CONVERTED]
     return [(by_speaker[s], speakers[(speakers.index(s) + 1) % len(speakers)]) for s in sources]

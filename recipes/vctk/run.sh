@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# The experiments of van den Oord et al. 2017, section 4.3, from a corpus to a page of results, in ten stages:
+#   0 get  1 prepare  2 align  3 train a codec  4 reconstruct, convert  5 phonemes  6 prior  7 sample  8 evaluate  9 report
+#
+#   recipes/vctk/run.sh [--stage A] [--stop B] [--data DIR] [--out DIR] [--config paper|small] [--demo]
+#
+#   --stage, --stop   the first and the last stage to run (default: 0 and 9)
+#   --data DIR        VCTK, or any folder of speakers' folders (default: VCTK is downloaded into OUT/corpus)
+#   --out DIR         where everything is put (default: runs/vctk, with --demo runs/demo)
+#   --config          paper: its models, for GPUs; small: what two CPU cores train in two hours (default)
+#   --demo            a spoken corpus and a few minutes of training: to see that all of it works
+#   --unseen A,B      speakers to hold out altogether (default: one in twenty, by a hash)
+#   STEPS="600 300 800 400"  of the demo's trainings: codes, voice, phonemes, prior; SENTENCES=40 of its corpus
+#   LAUNCH="torchrun --nproc-per-node 8"    how to start what runs on many GPUs; DEVICE=cuda to evaluate on them
+#
+# What is done is not done again, unless its command or configuration, or something before it, has changed; what was
+# interrupted goes on where it stopped.
+set -euo pipefail
+{ # read whole before it runs, that it may be edited meanwhile
+
+recipe=$(cd "$(dirname "$0")" && pwd)
+first=0 last=9 corpus="" out="" config=small demo="" unseen=""
+while (($#)); do
+    case $1 in
+        --demo) demo=yes && shift && continue ;;
+        --stage | --stop | --data | --out | --config | --unseen) [[ $# -gt 1 ]] || { echo "run.sh: $1 what?" >&2 && exit 2; } ;;
+        -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" && exit ;;
+        *) echo "run.sh: what is $1? (--help)" >&2 && exit 2 ;;
+    esac
+    case $1 in
+        --stage) first=$2 ;;
+        --stop) last=$2 ;;
+        --data) corpus=$2 ;;
+        --out) out=$2 ;;
+        --config) config=$2 ;;
+        --unseen) unseen=$2 ;;
+    esac
+    shift 2
+done
+[[ $first =~ ^[0-9]$ && $last =~ ^[0-9]$ ]] || { echo "run.sh: stages are 0 to 9" >&2 && exit 2; }
+[[ $config == paper || $config == small ]] || { echo "run.sh: --config is paper or small" >&2 && exit 2; }
+[[ -z $corpus || -d $corpus ]] || { echo "run.sh: $corpus: no such folder" >&2 && exit 2; }
+[[ -z $demo || -z $corpus ]] || { echo "run.sh: --demo speaks its own corpus; --data is for others" >&2 && exit 2; }
+out=${out:-runs/${demo:+demo}}
+[[ $out != runs/ ]] || out=runs/vctk
+command -v speechvq > /dev/null || { echo "run.sh: speechvq is not installed here (PATH=.venv/bin:\$PATH)" >&2 && exit 2; }
+mkdir -p "$out/done"
+data=$out/data labels=$out/labels device=(--device "${DEVICE:-cpu}")
+stage=0 key=""
+
+step() { # NAME COMMAND...: unless it was done, with this command, these configurations and the same steps before it
+    local name=$1 files=()
+    shift
+    for word in "$@"; do [[ $word != *.toml ]] || files+=("$word"); done
+    key=$({ printf '%s\0' "$key" "${@//"$recipe"/}" && cat /dev/null ${files[@]+"${files[@]}"}; } | sha256sum | cut -c1-16)
+    ((first <= stage && stage <= last)) || return 0
+    [[ $(cat "$out/done/$name" 2>/dev/null) != "$key" ]] || { echo "stage $stage: $name is done" && return 0; }
+    echo "stage $stage: $name"
+    "$@"
+    echo "$key" > "$out/done/$name"
+}
+
+launched() { # speechvq, on as many processes as LAUNCH says
+    if [[ ${LAUNCH:-} ]]; then $LAUNCH -m speechvq.cli "$@"; else speechvq "$@"; fi
+}
+
+train() { # RUN CONFIG ...: go on with the run if it is one of this very step
+    local run=$1 how=--force
+    [[ ! -f $run/last.safetensors || $(cat "$out/done/begun-${run##*/}" 2>/dev/null) != "$key" ]] || how=--resume
+    echo "$key" > "$out/done/begun-${run##*/}"
+    launched train "${@:2}" --data "$data" --out "$run" $how
+}
+
+evaluate() { # RUN QUESTION ...
+    launched evaluate "$2" --model "$1" --data "$data" --save "$1/$2.json" "${device[@]}" "${@:3}"
+}
+
+few() { # N: the demo's Nth number of steps
+    read -ra steps <<< "${STEPS:-600 300 800 400}"
+    [[ -z $demo ]] || printf -- '--set\ntrain.steps=%s\n' "${steps[$1]}"
+}
+
+voice=$out/voice phonemes=$out/phonemes codes=$out/voice prior=$out/prior speaker=p225 kind=vctk
+[[ -z $demo ]] || speaker=e01
+
+stage=0
+if [[ $demo ]]; then
+    corpus=$out/corpus
+    step get speechvq get demo "$corpus" --count "${SENTENCES:-40}"
+    unseen=${unseen:-e11,e12}
+elif [[ -z $corpus ]]; then
+    corpus=$out/corpus/VCTK-Corpus-0.92
+    step get speechvq get vctk "$out/corpus"
+elif [[ ! -d $corpus/wav48_silence_trimmed && ! -d $corpus/wav48 ]]; then
+    kind=folder
+fi
+
+stage=1
+step prepare speechvq prepare $kind "$corpus" "$data" --unseen-speakers "$unseen"
+
+stage=2
+step align speechvq align "$data" "$labels"
+
+stage=3
+if [[ $config == paper ]]; then
+    step train-voice train "$voice" "$recipe/paper-64x.toml"
+else
+    step train-codes train "$out/codes" "$recipe/small-mel.toml" $(few 0)
+    step train-voice train "$voice" "$recipe/small.toml" --init "$out/codes" $(few 1)
+fi
+
+stage=4
+spoken=(--count 3)
+[[ -z $demo ]] || spoken=(--count 1 --speakers e01,e02,e03)
+step convert evaluate "$voice" conversion --wavs "$voice/wavs" "${spoken[@]}"
+[[ $config == paper ]] || step convert-codes evaluate "$out/codes" conversion --wavs "$out/codes/wavs" "${spoken[@]}"
+
+stage=5
+if [[ $config == paper ]]; then configuration=paper-640x; else configuration=phonemes; fi
+step train-phonemes train "$phonemes" "$recipe/$configuration.toml" $(few 2)
+step phonemes evaluate "$phonemes" phonemes --labels "$labels" --figures "$phonemes"
+step leakage evaluate "$phonemes" leakage
+
+stage=6
+if [[ $config == paper ]]; then
+    codes=$out/codes-128x
+    step train-128x train "$codes" "$recipe/paper-128x.toml"
+fi
+step train-prior train "$prior" "$recipe/prior.toml" --model "$codes" $(few 3)
+
+stage=7
+step sample speechvq sample "$prior/samples/sample.wav" --model "$codes" --prior "$prior" --speaker $speaker \
+    --count 4 --top-p 0.95 --force "${device[@]}"
+
+stage=8
+step reconstruction evaluate "$voice" reconstruction
+step rate evaluate "$codes" rate --prior "$prior"
+step samples evaluate "$codes" samples --prior "$prior" --labels "$labels"
+
+stage=9
+runs=("$voice" "$phonemes" "$prior")
+[[ $config == small ]] && runs+=("$out/codes") || runs+=("$codes")
+step report speechvq report "${runs[@]}" --out "$out/page" --data "$data" --labels "$labels" --force
+echo "$out/page/index.html"
+exit
+}
