@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE, mulaw_decode, mulaw_encode, read
 from speechvq.codec import Codec
+from speechvq.config import MFCCDecoderConfig
 from speechvq.corpus import read_manifest
 from speechvq.evaluate.acoustics import cepstral_distortion, compare, log_pitch
 from speechvq.evaluate.conversion import (
@@ -25,6 +27,7 @@ from speechvq.evaluate.conversion import (
 )
 from speechvq.evaluate.judges import Judges, Voices
 from speechvq.sampler import Sampling
+from speechvq.training import train
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +168,13 @@ def test_summary_by_hand():
     assert figures["energy_correlation"] == pytest.approx(0.4)
     assert (figures["energy_correlation_min"], figures["duration_difference_max"]) == (0.2, 7)
     assert (figures["clipped_samples"], figures["dnsmos"]) == (3, None)
+
+
+def test_what_cannot_speak_is_refused(corpus, tiny, tmp_path):
+    config = replace(
+        tiny, model=replace(tiny.model, decoder=MFCCDecoderConfig(conditioner=tiny.model.decoder.conditioner))
+    )
+    train(config, corpus, tmp_path / "mfcc")
+    codec = Codec.load(tmp_path / "mfcc")
+    with pytest.raises(SpeechVQError, match="an mfcc decoder cannot be heard"):
+        evaluate_conversion(codec, corpus, choose_pairs(codec, corpus, (), 1, "test"), Judges(), Sampling())

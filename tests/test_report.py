@@ -160,6 +160,8 @@ def test_what_is_no_run_is_refused(tmp_path, runs, capsys):
     (tmp_path / "empty").mkdir()
     assert main(["report", str(tmp_path / "empty"), "--out", str(tmp_path / "page")]) == 2
     assert "config.json is missing" in capsys.readouterr().err
+    assert main(["report", str(runs["mel"]), "--labels", str(tmp_path), "--out", str(tmp_path / "page")]) == 2
+    assert "--labels needs --data" in capsys.readouterr().err
     shutil.copytree(runs["mel"], tmp_path / "run")
     (tmp_path / "run" / "rate.json").write_text("{")
     with pytest.raises(SpeechVQError, match=r"rate.json: not JSON"):

@@ -109,6 +109,7 @@ def evaluate_conversion(
 
     wavs: a folder to keep all that is heard in, as `heard_file` names it.
     """
+    codec.decode([0], codec.speakers[0])  # what cannot speak is refused before the work
     targets: dict[str, list[str]] = defaultdict(list)
     utterances = {u.id: u for u, _ in pairs}
     for u, speaker in pairs:

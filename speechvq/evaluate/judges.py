@@ -79,7 +79,7 @@ class Recognizer:
                 name, "cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
             )
         except (RuntimeError, ValueError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).partition(". ")[0]
             raise SpeechVQError(f"'{name}' is no recogniser that is here: {reason}") from None
         # Digits are never written, so that a number is spelled as the transcript spells it.
         tokens = self._model.hf_tokenizer.get_vocab()

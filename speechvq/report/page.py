@@ -91,6 +91,8 @@ def write_report(folders: Sequence[Path], out: Path, data: Path | None, labels: 
     data and labels: the prepared corpus and its labels, for the phones below spectrograms. count: utterances of each
     run. SpeechVQError for a folder that is no run.
     """
+    if labels and not data:
+        raise SpeechVQError("labels are of a prepared corpus: --labels needs --data")
     runs = read_runs(folders)
     starts = {u.id: u for u in read_manifest(data)} if data else {}
     files = find_labels(labels, list(starts.values())) if labels and starts else {}
@@ -165,7 +167,7 @@ def _player(clip: Clip) -> Player:
     wav = read(clip.path)
     row, notes = clip.figures, []
     if row.get("heard") is not None:
-        notes.append(f"understood: “{row['heard']}”")
+        notes.append(f"understood: “{row['heard']}”" if row["heard"] else "nothing understood")
     if row.get("similarity") is not None:
         notes.append(f"similarity to {row['speaker']}: {row['similarity']:.2f}")
     return Player(_flac(wav), len(wav) / SAMPLE_RATE, KINDS.get(clip.what, clip.what), notes)
