@@ -142,6 +142,17 @@ class PredictorConfig:
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """What is done in training to the speech that the encoder hears, at most, and 0 for nothing: gain (dB, either way),
+    shift (samples, either way), noise (white, its RMS as a share of the speech's), filter (dB, either way)."""
+
+    gain: float = 0.0
+    shift: int = 0
+    noise: float = 0.0
+    filter: float = 0.0
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """jitter is the chance that a code is replaced by one of its two neighbours in training."""
 
@@ -149,6 +160,7 @@ class ModelConfig:
     bottleneck: VQConfig | EMAConfig | AEConfig | VAEConfig = field(default_factory=EMAConfig)
     decoder: MelDecoderConfig | MFCCDecoderConfig | WaveNetDecoderConfig = field(default_factory=WaveNetDecoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     jitter: float = 0.0
 
 
@@ -312,6 +324,9 @@ _LIMITS: dict[str, tuple[float, float]] = {
     ),
     **dict.fromkeys(("decay", "restart", "average", "jitter", "corrupt"), (0, 0.999999)),
     "anyone": (0, 1),
+    **dict.fromkeys(("gain", "filter"), (0, 60)),
+    "noise": (0, 10),
+    "shift": (0, 2**16),
     **dict.fromkeys(("learning_rate", "clip", "rate"), (1e-12, 1e12)),
     "eval_crops": (2, 2**40),
     "codes": (2, 2**16),

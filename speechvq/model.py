@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq import SpeechVQError
+from speechvq.augment import Augment
 from speechvq.bottleneck import CONTINUOUS, Bottleneck
 from speechvq.config import ModelConfig
 from speechvq.decoder import DECODERS, Decoder
@@ -38,11 +39,13 @@ class VQVAE(nn.Module):
         bottleneck: Bottleneck,
         decoder: Decoder,
         *,
+        augment: Augment | None = None,
         jitter: float = 0.0,
         predictor: Predictor | None = None,
         predictor_weight: float = 0.0,
     ) -> None:
         super().__init__()
+        self.augment = augment or nn.Identity()
         self.encoder = encoder
         self.bottleneck = bottleneck
         self.jitter = Jitter(jitter)
@@ -83,7 +86,7 @@ class VQVAE(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The losses of a batch by name; `loss`, their sum, is the one to descend."""
-        latent = self.bottleneck(self.encoder(batch.wav))
+        latent = self.bottleneck(self.encoder(self.augment(batch.wav)))
         losses = self.decoder.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
         if self.predictor is not None:
             # Without the latents at the edges: those would tell by the crop's end where in it they are.
@@ -177,4 +180,12 @@ def build(config: ModelConfig, speakers: int) -> VQVAE:
     )
     weight = config.predictor.weight
     predictor = Predictor(config.predictor, config.bottleneck.dim) if weight > 0 else None
-    return VQVAE(encoder, bottleneck, decoder, jitter=config.jitter, predictor=predictor, predictor_weight=weight)
+    return VQVAE(
+        encoder,
+        bottleneck,
+        decoder,
+        augment=Augment(config.augment),
+        jitter=config.jitter,
+        predictor=predictor,
+        predictor_weight=weight,
+    )

@@ -16,7 +16,7 @@ PACKAGE = Path(speechvq.__file__).parent
 ROOMS = [
     ["config", "layers", "text", "checkpoint", "progress", "vectors", "distributed"],
     ["audio", "bottleneck", "predictor"],
-    ["quantizer", "corpus", "encoder", "stack", "kernels"],
+    ["augment", "quantizer", "corpus", "encoder", "stack", "kernels"],
     ["prepare", "wavenet"],
     ["align"],
     ["compiled"],
