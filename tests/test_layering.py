@@ -27,7 +27,7 @@ ROOMS = [
     ["bitstream"],
     ["dataset", "trainer"],
     ["training", "codec"],
-    ["batch", "codes"],
+    ["batch", "codes", "adapt"],
     ["evaluate"],
     ["report"],
     ["demo"],

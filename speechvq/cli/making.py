@@ -1,4 +1,4 @@
-"""demo, get, prepare, align, train: from a corpus to models."""
+"""demo, get, prepare, align, train, adapt: from a corpus to models."""
 
 import argparse
 import dataclasses
@@ -18,6 +18,7 @@ def add_commands(commands: Any) -> None:
     _add_prepare(commands)
     _add_align(commands)
     _add_train(commands)
+    _add_adapt(commands)
 
 
 def _add_demo(commands: Any) -> None:
@@ -71,6 +72,26 @@ def _add_train(commands: Any) -> None:
     )
     command.add_argument("--resume", action="store_true", help="go on where this run stopped")
     command.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
+
+
+def _add_adapt(commands: Any) -> None:
+    text = "Teach a model one more voice, from a minute of recordings; its codes and other voices stay as they are."
+    command = add_command(commands, "adapt", _adapt, text)
+    command.add_argument("source", metavar="DIR", type=Path, help="folder of recordings of one speaker")
+    command.add_argument("--model", type=Path, required=True, help="model folder")
+    command.add_argument("--speaker", required=True, metavar="NAME", help="what to call the voice")
+    command.add_argument("--out", type=Path, required=True, help="the new model folder")
+    command.add_argument("--steps", type=count, default=300, help="(default: 300)")
+    command.add_argument("--seed", type=natural, default=0)
+    command.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    from speechvq.adapt import adapt
+
+    how = {"steps": options.steps, "seed": options.seed, "force": options.force}
+    figures = adapt(options.model, options.speaker, options.source, options.out, **how)
+    report(options, figures, [f"{options.out}: the last held-out figures", *table(figures)])
 
 
 def _demo(options: argparse.Namespace) -> None:
