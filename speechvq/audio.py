@@ -108,7 +108,7 @@ def resampled(wavs: Iterable[Tensor], old: int, new: int) -> Iterator[Tensor]:
 
 def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
     """Cut the edges that are `top_db` below the loudest frame -> the rest (T',), and its first sample's place."""
-    import librosa  # not at import: training does without it
+    from speechvq.rosa import librosa  # not at import: training does without it
 
     if not wav.any():
         return wav, 0

@@ -3,7 +3,6 @@
 import resource
 from pathlib import Path
 
-import librosa
 import numpy as np
 import pytest
 import scipy.fft
@@ -29,6 +28,7 @@ from speechvq.audio import (
     validate,
     write,
 )
+from speechvq.rosa import librosa
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LSB = 1 / 32768

@@ -233,7 +233,7 @@ def test_every_voice_can_be_told_from_the_others():
 
     24 sentences a voice: with few, the same sentence in a similar voice is often nearer than another sentence.
     """
-    import librosa
+    from speechvq.rosa import librosa
 
     library, texts, rows = Espeak(), sentences()[:24], []
     for one in (library.speak(text, voice) for voice in VOICES for text in texts):

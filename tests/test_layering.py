@@ -1,6 +1,7 @@
 """The rooms of the design: who may import whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -14,7 +15,7 @@ PACKAGE = Path(speechvq.__file__).parent
 
 # In the order of the data. A room imports from those before it, or from its own row.
 ROOMS = [
-    ["config", "layers", "text", "checkpoint", "progress", "vectors", "distributed"],
+    ["config", "rosa", "layers", "text", "checkpoint", "progress", "vectors", "distributed"],
     ["audio", "bottleneck", "predictor"],
     ["augment", "quantizer", "corpus", "encoder", "stack", "kernels"],
     ["prepare", "wavenet"],
@@ -33,6 +34,7 @@ ROOMS = [
     ["demo"],
     ["cli"],
 ]
+IMPORT = re.compile(r"\s*(import|from) \w")
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 
 
@@ -116,6 +118,12 @@ def test_training_does_without_librosa():
     names = loaded("import speechvq.training, speechvq.codec")
     assert "torch" in names
     assert not names & {"librosa", "numba", "sklearn", "scipy", "accelerate", "tensorboard", "espeakng_loader"}
+
+
+def test_librosa_is_imported_in_one_place():
+    for file in [*FILES, *Path(__file__).parent.glob("*.py")]:
+        imported = {line.split()[1] for line in file.read_text(encoding="utf-8").splitlines() if IMPORT.match(line)}
+        assert file.name == "rosa.py" or not {name for name in imported if name.partition(".")[0] == "librosa"}, file
 
 
 def test_help_is_fast_because_it_loads_nothing_heavy():

@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 
-import librosa
 import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
 from speechvq.audio import MFCC, SAMPLE_RATE
+from speechvq.rosa import librosa
 
 HOP = 160  # 10 ms
 FLOOR = 1e-4  # -80 dB: below it, energy is noise

@@ -31,6 +31,8 @@ class Voices:
     """Speaker embeddings by resemblyzer's encoder (generalised end-to-end loss, Wan et al. 2018)."""
 
     def __init__(self) -> None:
+        import speechvq.rosa  # noqa: F401  (resemblyzer imports librosa, too, but not one process at a time)
+
         self._package = _package("resemblyzer", "speaker similarity")
         self._encoder = self._package.VoiceEncoder("cpu", verbose=False)
 

@@ -4,13 +4,13 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import librosa
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from speechvq.audio import SAMPLE_RATE
+from speechvq.rosa import librosa
 from speechvq.text import Segment
 
 GREY, BLUE, ORANGE = "#7f7f7f", "#3987c5", "#d9822b"
