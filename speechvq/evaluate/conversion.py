@@ -70,7 +70,7 @@ def choose_pairs(codec: Codec, data: Path, speakers: Sequence[str], count: int, 
         seconds[u.speaker] += u.samples
     held_out = [u for u in utterances if u.split == split]
     there = {u.speaker for u in held_out} if split != "unseen" else set(codec.speakers)
-    targets = speakers or sorted(there & set(codec.speakers), key=lambda name: -seconds[name])[:TARGETS]
+    targets = speakers or sorted(there & set(codec.speakers), key=lambda name: (-seconds[name], name))[:TARGETS]
     for name in targets:
         speaker_index(codec.speakers, name)
     chosen = []
