@@ -128,7 +128,7 @@ def _treat_all(sources: Sequence[Source], out: Path, treatment: Treatment, worke
     if workers <= 1 or len(jobs) < 2:
         yield from map(_treat, jobs)
         return
-    yield from share(_treat, jobs, workers, ("speechvq.rosa", "scipy.signal"))
+    yield from share(_treat, jobs, workers, ("scipy.signal",))
 
 
 def share(work: Callable[[J], R], jobs: Sequence[J], workers: int, needed: Sequence[str] = ()) -> Iterator[R]:

@@ -246,6 +246,18 @@ def test_trim_by_its_decibels():
     assert trim(wav, 30.0)[1] == pytest.approx(16_000, abs=1024)
 
 
+@pytest.mark.parametrize("top_db", [20.0, 30.0, 60.0])
+@pytest.mark.parametrize("samples", [700, 5_000, 40_001])
+def test_trim_is_librosas(samples, top_db):
+    level = np.exp(
+        np.random.default_rng(samples).normal(size=samples // 256 + 1).cumsum()
+    )  # a walk of some 8 dB a step
+    wav = noise(samples) * torch.from_numpy(np.repeat(level / level.max(), 256)[:samples]).float()
+    _, (start, end) = librosa.effects.trim(wav.numpy(), top_db=top_db, frame_length=1024, hop_length=256)
+    cut, begun = trim(wav, top_db)
+    assert (begun, begun + len(cut)) == (start, end)
+
+
 @pytest.mark.parametrize("samples", [1, 100, 20_000])
 def test_silence_is_not_trimmed_away(samples):
     cut, start = trim(torch.zeros(samples))
