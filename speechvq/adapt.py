@@ -1,6 +1,5 @@
 """A new voice for a trained model: one more speaker embedding, learned from a minute of speech, all else as it was."""
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from speechvq import SpeechVQError
 from speechvq.audio import SUFFIXES
 from speechvq.checkpoint import Card
 from speechvq.codec import Codec
-from speechvq.coders import HISTOGRAM
+from speechvq.coders import save_histogram
 from speechvq.config import Config, TrainConfig
 from speechvq.corpus import Source, Split, Utterance, place, read_manifest
 from speechvq.dataset import Crops, held_out_batches
@@ -56,7 +55,7 @@ def adapt(
         open_run(out, Card(codec.card.config, speakers, codec.card.speaker_info), resume=False, force=force)
         figures = Trainer(model, crops, held_out, train, out).run()
     if codec.histogram is not None:
-        shutil.copy(folder / HISTOGRAM, out / HISTOGRAM)
+        save_histogram(out, codec.histogram)
     return figures
 
 

@@ -1,6 +1,9 @@
 """What the encoder hears in training, a little otherwise than it was recorded, so that codes depend less on it."""
 
+import math
+
 import torch
+import torchaudio.functional as AF
 from torch import Tensor, nn
 
 from speechvq.audio import SAMPLE_RATE
@@ -8,6 +11,7 @@ from speechvq.config import AugmentConfig
 from speechvq.distributed import drawn_rows
 
 BANDS = 8  # of the filter, equally wide in mel
+FRAME, STEP = 1024, 256  # samples, of the phase vocoder
 
 
 class Augment(nn.Module):
@@ -24,6 +28,7 @@ class Augment(nn.Module):
         if not self.training or self.config == AugmentConfig():
             return wav
         config, rows = self.config, (len(wav),)
+        wav = self._voiced(wav) if config.voice else wav
         wav = self._filtered(wav) if config.filter else wav
         if config.shift:
             by = ((2 * self._draw(wav, rows) - 1) * config.shift).round().long()
@@ -36,6 +41,21 @@ class Augment(nn.Module):
             level = config.noise * 100 ** -self._draw(wav, (*rows, 1)) * wav.square().mean(1, keepdim=True).sqrt()
             wav = wav + level * drawn_rows(torch.randn, wav.shape, wav.device)
         return wav
+
+    def _voiced(self, wav: Tensor) -> Tensor:
+        """Every frequency times a factor, as of a shorter or longer speaker: resampled, and stretched back in time by a
+        phase vocoder."""
+        samples = wav.shape[1]
+        window = torch.hann_window(FRAME, device=wav.device)
+        advance = torch.linspace(0, math.pi * STEP, FRAME // 2 + 1, device=wav.device)[:, None]
+        rows = []
+        for row, by in zip(wav, (2 * self._draw(wav, (len(wav),)) - 1) * self.config.voice / 12, strict=True):
+            length = max(round(samples / 2 ** by.item() / STEP), 3) * STEP
+            resampled = torch.fft.irfft(torch.fft.rfft(row), n=length) * (length / samples)
+            frames = torch.stft(resampled, FRAME, STEP, window=window, return_complex=True)
+            stretched = AF.phase_vocoder(frames, length / samples, advance)
+            rows.append(torch.istft(stretched, FRAME, STEP, window=window, length=samples))
+        return torch.stack(rows)
 
     def _filtered(self, wav: Tensor) -> Tensor:
         """By gains in dB that are random at the bands' edges, and straight lines in mel between them."""

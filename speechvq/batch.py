@@ -16,6 +16,7 @@ from speechvq.checkpoint import atomic_write, load_card
 from speechvq.codec import BATCH, Codec
 from speechvq.coders import HISTOGRAM, Coder, Fixed, Static, UnderPrior
 from speechvq.config import PriorRun
+from speechvq.hub import read_card
 from speechvq.prior import TrainedPrior
 from speechvq.progress import progress
 from speechvq.sampler import Sampling
@@ -194,7 +195,8 @@ def _write_codes(path: Path, encoded: Encoded, coder: Coder) -> None:
 def describe_folder(folder: Path) -> dict[str, Any]:
     """What `speechvq info` says of a model, or of a prior."""
     prior = isinstance(load_card(folder).config, PriorRun)
-    return TrainedPrior.load(folder).describe() if prior else Codec.load(folder).describe()
+    about = TrainedPrior.load(folder).describe() if prior else Codec.load(folder).describe()
+    return read_card(folder) | about
 
 
 def _speak(

@@ -30,6 +30,7 @@ from speechvq.config import Config, PriorRun, parse, parse_run
 FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+PACKAGED = Path(__file__).parent / "models"
 
 
 @contextmanager
@@ -111,11 +112,26 @@ def save_card(folder: Path, card: Card) -> None:
     save_json(folder / CONFIG, {"format": FORMAT, "speechvq": __version__, **dataclasses.asdict(card)})
 
 
+def packaged() -> list[str]:
+    """The names of the models that come with the package."""
+    return sorted(path.parent.name for path in PACKAGED.glob(f"*/{CONFIG}"))
+
+
+def model_folder(name: str | Path) -> Path:
+    """The folder of a model, given itself or the name of a packaged model (or NAME/prior, of its prior).
+
+    A folder that is there goes before a name.
+    """
+    path, inside = Path(name), PACKAGED / name
+    named = not path.exists() and ".." not in path.parts and inside.is_dir()
+    return inside if named else path
+
+
 def load_card(folder: Path) -> Card:
     """Read config.json; SpeechVQError for what is missing, malformed or from a newer format."""
     path = folder / CONFIG
     if not folder.is_dir():
-        raise SpeechVQError(f"{folder}: no such model folder")
+        raise SpeechVQError(f"{folder}: no such model folder, nor a packaged model ({', '.join(packaged())})")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT:

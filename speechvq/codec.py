@@ -14,9 +14,21 @@ from torch import Tensor
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE, Meter, pieces, resample, validate
 from speechvq.bitstream import Encoded
-from speechvq.checkpoint import WEIGHTS, Alphabet, Card, fingerprint, load_card, load_weights, speaker_index
-from speechvq.coders import load_histogram
+from speechvq.checkpoint import (
+    WEIGHTS,
+    Alphabet,
+    Card,
+    fingerprint,
+    load_card,
+    load_weights,
+    model_folder,
+    save_card,
+    save_tensors,
+    speaker_index,
+)
+from speechvq.coders import load_histogram, save_histogram
 from speechvq.config import Config, ModelConfig
+from speechvq.hub import Pretrained
 from speechvq.model import VQVAE, build
 from speechvq.sampler import Sampling
 
@@ -24,10 +36,10 @@ BATCH = 16  # utterances sampled side by side: one step of 16 costs little more 
 BLOCK = 2**19  # samples that are encoded at a time: half a minute
 
 
-class Codec:
+class Codec(Pretrained):
     """Speech to codes, and codes to the speech of any of the model's speakers.
 
-    >>> codec = Codec.load("runs/small")
+    >>> codec = Codec.load("convert-50hz")
     >>> codes = codec.encode(wav, sample_rate)
     >>> wav = codec.decode(codes, "p225")
     """
@@ -52,13 +64,21 @@ class Codec:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "Codec":
-        """Read a model folder; SpeechVQError says what is wrong with one that cannot be read."""
-        folder = Path(path)
+        """Read a model folder, or the packaged model of that name; SpeechVQError says what is wrong with one that
+        cannot be read."""
+        folder = model_folder(path)
         place = torch_device(device)
         card = load_card(folder)
         model = build(_model_config(card, folder), len(card.speakers))
         figures = load_weights(model, folder / WEIGHTS)
         return cls(model, card, figures, place, load_histogram(folder, model.bottleneck.codes))
+
+    def save(self, folder: Path) -> None:
+        """Write a model folder."""
+        save_card(folder, self.card)
+        save_tensors(folder / WEIGHTS, self.model.state_dict(), self.figures)
+        if self.histogram is not None:
+            save_histogram(folder, self.histogram)
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -91,7 +111,7 @@ class Codec:
             "latents_per_s": rate,
             **({"codes": codes, "bit_per_s": rate * math.log2(codes)} if codes else {}),
             "held_out": self.figures,
-            "speakers": list(self.speakers),
+            "speakers": {name: self.card.speaker_info.get(name, {}) for name in self.speakers},
         }
 
     def encode(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:

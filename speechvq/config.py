@@ -144,12 +144,14 @@ class PredictorConfig:
 @dataclass(frozen=True)
 class AugmentConfig:
     """What is done in training to the speech that the encoder hears, at most, and 0 for nothing: gain (dB, either way),
-    shift (samples, either way), noise (white, its RMS as a share of the speech's), filter (dB, either way)."""
+    shift (samples, either way), noise (white, its RMS as a share of the speech's), filter (dB, either way), voice
+    (semitones, either way, of pitch and formants together)."""
 
     gain: float = 0.0
     shift: int = 0
     noise: float = 0.0
     filter: float = 0.0
+    voice: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -325,7 +327,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("decay", "restart", "average", "jitter", "corrupt"), (0, 0.999999)),
     "anyone": (0, 1),
     **dict.fromkeys(("gain", "filter"), (0, 60)),
-    "noise": (0, 10),
+    **dict.fromkeys(("noise", "voice"), (0, 12)),
     "shift": (0, 2**16),
     **dict.fromkeys(("learning_rate", "clip", "rate"), (1e-12, 1e12)),
     "eval_crops": (2, 2**40),

@@ -189,6 +189,11 @@ def read_manifest(folder: Path) -> list[Utterance]:
     return utterances
 
 
+def read_folder_speakers(root: Path) -> dict[str, dict[str, str]]:
+    """What DIR/speakers.json tells of each speaker: {"NAME": {"sex": "F", ...}}; empty where there is no such file."""
+    return read_speakers(root) if (root / SPEAKERS).exists() else {}
+
+
 def read_speakers(folder: Path) -> dict[str, dict[str, str]]:
     """What is known of each speaker of a prepared corpus (speakers.json)."""
     try:

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq import SpeechVQError
-from speechvq.checkpoint import WEIGHTS, Alphabet, Card, fingerprint, load_card, load_weights, speaker_index
+from speechvq.checkpoint import (
+    WEIGHTS,
+    Alphabet,
+    Card,
+    fingerprint,
+    load_card,
+    load_weights,
+    model_folder,
+    speaker_index,
+)
 from speechvq.config import PriorConfig, PriorRun
 from speechvq.distributed import drawn_rows, over_all, rank_and_count
 from speechvq.sampler import Sampler, Sampling, chances
@@ -131,7 +140,7 @@ class TrainedPrior:
     def load(cls, path: str | Path, device: torch.device | str = "cpu", of: Alphabet | None = None) -> "TrainedPrior":
         """Read a prior's folder; SpeechVQError says what is wrong with one that cannot be read, or does not know the
         codes that it should be `of`."""
-        folder = Path(path)
+        folder = model_folder(path)
         card = load_card(folder)
         if not isinstance(card.config, PriorRun) or card.alphabet is None:
             raise SpeechVQError(f"{folder}: not a prior")

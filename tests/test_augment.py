@@ -1,5 +1,7 @@
 """What is done to the encoder's speech in training: as much as is asked for, in training alone."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ def augmented(wav: torch.Tensor, **what: float) -> torch.Tensor:
     return Augment(AugmentConfig(**what)).train()(wav)
 
 
-@pytest.mark.parametrize("what", [{}, {"gain": 6.0, "shift": 9, "noise": 0.1, "filter": 6.0}])
+@pytest.mark.parametrize("what", [{}, {"gain": 6.0, "shift": 9, "noise": 0.1, "filter": 6.0, "voice": 2.0}])
 def test_not_in_evaluation_and_not_unasked(what):
     wav = speech(3)
     assert Augment(AugmentConfig(**what)).eval()(wav) is wav
@@ -55,6 +57,24 @@ def test_noise_is_a_share_of_the_speech():
     ratio = ((augmented(wav, noise=0.1) - wav).square().mean(1) / wav.square().mean(1)).sqrt()
     assert 0.00095 < ratio.min() < 0.0015  # from a hundredth of what is asked for
     assert 0.08 < ratio.max() < 0.105
+
+
+def test_the_voice_goes_up_and_down_in_time():
+    """Two tones with silence between them: other frequencies, the same times."""
+    time = torch.arange(32_000) / 16_000
+    pitch = torch.where(time < 1, 700.0, 1300.0)
+    tones = 0.1 * torch.sin(2 * math.pi * pitch * time) * ((time < 0.9) | (time > 1.1))
+    made = augmented(tones.repeat(40, 1), voice=3.0)
+    assert made.shape == (40, 32_000)
+    power = made.square()
+    assert (power[:, 15_200:16_800].mean(1) / power.mean(1)).max() < 0.01
+    semitones = []
+    for begin, was in ((2_000, 700), (20_000, 1300)):
+        spectrum = torch.fft.rfft(made[:, begin : begin + 8_000] * torch.hann_window(8_000), n=64_000).abs()
+        semitones.append(12 * torch.log2(spectrum.argmax(1) / 4 / was))
+    assert (semitones[0] - semitones[1]).abs().max() < 0.1
+    assert -3.1 < semitones[0].min() < -2
+    assert 2 < semitones[0].max() < 3.1
 
 
 def test_the_filter_is_smooth_and_within_its_limits():

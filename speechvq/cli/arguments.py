@@ -17,6 +17,12 @@ def add_command(commands: Any, name: str, run: Any, text: str) -> argparse.Argum
     return result
 
 
+def add_model(command: Any) -> None:
+    """The option of commands that use a model."""
+    text = "model folder, or a packaged model by name (default: convert-50hz)"
+    command.add_argument("--model", type=Path, default=Path("convert-50hz"), help=text)
+
+
 def add_prior(command: Any, required: bool = False) -> None:
     """The option of commands that use a prior."""
     command.add_argument("--prior", type=Path, required=required, help="folder of a prior over the model's codes")
@@ -83,10 +89,16 @@ def table(values: dict[str, Any]) -> list[str]:
 def plain(value: Any) -> str:
     """A value for people."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
+        return ", ".join(_named(key, item) for key, item in value.items())
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _named(key: str, value: Any) -> str:
+    if isinstance(value, dict):  # what is known of a speaker, if anything
+        return f"{key} ({plain(list(value.values()))})" if value else key
+    return f"{key} {plain(value)}"
 
 
 def _number(text: str, low: float, high: float = float("inf"), *, whole: bool = False, open_low: bool = False) -> Any:

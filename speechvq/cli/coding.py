@@ -12,6 +12,7 @@ from typing import Any
 
 from speechvq.cli.arguments import (
     add_command,
+    add_model,
     add_prior,
     add_sampling,
     add_truncation,
@@ -41,7 +42,7 @@ def _add_coding(commands: Any) -> None:
     for command in (encode, decode, convert):
         command.add_argument("source", metavar="IN", type=Path, help="a file, a folder of files, or - for stdin")
         command.add_argument("target", metavar="OUT", type=Path, help="a file, a folder, or - for stdout")
-        command.add_argument("--model", type=Path, required=True, help="model folder")
+        add_model(command)
         command.add_argument("--device", default="cpu", help="torch device (default: cpu)")
         command.add_argument("--force", action="store_true", help="overwrite existing files")
     for command in (encode, decode):
@@ -59,7 +60,7 @@ def _add_coding(commands: Any) -> None:
 def _add_sample(commands: Any) -> None:
     command = add_command(commands, "sample", _sample, "Make up speech: codes from a prior, audio from the model.")
     command.add_argument("target", metavar="OUT", type=Path, help=".wav, .flac, .svq (codes alone), or - for stdout")
-    command.add_argument("--model", type=Path, required=True, help="model folder")
+    add_model(command)
     add_prior(command, required=True)
     command.add_argument("--speaker", required=True, help="a speaker of the model")
     command.add_argument("--anyone", action="store_true", help="do not tell the prior who the speaker is")
@@ -76,8 +77,10 @@ def _add_sample(commands: Any) -> None:
 
 
 def _add_info(commands: Any) -> None:
-    command = add_command(commands, "info", _info, "Say what a model, a prior or a file of codes is.")
-    command.add_argument("source", metavar="PATH", type=Path, help="a folder, a .svq file, or - for stdin")
+    text = "Say what a model, a prior or a file of codes is; without any, what the packaged models are."
+    command = add_command(commands, "info", _info, text)
+    text = "a folder, a packaged model by name, a .svq file, or - for stdin"
+    command.add_argument("source", metavar="PATH", type=Path, nargs="?", help=text)
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -132,17 +135,25 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    if options.source.is_dir():
-        from speechvq.batch import describe_folder
+    from speechvq import batch
+    from speechvq.bitstream import read_header
+    from speechvq.checkpoint import PACKAGED, model_folder, packaged
 
-        about = describe_folder(options.source)
+    if options.source is None:
+        each = {name: batch.describe_folder(PACKAGED / name) for name in packaged()}
+        report(options, each, [line for name, about in each.items() for line in (name, *_indented(about))])
+        return
+    folder = model_folder(options.source)
+    if folder.is_dir():
+        about = batch.describe_folder(folder)
     else:
-        from speechvq import batch
-        from speechvq.bitstream import read_header
-
         with pipes(options, "") as (source, _):
             about = batch.about(source, read_header).describe()
     report(options, about, table(about))
+
+
+def _indented(about: dict[str, Any]) -> list[str]:
+    return [f"  {line}" for line in table(about)] + [""]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from speechvq import SpeechVQError
 from speechvq.cli.arguments import (
     add_command,
+    add_model,
     add_prior,
     add_sampling,
     add_truncation,
@@ -62,7 +63,7 @@ def add_commands(commands: Any) -> None:
         command.add_argument("--codes", type=count, help="clusters of a model without codes (default: 128)")
         command.add_argument("--seed", type=natural, default=0)
     for command in (questions.choices["conversion"], reconstruction, phonemes, leakage, rate, samples):
-        command.add_argument("--model", type=Path, required=True, help="model folder")
+        add_model(command)
         command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
         command.add_argument("--device", default="cpu")
         text = "keep the result in a file, too: MODEL/QUESTION.json is where `speechvq report` looks"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
-from speechvq.cli.arguments import add_command, count, names, natural, plain, positive, report, share, table
+from speechvq.cli.arguments import add_command, add_model, count, names, natural, plain, positive, report, share, table
 
 
 def add_commands(commands: Any) -> None:
@@ -78,7 +78,7 @@ def _add_adapt(commands: Any) -> None:
     text = "Teach a model one more voice, from a minute of recordings; its codes and other voices stay as they are."
     command = add_command(commands, "adapt", _adapt, text)
     command.add_argument("source", metavar="DIR", type=Path, help="folder of recordings of one speaker")
-    command.add_argument("--model", type=Path, required=True, help="model folder")
+    add_model(command)
     command.add_argument("--speaker", required=True, metavar="NAME", help="what to call the voice")
     command.add_argument("--out", type=Path, required=True, help="the new model folder")
     command.add_argument("--steps", type=count, default=300, help="(default: 300)")
@@ -124,7 +124,7 @@ def _prepare(options: argparse.Namespace) -> None:
     treatment = Treatment(options.trim_db)
     vctk = options.kind == "vctk"
     sources = corpus.read_vctk(options.source) if vctk else corpus.read_folder(options.source)
-    speakers = corpus.read_vctk_speakers(options.source) if vctk else {}
+    speakers = (corpus.read_vctk_speakers if vctk else corpus.read_folder_speakers)(options.source)
     done = prepare(sources, options.out, treatment, split, speakers=speakers, workers=options.workers)
     lines = [f"{len(done.written)} prepared, {len(done.reused)} were there, {len(done.skipped)} skipped"]
     lines += [f"skipped {name}: {reason}" for name, reason in done.skipped[:10]]

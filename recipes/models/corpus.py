@@ -1,0 +1,50 @@
+"""One folder of speakers from a VCTK, CMU ARCTIC voices and LibriSpeech readers, by links: `speechvq prepare folder`
+reads it.
+
+    python recipes/models/corpus.py DATA OUT
+
+DATA/vctk is VCTK; every folder in DATA/arctic and DATA/librispeech is a speaker, with transcripts.tsv in it.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import soundfile
+
+from speechvq.audio import SUFFIXES
+from speechvq.corpus import read_vctk, read_vctk_speakers
+
+OTHERS = {
+    "bdl": {"sex": "M", "accent": "American"},
+    "slt": {"sex": "F", "accent": "American"},
+    "19": {"sex": "F"},
+    "26": {"sex": "M"},
+    "27": {"sex": "M"},
+}
+
+
+def main(data: Path, out: Path) -> None:
+    """Write the links, transcripts.tsv and speakers.json: sex, accent and minutes of each speaker."""
+    out.mkdir(parents=True, exist_ok=True)
+    sources = read_vctk(data / "vctk")
+    folders = {source.path.parent for source in sources}
+    folders |= {path for name in ("arctic", "librispeech") for path in (data / name).iterdir() if path.is_dir()}
+    known = read_vctk_speakers(data / "vctk")
+    info = {name: {key: known[name][key] for key in ("sex", "accent")} for name in known} | OTHERS
+    seconds: dict[str, float] = defaultdict(float)
+    for folder in folders:
+        link = out / folder.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder.resolve())
+        for path in folder.iterdir():
+            if path.suffix.lower() in SUFFIXES:
+                seconds[folder.name] += soundfile.info(path).duration
+    told = {name: info.get(name, {}) | {"minutes": f"{whole / 60:.1f}"} for name, whole in sorted(seconds.items())}
+    (out / "speakers.json").write_text(json.dumps(told, indent=2) + "\n")
+    (out / "transcripts.tsv").write_text("".join(f"{source.path.stem}\t{source.text}\n" for source in sources))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,164 @@
+"""Models in the package, and model folders in the manner of the hub."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from speechvq import SpeechVQError
+from speechvq.audio import read, write
+from speechvq.checkpoint import PACKAGED, WEIGHTS, model_folder, packaged
+from speechvq.cli import main
+from speechvq.codec import Codec
+from speechvq.corpus import read_folder, read_folder_speakers
+from speechvq.hub import README, read_card
+from speechvq.prior import TrainedPrior
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_saved_and_loaded_it_is_the_same(runs, corpus, tmp_path):
+    codec = Codec.load(runs["mel"])
+    codec.save_pretrained(tmp_path / "model")
+    again = Codec.from_pretrained(tmp_path / "model", device="cpu")
+    wav = read(next((corpus / "audio").rglob("*.flac")))
+    assert torch.equal(again.convert(wav, 16_000, "low"), codec.convert(wav, 16_000, "low"))
+    assert again.describe() == codec.describe()
+    assert again.histogram is not None
+    card = ModelCard.load(tmp_path / "model" / README)
+    assert card.data.library_name == "speechvq"
+    assert codec.fingerprint in card.text
+    (tmp_path / "model" / README).write_text("mine")
+    again.save_pretrained(tmp_path / "model")
+    assert (tmp_path / "model" / README).read_text() == "mine"
+
+
+def test_what_is_on_no_hub_is_an_error_of_the_hub(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(LocalEntryNotFoundError):
+        Codec.from_pretrained("nobody/nothing", local_files_only=True, cache_dir=tmp_path)
+
+
+def test_a_folder_goes_before_a_packaged_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert model_folder("convert-50hz") == PACKAGED / "convert-50hz"
+    assert model_folder("phoneme-25hz/prior") == PACKAGED / "phoneme-25hz" / "prior"
+    (tmp_path / "convert-50hz").mkdir()
+    assert model_folder("convert-50hz") == Path("convert-50hz")
+    assert model_folder("../models/convert-50hz") == Path("../models/convert-50hz")
+    with pytest.raises(SpeechVQError, match=r"packaged model \(convert-50hz, phoneme-25hz\)"):
+        Codec.load("convert-60hz")
+
+
+def test_the_packaged_models_are_small_and_say_what_they_are():
+    assert packaged() == ["convert-50hz", "phoneme-25hz"]
+    assert sum(path.stat().st_size for path in PACKAGED.rglob("*")) < 25e6
+    for name in packaged():
+        about = read_card(PACKAGED / name)
+        assert about.keys() == {"licence", "training_data", "measured"}
+        for value in about["measured"].values():
+            assert f"| {value} |" in (PACKAGED / name / README).read_text()  # the table that people read
+        codec = Codec.load(name)
+        assert codec.histogram is not None
+        minutes = [float(info["minutes"]) for info in codec.card.speaker_info.values()]
+        assert sum(minute > 5 for minute in minutes) >= 6
+        assert not [path for path in (PACKAGED / name).rglob("*.json") if "/tmp" in path.read_text()]
+    prior = TrainedPrior.load("phoneme-25hz/prior", of=Codec.load("phoneme-25hz").alphabet)
+    assert prior.figures["bits_per_code"] < prior.figures["bigram"]
+
+
+def test_info_lists_the_packaged_models(capsys):
+    assert main(["info", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert list(listed) == packaged()
+    assert listed["convert-50hz"]["latents_per_s"] == 50
+    assert listed["convert-50hz"]["speakers"]["p225"] == {"sex": "F", "accent": "English", "minutes": "13.7"}
+    assert main(["info", "convert-50hz"]) == 0
+    assert "p225 (F English 13.7)" in capsys.readouterr().out
+
+
+def test_a_voice_is_converted_by_the_model_that_is_there(corpus, tmp_path, capsys):
+    source = next((corpus / "audio").rglob("*.flac"))
+    assert main(["convert", str(source), str(tmp_path / "out.wav"), "--speaker", "p225"]) == 0
+    made, natural = read(tmp_path / "out.wav"), read(source)
+    assert len(made) == len(natural)
+    assert 0.01 < made.abs().max() < 1
+    assert main(["convert", str(source), str(tmp_path / "no.wav"), "--speaker", "p999"]) == 2
+    assert "unknown speaker 'p999'" in capsys.readouterr().err
+
+
+def test_codes_of_the_packaged_model_under_its_prior(corpus, tmp_path, capsys):
+    source = next((corpus / "audio").rglob("*.flac"))
+    phoneme = ["--model", "phoneme-25hz", "--prior", "phoneme-25hz/prior"]
+    assert main(["encode", str(source), str(tmp_path / "a.svq"), *phoneme, "--coder", "prior"]) == 0
+    assert main(["decode", str(tmp_path / "a.svq"), str(tmp_path / "a.wav"), *phoneme, "--speaker", "p239"]) == 0
+    assert len(read(tmp_path / "a.wav")) == len(read(source))
+
+
+def test_the_wheel_holds_the_models(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "speechvq", tmp_path / "speechvq")
+    build = [sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "-q"]
+    done = subprocess.run(build, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    held = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
+    files = [path for path in PACKAGED.rglob("*") if path.is_file()]
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= held
+
+
+def recipe(name: str) -> ModuleType:
+    """A script of recipes/models."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "recipes" / "models" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_three_corpora_become_one(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    wav = torch.zeros(16_000 * 3)
+    write(data / "vctk/wav48_silence_trimmed/p225/p225_001_mic1.flac", wav)
+    (data / "vctk/txt/p225").mkdir(parents=True)
+    (data / "vctk/txt/p225/p225_001.txt").write_text("Please call Stella.\n")
+    (data / "vctk/speaker-info.txt").write_text("ID  AGE  GENDER  ACCENTS  REGION\n225  23  F    English    Southern\n")
+    for folder, name in (("arctic/bdl", "a"), ("librispeech/19", "b")):
+        write(data / folder / f"{name}.wav", wav)
+        (data / folder / "transcripts.tsv").write_text(f"{name}\tIt is {name}.\n")
+    for _ in range(2):
+        recipe("corpus").main(data, out)
+    assert {(s.speaker, s.text) for s in read_folder(out)} == {
+        ("p225", "Please call Stella."),
+        ("bdl", "It is a."),
+        ("19", "It is b."),
+    }
+    assert read_folder_speakers(out) == {
+        "19": {"sex": "F", "minutes": "0.1"},
+        "bdl": {"sex": "M", "accent": "American", "minutes": "0.1"},
+        "p225": {"sex": "F", "accent": "English", "minutes": "0.1"},
+    }
+
+
+def test_a_packed_model_has_the_codes_of_the_run(runs, corpus, tmp_path):
+    recipe("pack").shrink(runs["mel"], tmp_path / "small")
+    codec, small = Codec.load(runs["mel"]), Codec.load(tmp_path / "small")
+    assert small.fingerprint == codec.fingerprint
+    assert (tmp_path / "small" / WEIGHTS).stat().st_size < 0.8 * (runs["mel"] / WEIGHTS).stat().st_size
+    wav = read(next((corpus / "audio").rglob("*.flac")))
+    codes = codec.encode(wav, 16_000)
+    assert torch.equal(small.encode(wav, 16_000), codes)
+    frames = [
+        one.model.decoder._frames(one.vectors(codes), one.model.decoder.speakers.weight[0]) for one in (codec, small)
+    ]
+    torch.testing.assert_close(*frames, atol=0.01, rtol=0.01)
