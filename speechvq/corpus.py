@@ -198,6 +198,8 @@ def read_speakers(folder: Path) -> dict[str, dict[str, str]]:
     """What is known of each speaker of a prepared corpus (speakers.json)."""
     try:
         data: dict[str, dict[str, str]] = json.loads((folder / SPEAKERS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if not all(isinstance(value, str) for info in data.values() for value in info.values()):
+            raise ValueError
+    except (OSError, ValueError, AttributeError):
         raise SpeechVQError(f"{folder}: not a prepared corpus, {SPEAKERS} is missing or unreadable") from None
     return data

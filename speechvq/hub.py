@@ -6,7 +6,8 @@ A model's README.md begins with the hub's metadata: licence, training data, and 
 from pathlib import Path
 from typing import Any, Self
 
-from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_download
+from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, metadata_load, snapshot_download
+from yaml import YAMLError
 
 README = "README.md"
 TAGS = ["audio", "speech-codec", "voice-conversion", "vq-vae"]
@@ -71,10 +72,14 @@ class Pretrained(ModelHubMixin):
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What a model's README.md says at its head: licence, training data, and figures by the name of the metric."""
-    if not (folder / README).is_file():
+    """What a model's README.md says at its head: licence, training data, and figures by the name of the metric.
+
+    Empty where it has no head, or one that is not of the hub's kind.
+    """
+    try:
+        data = ModelCardData(ignore_metadata_errors=True, **(metadata_load(folder / README) or {}))
+    except (OSError, YAMLError, ValueError, TypeError):
         return {}
-    data = ModelCard.load(folder / README, ignore_metadata_errors=True).data
     measured = {result.metric_name or result.metric_type: result.metric_value for result in data.eval_results or []}
     about = {"licence": data.license, "training_data": data.datasets, "measured": measured}
     return {key: value for key, value in about.items() if value}

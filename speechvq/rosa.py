@@ -15,8 +15,6 @@ with FileLock(Path(tempfile.gettempdir()) / f"speechvq-{os.getuid()}.lock"):
     import librosa
     import librosa.core.audio
     import librosa.core.pitch
-    import librosa.effects
-    import librosa.feature.spectral
     import librosa.util.utils
 
 __all__ = ["librosa"]

@@ -476,7 +476,7 @@ def test_no_manifest(tmp_path):
             read_manifest(folder)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"[]", b'{"p": "F"}', b'{"p": {"sex": 1}}'])
 def test_no_speakers(tmp_path, content):
     if content is not None:
         text(tmp_path / SPEAKERS, content)

@@ -76,6 +76,16 @@ def test_the_packaged_models_are_small_and_say_what_they_are():
     assert prior.figures["bits_per_code"] < prior.figures["bigram"]
 
 
+HEADS = [b"no head", b"---\n: [\n---\nx", b"---\nfoo\n---\n", b"\xff\xfe---", b"---\nmodel-index: 3\n---\n"]
+
+
+@pytest.mark.parametrize("head", [None, *HEADS])
+def test_a_card_without_a_head_tells_nothing(tmp_path, head):
+    if head is not None:
+        (tmp_path / README).write_bytes(head)
+    assert read_card(tmp_path) == {}
+
+
 def test_info_lists_the_packaged_models(capsys):
     assert main(["info", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)

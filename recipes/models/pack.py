@@ -11,13 +11,13 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from torch import Tensor
 
 from speechvq.checkpoint import PACKAGED, WEIGHTS, load_card, load_tensors, save_card, save_tensors
 from speechvq.coders import HISTOGRAM
+from speechvq.config import Config
 from speechvq.hub import README, TAGS
 
 CORPUS = "VCTK 0.92 (a part), CMU ARCTIC bdl and slt, LibriSpeech 19, 26 and 27: 3.9 hours"
@@ -59,8 +59,8 @@ def main(run: Path, name: str, prior: Path | None = None) -> None:
 def shrink(run: Path, folder: Path) -> None:
     """A model folder of half the size, without the paths of the machine that it was made on."""
     card = load_card(run)
-    config: Any = card.config
-    if hasattr(config, "init"):
+    config = card.config
+    if isinstance(config, Config):
         config = dataclasses.replace(config, init=dataclasses.replace(config.init, path=""))
     save_card(folder, dataclasses.replace(card, config=config))
     tensors, metadata = load_tensors(run / WEIGHTS)
