@@ -25,7 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from speechvq import SpeechVQError, __version__
-from speechvq.config import Config, PriorRun, parse, parse_run
+from speechvq.config import Config, PriorRun
+from speechvq.parsing import parse, parse_run
 
 FORMAT = 1
 CONFIG = "config.json"

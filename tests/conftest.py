@@ -9,8 +9,9 @@ import soundfile
 
 from speechvq.codec import Codec
 from speechvq.codes import train_prior
-from speechvq.config import Config, InitConfig, PriorRun, WaveNetConfig, WaveNetDecoderConfig, parse
+from speechvq.config import Config, InitConfig, PriorRun, WaveNetConfig, WaveNetDecoderConfig
 from speechvq.corpus import Split, read_folder
+from speechvq.parsing import parse
 from speechvq.prepare import Treatment, prepare
 from speechvq.training import train
 

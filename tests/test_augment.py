@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from speechvq.augment import BANDS, Augment
-from speechvq.config import AugmentConfig, ModelConfig, parse
+from speechvq.config import AugmentConfig, ModelConfig
 from speechvq.model import Batch, build
+from speechvq.parsing import parse
 
 
 def speech(rows: int = 200, samples: int = 4000) -> torch.Tensor:

@@ -8,8 +8,9 @@ from torch.distributions import Normal, kl_divergence
 
 from speechvq import SpeechVQError
 from speechvq.bottleneck import Gaussian, Identity
-from speechvq.config import AEConfig, VAEConfig, parse
+from speechvq.config import AEConfig, VAEConfig
 from speechvq.model import BOTTLENECKS, Batch, build
+from speechvq.parsing import parse
 
 D = 5
 

@@ -12,9 +12,10 @@ from speechvq.audio import read
 from speechvq.checkpoint import load_card
 from speechvq.codec import Codec
 from speechvq.codes import corpus_codes, ngram_bits, train_prior
-from speechvq.config import PriorConfig, PriorRun, TrainConfig, WaveNetConfig, load_config
+from speechvq.config import PriorConfig, PriorRun, TrainConfig, WaveNetConfig
 from speechvq.corpus import read_manifest
 from speechvq.dataset import CodeWindows, held_out_windows
+from speechvq.parsing import load_config
 from speechvq.prior import NOTHING
 from speechvq.trainer import read_log
 

@@ -10,8 +10,9 @@ import torch
 
 import speechvq
 from speechvq import SpeechVQError
-from speechvq.config import Config, EMAConfig, ModelConfig, PriorRun, VQConfig, WaveNetConfig, load_config, parse
+from speechvq.config import Config, EMAConfig, ModelConfig, PriorRun, VQConfig, WaveNetConfig
 from speechvq.model import Batch, build, submodule
+from speechvq.parsing import load_config, parse
 from speechvq.prior import Prior
 from speechvq.training import check_crop
 

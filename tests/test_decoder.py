@@ -10,8 +10,9 @@ from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.audio import LogMel, mulaw_encode
-from speechvq.config import ConditionerConfig, ModelConfig, parse
+from speechvq.config import ConditionerConfig, ModelConfig
 from speechvq.decoder import DECODERS, SILENCE, Conditioner, Decoder
+from speechvq.parsing import parse
 from speechvq.sampler import Sampling
 
 CONFIGS = {variant.kind: variant for variant in get_args(get_type_hints(ModelConfig)["decoder"])}

@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from speechvq.codec import Codec
 from speechvq.codes import train_prior
-from speechvq.config import Config, parse_run
+from speechvq.config import Config
+from speechvq.parsing import parse_run
 from speechvq.distributed import over_all, rank_and_count
 from speechvq.trainer import Trainer
 from speechvq.training import train

@@ -15,7 +15,7 @@ PACKAGE = Path(speechvq.__file__).parent
 
 # In the order of the data. A room imports from those before it, or from its own row.
 ROOMS = [
-    ["config", "rosa", "layers", "text", "checkpoint", "hub", "progress", "vectors", "distributed"],
+    ["config", "parsing", "rosa", "layers", "text", "checkpoint", "hub", "progress", "vectors", "distributed"],
     ["audio", "bottleneck", "predictor"],
     ["augment", "quantizer", "corpus", "encoder", "stack", "kernels"],
     ["prepare", "wavenet"],

@@ -145,7 +145,8 @@ def _align(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from speechvq.config import Config, load_config
+    from speechvq.config import Config
+    from speechvq.parsing import load_config
 
     overrides = [*options.set] + ([f"init.path={json.dumps(str(options.init))}"] if options.init else [])
     config = load_config(options.config, overrides)

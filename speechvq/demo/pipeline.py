@@ -13,13 +13,14 @@ from typing import Any
 from speechvq import SpeechVQError
 from speechvq.checkpoint import save_json, save_result
 from speechvq.codec import Codec
-from speechvq.config import Config, load_config
+from speechvq.config import Config
 from speechvq.corpus import Split, Utterance, read_manifest, read_vctk, read_vctk_speakers
 from speechvq.demo.corpus import VOICES, sentences, speak_corpus
 from speechvq.evaluate import tell
 from speechvq.evaluate.conversion import Pair, evaluate_conversion
 from speechvq.evaluate.judges import installed
 from speechvq.evaluate.mapping import PRIMARY, evaluate_phonemes
+from speechvq.parsing import load_config
 from speechvq.prepare import Treatment, prepare
 from speechvq.report.page import write_report
 from speechvq.sampler import Sampling

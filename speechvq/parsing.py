@@ -1,0 +1,129 @@
+"""Configurations from TOML or JSON: every wrong key or number is refused by name."""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from speechvq import SpeechVQError
+from speechvq.config import Config, PriorRun
+
+D = TypeVar("D")
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config | PriorRun:
+    """Read a TOML file and apply overrides such as `train.steps=100` (values in TOML's syntax).
+
+    One with a table `prior` is a prior's. Raises SpeechVQError for a missing or malformed file, an unknown key (naming
+    the nearest), a wrong type or an impossible number.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpeechVQError(f"{path}: cannot read the configuration ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpeechVQError(f"{path}: not TOML: {error}") from None
+    for override in overrides:
+        _override(data, override)
+    return parse_run(data)
+
+
+def parse_run(data: dict[str, Any]) -> Config | PriorRun:
+    """Build the configuration of a run, a prior's or a model's, from nested dicts."""
+    return parse(PriorRun, data) if "prior" in data else parse(Config, data)
+
+
+def parse(cls: type[D], data: dict[str, Any], where: str = "") -> D:
+    """Build a dataclass of type `cls` from nested dicts; `where` is the dotted name used in errors."""
+    hints = get_type_hints(cls)
+    for key in data:
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.0)[0]
+            raise SpeechVQError(f"unknown configuration key '{where}{key}'; the nearest is '{where}{near}'")
+    values = {key: _convert(hints[key], value, f"{where}{key}") for key, value in data.items()}
+    result = cls(**values)
+    _check(result, where)
+    return result
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SpeechVQError(f"an override is written key.name=value, not '{text}'")
+    *tables, key = name.strip().split(".")
+    for table in tables:
+        data = data.setdefault(table, {})
+        if not isinstance(data, dict):
+            raise SpeechVQError(f"configuration key '{table}' in '{name}' is not a table")
+    try:
+        data[key] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        data[key] = value  # a bare word is a string
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _convert_variant(args, value, name)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise SpeechVQError(f"configuration key '{name}' is a table, not {value!r}")
+        return parse(hint, value, f"{name}.")  # type: ignore[arg-type]
+    if origin is Literal:
+        if value not in args:
+            raise SpeechVQError(f"configuration key '{name}' is one of {', '.join(args)}; got {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise SpeechVQError(f"configuration key '{name}' is a list, not {value!r}")
+        return tuple(_convert(args[0], item, f"{name}[{i}]") for i, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise SpeechVQError(f"configuration key '{name}' is of type {hint.__name__}; got {value!r}")
+    return value
+
+
+def _convert_variant(variants: tuple[Any, ...], value: Any, name: str) -> Any:
+    """Choose the dataclass whose `kind` is the table's."""
+    by_kind = {variant.kind: variant for variant in variants}
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in by_kind:
+        raise SpeechVQError(f"configuration key '{name}.kind' is one of {', '.join(by_kind)}; got {kind!r}")
+    return parse(by_kind[kind], value, f"{name}.")
+
+
+# What a number may be, by its name: (lowest, highest). A name means the same in every table.
+_LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("channels", "dim", "upsample", "speaker_dim", "cycles", "residual", "gate", "skip"), (1, 2**16)),
+    **dict.fromkeys(("steps", "batch_size", "crop", "eval_every"), (1, 2**40)),
+    **dict.fromkeys(
+        ("blocks", "warmup", "workers", "minutes", "beta", "mel_weight", "weight", "weight_decay"), (0, 2**40)
+    ),
+    **dict.fromkeys(("decay", "restart", "average", "jitter", "corrupt"), (0, 0.999999)),
+    "anyone": (0, 1),
+    **dict.fromkeys(("gain", "filter"), (0, 60)),
+    **dict.fromkeys(("noise", "voice"), (0, 12)),
+    "shift": (0, 2**16),
+    **dict.fromkeys(("learning_rate", "clip", "rate"), (1e-12, 1e12)),
+    "eval_crops": (2, 2**40),
+    "codes": (2, 2**16),
+    "kernel": (2, 16),
+    "layers": (1, 16),
+    **dict.fromkeys(("ahead", "shifts"), (1, 64)),
+    "seed": (0, 2**63 - 1),
+    "strides": (1, 64),
+}
+
+
+def _check(config: Any, where: str) -> None:
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        low, high = _LIMITS.get(item.name, (float("-inf"), float("inf")))
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and not low <= number <= high:
+                name = f"{where}{item.name}"
+                raise SpeechVQError(f"configuration key '{name}' is between {low:g} and {high:g}; got {number}")
