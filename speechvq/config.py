@@ -105,6 +105,14 @@ class MelDecoderConfig:
 
 
 @dataclass(frozen=True)
+class SourceFilterDecoderConfig:
+    """Frames to pitch and the spectral envelopes of pulses and of noise."""
+
+    kind: Literal["source_filter"] = "source_filter"
+    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
+
+
+@dataclass(frozen=True)
 class MFCCDecoderConfig:
     """Frames to MFCC by one 1x1 convolution: no pitch to spend codes on, and nothing to hear."""
 
@@ -122,7 +130,7 @@ class WaveNetDecoderConfig:
     mel_weight: float = 0.0
 
 
-DecoderConfig = MelDecoderConfig | MFCCDecoderConfig | WaveNetDecoderConfig
+DecoderConfig = MelDecoderConfig | SourceFilterDecoderConfig | MFCCDecoderConfig | WaveNetDecoderConfig
 
 
 @dataclass(frozen=True)

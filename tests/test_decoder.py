@@ -11,9 +11,10 @@ from torch import Tensor
 from speechvq import SpeechVQError
 from speechvq.audio import LogMel, mulaw_encode
 from speechvq.config import ConditionerConfig, ModelConfig
-from speechvq.decoder import DECODERS, SILENCE, Conditioner, Decoder
+from speechvq.decoder import BANDS, DECODERS, SILENCE, Conditioner, Decoder
 from speechvq.parsing import parse
 from speechvq.sampler import Sampling
+from speechvq.source import USUAL, pitch
 
 CONFIGS = {variant.kind: variant for variant in get_args(get_type_hints(ModelConfig)["decoder"])}
 D, SPEAKERS, HOP = 4, 3, 160
@@ -175,6 +176,39 @@ def crops(rows: Rows, codes: int, first: int) -> Rows:
     return z_q[..., first : first + codes], speaker, wav[:, first * HOP : (first + codes) * HOP]
 
 
+def test_the_pitch_that_is_told_is_heard():
+    decoder = fresh("source_filter").eval()
+    with torch.no_grad():
+        decoder.project.weight.zero_()
+        decoder.project.bias[:BANDS] = 0.0
+        decoder.project.bias[BANDS:-1] = -6.0  # breath
+        decoder.project.bias[-1] = np.log(220 / USUAL)
+    [wav] = speak(decoder, latents(100), [0])
+    heard, voiced = pitch(wav[None], HOP)
+    assert voiced[:, 3:-3].all()
+    np.testing.assert_allclose(heard[:, 3:-3], 220, rtol=0.01)
+
+
+def test_the_losses_of_source_and_filter():
+    decoder = fresh("source_filter").train()
+    wav = torch.from_numpy(np.stack([speech(120.0, [0, 1, 2, 3], np.random.default_rng(i)) for i in range(3)]))
+    z_q, speaker = torch.zeros(3, D, wav.shape[1] // HOP), torch.arange(3)
+    losses = decoder.losses(z_q, speaker, wav)
+    assert list(losses) == ["mel", "mel_short", "pitch"]
+    assert decoder.losses(z_q, speaker, wav)["mel"] != losses["mel"]  # another noise
+    decoder.eval()
+    losses = decoder.losses(z_q, speaker, wav)
+    assert decoder.losses(z_q, speaker, wav) == losses
+    with torch.no_grad():
+        decoder.project.weight[-1] = 0.0
+        decoder.project.bias[-1] = np.log(120 / USUAL)
+        right = decoder.losses(z_q, speaker, wav)["pitch"].item()
+        decoder.project.bias[-1] += 0.5
+        assert right < 0.05
+        assert decoder.losses(z_q, speaker, wav)["pitch"].item() == pytest.approx(0.5, abs=0.05)
+        assert decoder.losses(z_q, speaker, 0 * wav)["pitch"] == 0  # silence has none to be missed
+
+
 def test_cepstra_cannot_be_heard():
     with pytest.raises(SpeechVQError, match="train a wavenet decoder on its codes"):
         speak(fresh("mfcc").eval(), latents(3), [0])
@@ -190,7 +224,9 @@ def test_cepstra_are_standardised():
     assert decoder.losses(z_q, torch.arange(3), wav)["mfcc"].item() == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize(("kind", "codes", "bound"), [("mel", 20, 0.25), ("mfcc", 20, 0.6), ("wavenet", 2, 0.7)])
+@pytest.mark.parametrize(
+    ("kind", "codes", "bound"), [("mel", 20, 0.25), ("source_filter", 20, 0.6), ("mfcc", 20, 0.6), ("wavenet", 2, 0.7)]
+)
 def test_learns_speech(kind, codes, bound, vowels):
     """A real run on synthetic vowels brings the loss on held-out ones below `bound` of the untrained decoder's."""
     decoder = fresh(kind)

@@ -17,7 +17,7 @@ PACKAGE = Path(speechvq.__file__).parent
 ROOMS = [
     ["config", "parsing", "rosa", "layers", "text", "checkpoint", "hub", "progress", "vectors", "distributed"],
     ["audio", "bottleneck", "predictor"],
-    ["augment", "quantizer", "corpus", "encoder", "stack", "kernels"],
+    ["augment", "quantizer", "corpus", "encoder", "source", "stack", "kernels"],
     ["prepare", "wavenet"],
     ["align"],
     ["compiled"],
