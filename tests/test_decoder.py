@@ -11,7 +11,8 @@ from torch import Tensor
 from speechvq import SpeechVQError
 from speechvq.audio import LogMel, mulaw_encode
 from speechvq.config import ConditionerConfig, ModelConfig
-from speechvq.decoder import BANDS, DECODERS, SILENCE, Conditioner, Decoder
+from speechvq.decoder import DECODERS, SILENCE, Conditioner, Decoder
+from speechvq.decoder.frames import BANDS
 from speechvq.parsing import parse
 from speechvq.sampler import Sampling
 from speechvq.source import USUAL, pitch
