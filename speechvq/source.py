@@ -6,6 +6,7 @@ Frames are as in `LogMel`: frame t is centred on sample t * hop + hop / 2.
 import math
 
 import torch
+import torchaudio.functional as AF
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -80,6 +81,15 @@ def band_weights(bands: int) -> Tensor:
     filters = mel_filters(FFT, bands)
     filters[0], filters[-1] = filters[1], filters[-2]  # 0 Hz and 8 kHz are in no band
     return filters / filters.sum(1, keepdim=True)
+
+
+def emphasis(bands: int, factor: float) -> Tensor:
+    """(bands, bands), by which the gains of mel bands become more pronounced: all of their cepstrum is multiplied by
+    `factor`, but for its first two coefficients, level and tilt."""
+    cosines = AF.create_dct(bands, bands, norm="ortho")
+    factors = torch.full((bands,), factor)
+    factors[:2] = 1.0
+    return cosines * factors @ cosines.T
 
 
 def shape(source: Tensor, log_gains: Tensor, hop: int) -> Tensor:

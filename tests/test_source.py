@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import speech
+from scipy.fft import dct
 from scipy.signal import lfilter
 
 from speechvq import source
@@ -100,3 +101,11 @@ def test_bands_make_a_gain_of_every_frequency():
     assert weights.shape == (source.FFT // 2 + 1, 80)
     torch.testing.assert_close(weights.sum(1), torch.ones(source.FFT // 2 + 1))
     assert (weights @ torch.arange(80.0)).diff().min() >= 0  # higher frequencies, higher bands
+
+
+def test_emphasis_keeps_level_and_tilt():
+    gains = torch.randn(80, generator=torch.Generator().manual_seed(0))
+    plain, more = (dct((row @ gains).numpy(), norm="ortho") for row in (torch.eye(80), source.emphasis(80, 1.5)))
+    np.testing.assert_allclose(more[:2], plain[:2], atol=1e-4)
+    np.testing.assert_allclose(more[2:], 1.5 * plain[2:], atol=1e-4)
+    torch.testing.assert_close(source.emphasis(80, 1.0), torch.eye(80), rtol=0, atol=1e-4)

@@ -15,6 +15,7 @@ from speechvq.distributed import drawn_rows
 from speechvq.sampler import Sampling
 
 SHORT_WINDOW = 400  # 25 ms: the window of what is heard of a moment
+EMPHASIS = 1.2  # of the spectrum's shape in speaking: the mean of what a code may mean is flatter than any of it
 BANDS, SOFT = 80, -4.0  # of a filter's gains, and where they begin (nats)
 PIECE = 2**19  # samples that the mel decoder makes at a time: half a minute
 MARGIN, FADE = 16_000, 800  # samples: what it makes on either side of a piece, and over which it fades into the next
@@ -69,11 +70,14 @@ class SourceFilterDecoder(FrameDecoder):
     """
 
     weights: Tensor
+    sharper: Tensor
 
     def __init__(self, config: SourceFilterDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
         super().__init__(config.conditioner, dim, speakers, hop_length)
         self.long, self.short = (LogMel(self.frame_length, window) for window in (MEL_WINDOW, SHORT_WINDOW))
-        self.register_buffer("weights", source.band_weights(BANDS), persistent=False)
+        weights = source.band_weights(BANDS)
+        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("sharper", weights @ source.emphasis(BANDS, EMPHASIS), persistent=False)
         self.project = nn.Conv1d(config.conditioner.channels, 2 * BANDS + 1, 1)
 
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
@@ -82,7 +86,7 @@ class SourceFilterDecoder(FrameDecoder):
             wav, told = wav.float(), told.float()
             pitch, voiced = source.pitch(wav, self.frame_length)
             noise = drawn_rows(torch.randn, wav.shape, wav.device) if self.training else white(wav, seed=0)
-            made = self._speak(told, pitch, noise)
+            made = self._speak(told, pitch, noise, self.weights)
             off = (told[:, -1] - (pitch / source.USUAL).log()).abs() * voiced
             return {
                 "mel": F.l1_loss(self.long(made), self.long(wav)),
@@ -94,10 +98,10 @@ class SourceFilterDecoder(FrameDecoder):
         told = self.project(frames.relu())
         pitch = (source.USUAL * told[:, -1].exp()).clamp(source.LOWEST, source.HIGHEST)
         noise = white(pitch.new_empty(1, pitch.shape[1] * self.frame_length), seed)
-        return self._speak(told, pitch, noise)[0].clamp(-1, 1)
+        return self._speak(told, pitch, noise, self.sharper)[0].clamp(-1, 1)
 
-    def _speak(self, told: Tensor, pitch: Tensor, noise: Tensor) -> Tensor:
-        voice, breath = (self.weights @ (gains + SOFT) for gains in (told[:, :BANDS], told[:, BANDS:-1]))
+    def _speak(self, told: Tensor, pitch: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
+        voice, breath = (weights @ (gains + SOFT) for gains in (told[:, :BANDS], told[:, BANDS:-1]))
         hop = self.frame_length
         return source.shape(source.pulses(pitch, hop), voice, hop) + source.shape(noise, breath, hop)
 
