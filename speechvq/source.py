@@ -45,8 +45,8 @@ def pitch(wav: Tensor, hop: int) -> tuple[Tensor, Tensor]:
     around = best[..., None] + torch.tensor([-1, 0, 1], device=wav.device)
     low, middle, high = normal.gather(-1, around.clamp(0, longest - 1)).unbind(-1)
     lag = best + 1 + ((low - high) / (2 * (low - 2 * middle + high)).clamp(min=1e-6)).clamp(-0.5, 0.5)
-    voiced = (middle < APERIODIC) & (energy[..., 0] > part * 1e-6)
-    return interpolate(SAMPLE_RATE / lag, voiced), voiced
+    voiced = (depth.amin(-1) < APERIODIC) & (energy[..., 0] > part * 1e-6)
+    return interpolate((SAMPLE_RATE / lag).clamp(LOWEST, HIGHEST), voiced), voiced
 
 
 def interpolate(pitch: Tensor, voiced: Tensor) -> Tensor:

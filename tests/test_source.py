@@ -42,6 +42,20 @@ def test_what_has_no_pitch():
     assert voiced.float().mean() < 0.02
 
 
+def test_whatever_is_heard_pitch_is_one_that_can_be_spoken():
+    """Such as speech does not hold: levels, ramps, hum, single pulses, and digital noise of one bit."""
+    time, random = torch.arange(16_000) / SAMPLE_RATE, torch.Generator().manual_seed(0)
+    pulse = torch.zeros(16_000)
+    pulse[8_000] = 1.0
+    hums = [0.9 * torch.sin(2 * np.pi * hertz * time) for hertz in (0.5, 10, 25, 59, 700, 7_999)]
+    bits = torch.randint(0, 2, (16_000,), generator=random) / 32_768
+    wavs = torch.stack([0.5 + 0 * time, time, pulse, bits, 0.9 + bits, *hums])
+    pitch, _ = source.pitch(wavs, HOP)
+    assert pitch.min() > source.LOWEST - 0.01
+    assert pitch.max() < source.HIGHEST + 0.01
+    assert source.pulses(pitch, HOP).isfinite().all()
+
+
 @pytest.mark.skipif(not ARCTIC.is_dir(), reason="no recorded speech here (../shared/data/arctic)")
 @pytest.mark.parametrize("name", ["bdl", "slt"])
 def test_pitch_of_recordings_is_that_of_probabilistic_yin(name):
