@@ -190,6 +190,13 @@ def test_the_pitch_that_is_told_is_heard():
     np.testing.assert_allclose(heard[:, 3:-3], 220, rtol=0.01)
 
 
+def test_frames_longer_than_a_filter_are_refused():
+    config = parse(CONFIGS["source_filter"], {"kind": "source_filter", "conditioner": {"upsample": 1, "channels": 8}})
+    DECODERS["source_filter"](config, D, SPEAKERS, 320)
+    with pytest.raises(SpeechVQError, match=r"320 samples at most, not 640: raise .*upsample \(1\)"):
+        DECODERS["source_filter"](config, D, SPEAKERS, 640)
+
+
 def test_the_losses_of_source_and_filter():
     decoder = fresh("source_filter").train()
     wav = torch.from_numpy(np.stack([speech(120.0, [0, 1, 2, 3], np.random.default_rng(i)) for i in range(3)]))

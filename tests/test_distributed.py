@@ -65,7 +65,7 @@ def model(bottleneck: dict, decoder: str = "mel") -> dict:
 RUNS = {
     "ema": model({"kind": "ema", "codes": 8, "dim": 4, "restart": 0.5}),
     "vq": model({"kind": "vq", "codes": 8, "dim": 4}, "mfcc"),
-    "vae": model({"kind": "vae", "dim": 4}),
+    "vae": model({"kind": "vae", "dim": 4}, "source_filter"),
     "prior": {
         "prior": {"wavenet": {"cycles": 1, "layers": 3, "residual": 16, "gate": 16, "skip": 16}, "shifts": 1},
         "train": {**TRAIN, "crop": 30},

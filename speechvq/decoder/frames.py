@@ -7,18 +7,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechvq import source
+from speechvq import SpeechVQError, source
 from speechvq.audio import LogMel, griffin_lim
 from speechvq.config import MelDecoderConfig, SourceFilterDecoderConfig
 from speechvq.decoder.base import MEL_WINDOW, Decoder, MelHead
 from speechvq.distributed import drawn_rows
 from speechvq.sampler import Sampling
 
+LONGEST = 320  # samples of a frame: the sound of vowels moves within 20 ms
 SHORT_WINDOW = 400  # 25 ms: the window of what is heard of a moment
 EMPHASIS = 1.2  # of the spectrum's shape in speaking: the mean of what a code may mean is flatter than any of it
 BANDS, SOFT = 80, -4.0  # of a filter's gains, and where they begin (nats)
-PIECE = 2**19  # samples that the mel decoder makes at a time: half a minute
-MARGIN, FADE = 16_000, 800  # samples: what it makes on either side of a piece, and over which it fades into the next
+PIECE = 2**19  # samples that are made at a time: half a minute
+MARGIN, FADE = 16_000, 800  # samples: what is made on either side of a piece, and over which it fades into the next
 
 
 class FrameDecoder(Decoder):
@@ -66,7 +67,8 @@ class MelDecoder(FrameDecoder):
 class SourceFilterDecoder(FrameDecoder):
     """Pitch, and the filters of pulses and noise (DDSP, Engel et al. 2020): a voice, where mean spectra only whisper.
 
-    Trained with the pitch of the speech, so that the spectral losses are of the filters; pitch has its own.
+    Trained with the pitch of the speech, so that the spectral losses are of the filters; pitch has its own, the mean
+    difference of its logarithm. SpeechVQError for frames that are longer than a filter's.
     """
 
     weights: Tensor
@@ -74,6 +76,11 @@ class SourceFilterDecoder(FrameDecoder):
 
     def __init__(self, config: SourceFilterDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
         super().__init__(config.conditioner, dim, speakers, hop_length)
+        if self.frame_length > LONGEST:
+            raise SpeechVQError(
+                f"a source_filter decoder's frames last {LONGEST} samples at most, not {self.frame_length}: raise "
+                f"model.decoder.conditioner.upsample ({config.conditioner.upsample})"
+            )
         self.long, self.short = (LogMel(self.frame_length, window) for window in (MEL_WINDOW, SHORT_WINDOW))
         weights = source.band_weights(BANDS)
         self.register_buffer("weights", weights, persistent=False)
@@ -88,10 +95,11 @@ class SourceFilterDecoder(FrameDecoder):
             noise = drawn_rows(torch.randn, wav.shape, wav.device) if self.training else white(wav, seed=0)
             made = self._speak(told, pitch, noise, self.weights)
             off = (told[:, -1] - (pitch / source.USUAL).log()).abs() * voiced
+            own = off.sum(1) / voiced.sum(1).clamp(min=1)  # of each crop: what others hold must not matter
             return {
                 "mel": F.l1_loss(self.long(made), self.long(wav)),
                 "mel_short": F.l1_loss(self.short(made), self.short(wav)),
-                "pitch": off.sum() / voiced.sum().clamp(min=1),
+                "pitch": own.mean(),
             }
 
     def render(self, frames: Tensor, seed: int) -> Tensor:
