@@ -31,7 +31,9 @@ step corpus python "$recipe/corpus.py" "$data" "$out/corpus"
 few=p229,p237,p253,p264,p282,p310,p347
 step prepare speechvq prepare folder "$out/corpus" "$out/speech" --unseen-speakers "p228,$few"
 step convert-codes train convert-50hz-codes "$recipe/convert-50hz-codes.toml" speech
-step convert train convert-50hz "$recipe/convert-50hz.toml" speech --init "$out/convert-50hz-codes"
+step convert-voice train convert-50hz-voice "$recipe/convert-50hz.toml" speech --init "$out/convert-50hz-codes" \
+    --set model.jitter=0.1 --set 'init.parts=["encoder", "bottleneck"]' --set train.steps=2500 --set train.learning_rate=1e-3
+step convert train convert-50hz "$recipe/convert-50hz.toml" speech --init "$out/convert-50hz-voice"
 step convert-evaluate evaluate convert-50hz conversion speech --count 3 --wavs "$out/convert-50hz/wavs"
 step convert-pack python "$recipe/pack.py" "$out/convert-50hz" convert-50hz
 
