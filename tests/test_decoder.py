@@ -190,6 +190,18 @@ def test_the_pitch_that_is_told_is_heard():
     np.testing.assert_allclose(heard[:, 3:-3], 220, rtol=0.01)
 
 
+def test_pieces_meet_without_becoming_softer(monkeypatch):
+    decoder = fresh("source_filter").eval()
+    with torch.no_grad():
+        decoder.project.weight.zero_()
+        decoder.project.bias.copy_(torch.tensor([-20.0] * BANDS + [2.0] * BANDS + [0.0]))  # breath alone
+    monkeypatch.setattr("speechvq.decoder.frames.PIECE", 10 * HOP)
+    monkeypatch.setattr("speechvq.decoder.frames.MARGIN", 10 * HOP)
+    [wav] = speak(decoder, latents(600), [0])
+    power = wav.square().reshape(-1, 10 * HOP)[1:]  # of pieces: each begins with a fade
+    assert power[:, 200:600].mean().item() == pytest.approx(power[:, 1000:].mean().item(), rel=0.1)
+
+
 def test_frames_longer_than_a_filter_are_refused():
     config = parse(CONFIGS["source_filter"], {"kind": "source_filter", "conditioner": {"upsample": 1, "channels": 8}})
     DECODERS["source_filter"](config, D, SPEAKERS, 320)

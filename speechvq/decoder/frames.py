@@ -1,5 +1,6 @@
 """Decoders that are not autoregressive and can be heard: their wav is made of frames, all at once."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
@@ -45,7 +46,8 @@ class FrameDecoder(Decoder):
             left, end = max(begin - margin, 0), min(begin + block, codes)
             wav = self.render(self._frames(z_q[:, left : end + margin], vector), seed)[(begin - left) * hop :]
             shared = min(len(tail), len(wav))
-            wav[:shared] = torch.lerp(tail[:shared], wav[:shared], torch.linspace(0, 1, shared, device=wav.device))
+            turn = torch.linspace(0, math.pi / 2, shared, device=wav.device)  # of two phases, it is power that adds
+            wav[:shared] = (tail[:shared] * turn.cos() + wav[:shared] * turn.sin()).clamp(-1, 1)
             yield wav[: (end - begin) * hop]
             tail = wav[(end - begin) * hop :][:FADE]
 
