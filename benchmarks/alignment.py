@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from speechvq import SpeechVQError
-from speechvq.align import Aligner
-from speechvq.audio import read
-from speechvq.corpus import read_vctk
-from speechvq.demo.corpus import speak_corpus
-from speechvq.text import SILENCE, frame_labels, read_labels
+from speechvq.audio.io import read
+from speechvq.data.align import Aligner
+from speechvq.data.corpora.demo import speak_corpus
+from speechvq.data.corpora.vctk import read_vctk
+from speechvq.data.labels import frame_labels, read_labels
+from speechvq.data.phones import SILENCE
 
 HOP = 0.01
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from speechvq.audio import mulaw_encode
+from speechvq.audio.mulaw import mulaw_encode
 from speechvq.codec import Codec
-from speechvq.compiled import CompiledWaveNet
-from speechvq.corpus import read_manifest
-from speechvq.dataset import held_out_batches
-from speechvq.decoder import SILENCE, WaveNetDecoder
-from speechvq.model import VQVAE, Batch
+from speechvq.data.manifest import read_manifest
+from speechvq.nn.decoder.wavenet import SILENCE, WaveNetDecoder
+from speechvq.nn.vqvae import VQVAE, Batch
+from speechvq.train.batches import held_out_batches
+from speechvq.wavenet.compiled import CompiledWaveNet
 
 
 @torch.inference_mode()

@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from speechvq.audio import SAMPLE_RATE, read, resample
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import read, resample
 from speechvq.codec import Codec
-from speechvq.corpus import Utterance, place, read_manifest
-from speechvq.evaluate.judges import Heard, Recognizer
+from speechvq.data.manifest import Utterance, rank_key, read_manifest
+from speechvq.evaluate.metrics.judges import Heard, Recognizer
 from speechvq.progress import progress
-from speechvq.sampler import Sampling
+from speechvq.wavenet.sampler import Sampling
 
 Change = Callable[[Tensor], Tensor]
 
@@ -60,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     codecs = [Codec.load(path) for path in options.model]
     held_out = [u for u in read_manifest(options.data) if u.split in ("test", "unseen") and u.text]
-    utterances = sorted(held_out, key=lambda u: place(u.id))[: options.count]
+    utterances = sorted(held_out, key=lambda u: rank_key(u.id))[: options.count]
     names = " | ".join(f"codes kept, {path.name} % | words wrong, {path.name} %" for path in options.model)
     print(f"| | words wrong, recording % | {names} |\n|---|---{'|---|---' * len(codecs)}|")
     recognizer = Recognizer()

@@ -16,8 +16,8 @@ import torch
 from machine import fma_peak, read_bandwidth, sgemm_peak
 
 from speechvq.config import WaveNetConfig
-from speechvq.sampler import Sampler, Sampling, chances
-from speechvq.wavenet import WaveNet
+from speechvq.wavenet.net import WaveNet
+from speechvq.wavenet.sampler import Sampler, Sampling, chances
 
 SHAPES = {
     "S": WaveNetConfig(cycles=2, layers=10, residual=64, gate=64, skip=128),

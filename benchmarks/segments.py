@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechvq.audio import SAMPLE_RATE, mulaw_decode, read
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import read
+from speechvq.audio.mulaw import mulaw_decode
 from speechvq.codec import Codec
-from speechvq.corpus import read_manifest
-from speechvq.decoder import SILENCE, WaveNetDecoder
-from speechvq.sampler import Sampler, Sampling
+from speechvq.data.manifest import read_manifest
+from speechvq.nn.decoder.wavenet import SILENCE, WaveNetDecoder
+from speechvq.wavenet.sampler import Sampler, Sampling
 
 WINDOW = 160
 

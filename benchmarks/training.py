@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.config import WaveNetConfig
-from speechvq.wavenet import WaveNet
+from speechvq.wavenet.net import WaveNet
 
 
 class Plain(nn.Module):

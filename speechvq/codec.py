@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,34 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from speechvq import SpeechVQError
-from speechvq.audio import SAMPLE_RATE, Meter, pieces, resample, validate
-from speechvq.bitstream import Encoded
-from speechvq.checkpoint import (
-    WEIGHTS,
-    Alphabet,
-    Card,
-    fingerprint,
-    load_card,
-    load_weights,
-    model_folder,
-    save_card,
-    save_tensors,
-    speaker_index,
-)
-from speechvq.coders import load_histogram, save_histogram
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import pieces, resample, validate
+from speechvq.audio.level import Meter
 from speechvq.config import Config, ModelConfig
-from speechvq.hub import Pretrained
-from speechvq.model import VQVAE, build
-from speechvq.sampler import Sampling
+from speechvq.folder.card import WEIGHTS, Alphabet, Card, load_card, model_folder, save_card, speaker_index
+from speechvq.folder.histogram import load_histogram, save_histogram
+from speechvq.folder.hub import Pretrained
+from speechvq.folder.weights import fingerprint, load_weights, save_tensors
+from speechvq.nn.vqvae import VQVAE, build
+from speechvq.wavenet.sampler import Sampling
 
 BATCH = 16  # utterances sampled side by side: one step of 16 costs little more than one of 1
 BLOCK = 2**19  # samples that are encoded at a time: half a minute
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """codes (N,) int64 of an utterance of `samples` samples at 16 kHz.
+
+    speaker: to decode it with, '' if nobody in particular. lost: ranges of codes (first, behind the last) that a
+    damaged file does not tell; they are 0.
+    """
+
+    codes: Tensor
+    samples: int
+    alphabet: Alphabet
+    speaker: str = ""
+    lost: tuple[tuple[int, int], ...] = ()
 
 
 class Codec(Pretrained):

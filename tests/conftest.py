@@ -8,12 +8,13 @@ import pytest
 import soundfile
 
 from speechvq.codec import Codec
-from speechvq.codes import train_prior
 from speechvq.config import Config, InitConfig, PriorRun, WaveNetConfig, WaveNetDecoderConfig
-from speechvq.corpus import Split, read_folder
+from speechvq.data.corpora.folder import read_folder
+from speechvq.data.manifest import Split
+from speechvq.data.prepare import Treatment, prepare
 from speechvq.parsing import parse
-from speechvq.prepare import Treatment, prepare
-from speechvq.training import train
+from speechvq.train.codec import train
+from speechvq.train.prior import train_prior
 
 VOICES = {"low": 90.0, "mid": 150.0, "high": 230.0}  # fundamental frequency, Hz
 VOWELS = [(300, 2300), (700, 1200), (350, 800), (500, 1800)]  # two formants, Hz

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechvq import SpeechVQError
-from speechvq.evaluate.abx import Token, abx, distance, tokens
-from speechvq.text import Segment
+from speechvq.data.labels import Segment
+from speechvq.evaluate.metrics.abx import Token, abx, distance, tokens
 
 HALF = Fraction(1, 2)
 

@@ -9,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.fft import dct
 
-from speechvq.audio import LogMel
-from speechvq.evaluate.acoustics import HOP, cepstral_distortion, compare, log_energy, log_pitch, pitch_correlation
+from speechvq.audio.features import LogMel
+from speechvq.evaluate.metrics.acoustics import (
+    HOP,
+    cepstral_distortion,
+    compare,
+    log_energy,
+    log_pitch,
+    pitch_correlation,
+)
 
 
 def syllables(seconds: float = 3.0, seed: int = 0, shift: int = 0) -> torch.Tensor:

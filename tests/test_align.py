@@ -11,11 +11,16 @@ import soundfile
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.align import Aligner, align_corpus, words
-from speechvq.audio import SAMPLE_RATE, read
-from speechvq.corpus import Source, Split, read_folder, read_manifest, read_vctk
-from speechvq.prepare import Treatment, prepare
-from speechvq.text import SILENCE, Segment, frame_labels, read_labels, read_textgrid
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import read
+from speechvq.data.align import Aligner, align_corpus
+from speechvq.data.corpora.folder import read_folder
+from speechvq.data.corpora.vctk import read_vctk
+from speechvq.data.labels import Segment, frame_labels, read_labels, read_textgrid
+from speechvq.data.manifest import Source, Split, read_manifest
+from speechvq.data.phones import SILENCE
+from speechvq.data.prepare import Treatment, prepare
+from speechvq.data.transcript import words
 
 pytest.importorskip("pocketsphinx", reason='pocketsphinx is an extra: pip install "speechvq[align]"')
 pytest.importorskip("espeakng_loader", reason='espeak-ng is an extra: pip install "speechvq[demo]"')
@@ -28,7 +33,7 @@ HOP = 0.01
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo corpus of three voices."""
-    from speechvq.demo.corpus import VOICES, speak_corpus
+    from speechvq.data.corpora.demo import VOICES, speak_corpus
 
     root = tmp_path_factory.mktemp("spoken")
     speak_corpus(root, count=COUNT, voices=(VOICES[0], VOICES[6], VOICES[7]))

@@ -14,21 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechvq import SpeechVQError
-from speechvq.audio import (
-    MFCC,
-    SAMPLE_RATE,
-    LogMel,
-    griffin_lim,
-    mulaw_decode,
-    mulaw_encode,
-    normalize_loudness,
-    read,
-    resample,
-    trim,
-    validate,
-    write,
-)
-from speechvq.rosa import librosa
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.features import MFCC, LogMel, griffin_lim
+from speechvq.audio.io import read, resample, validate, write
+from speechvq.audio.level import normalize_loudness, trim
+from speechvq.audio.librosa_lock import librosa
+from speechvq.audio.mulaw import mulaw_decode, mulaw_encode
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LSB = 1 / 32768

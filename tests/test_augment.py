@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from speechvq.augment import BANDS, Augment
 from speechvq.config import AugmentConfig, ModelConfig
-from speechvq.model import Batch, build
+from speechvq.nn.augment import BANDS, Augment
+from speechvq.nn.vqvae import Batch, build
 from speechvq.parsing import parse
 
 

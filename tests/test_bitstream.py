@@ -14,10 +14,12 @@ import torch
 from test_prior import make
 
 from speechvq import SpeechVQError
-from speechvq.bitstream import CHUNK, Encoded, Header, _read_varint, _varint, pack, read_header, unpack
-from speechvq.checkpoint import Alphabet
-from speechvq.coders import KINDS, Coder, Fixed, Static, UnderPrior, load_histogram, save_histogram
-from speechvq.prior import TrainedPrior
+from speechvq.codec import Encoded
+from speechvq.coding.bitstream import CHUNK, Header, _read_varint, _varint, pack, read_header, unpack
+from speechvq.coding.coders import KINDS, Coder, Fixed, Static, UnderPrior
+from speechvq.coding.trained_prior import TrainedPrior
+from speechvq.folder.card import Alphabet
+from speechvq.folder.histogram import load_histogram, save_histogram
 
 ALPHABET = Alphabet("0123456789abcdef", 12, 640)
 GOLDEN = Path(__file__).parent / "golden"

@@ -7,9 +7,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from speechvq import SpeechVQError
-from speechvq.bottleneck import Gaussian, Identity
 from speechvq.config import AEConfig, VAEConfig
-from speechvq.model import BOTTLENECKS, Batch, build
+from speechvq.nn.bottleneck.continuous import Gaussian, Identity
+from speechvq.nn.vqvae import BOTTLENECKS, Batch, build
 from speechvq.parsing import parse
 
 D = 5

@@ -12,14 +12,14 @@ import pytest
 import soundfile
 import torch
 
-from speechvq import batch
-from speechvq.bitstream import Encoded, pack
 from speechvq.cli import main
-from speechvq.codec import Codec
-from speechvq.coders import Fixed
-from speechvq.corpus import read_manifest
-from speechvq.prior import Prior
-from speechvq.trainer import read_log
+from speechvq.codec import Codec, Encoded
+from speechvq.coding import jobs as batch
+from speechvq.coding.bitstream import pack
+from speechvq.coding.coders import Fixed
+from speechvq.data.manifest import read_manifest
+from speechvq.nn.prior import Prior
+from speechvq.train.loop import read_log
 
 
 @pytest.fixture

@@ -10,10 +10,12 @@ import soundfile
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.audio import LogMel, normalize_loudness, read, resample
+from speechvq.audio.features import LogMel
+from speechvq.audio.io import read, resample
+from speechvq.audio.level import normalize_loudness
 from speechvq.codec import Codec
-from speechvq.corpus import read_manifest
-from speechvq.sampler import Sampling
+from speechvq.data.manifest import read_manifest
+from speechvq.wavenet.sampler import Sampling
 
 
 @pytest.fixture(params=["mel", "wavenet"])
@@ -173,7 +175,7 @@ def test_a_mel_decoder_speaks_in_pieces_without_a_click(runs, wav, monkeypatch):
     codec = Codec.load(runs["mel"])
     codes = codec.encode(torch.cat([wav] * 8), 16_000)  # 6 s
     [whole], [other] = codec.stream(codes, "mid"), codec.stream(codes, "mid", seed=1)
-    monkeypatch.setattr("speechvq.decoder.frames.PIECE", 16_000)
+    monkeypatch.setattr("speechvq.nn.decoder.frames.PIECE", 16_000)
     pieces = list(codec.stream(codes, "mid"))
     assert [len(piece) for piece in pieces] == [16_000] * 6
     assert torch.equal(torch.cat(pieces), codec.decode(codes, "mid"))
@@ -193,7 +195,7 @@ def test_long_files_are_spoken_while_they_are_written(runs, wav, tmp_path, monke
     for name in ("mel", "wavenet"):
         command = ["convert", str(tmp_path / "in.wav"), str(tmp_path / f"{name}.wav"), "--speaker", "mid"]
         assert main([*command, "--model", str(runs[name])]) == 0
-        monkeypatch.setattr("speechvq.batch.LONG", 1000)
+        monkeypatch.setattr("speechvq.coding.jobs.LONG", 1000)
         command[2] = str(tmp_path / f"{name}-long.wav")
         assert main([*command, "--model", str(runs[name])]) == 0
         assert (tmp_path / f"{name}.wav").read_bytes() == (tmp_path / f"{name}-long.wav").read_bytes()

@@ -10,12 +10,12 @@ import pytest
 import torch
 from numba.core.errors import TypingError
 
-from speechvq.compiled import CompiledWaveNet, bfloat16_pairs, pack
 from speechvq.config import WaveNetConfig
-from speechvq.kernels import _exponentials
-from speechvq.sampler import Sampler, Sampling, chances
-from speechvq.vectors import LANES, add_product, gate
-from speechvq.wavenet import WaveNet
+from speechvq.wavenet.compiled import CompiledWaveNet, bfloat16_pairs, pack
+from speechvq.wavenet.kernels import _exponentials
+from speechvq.wavenet.net import WaveNet
+from speechvq.wavenet.sampler import Sampler, Sampling, chances
+from speechvq.wavenet.simd import LANES, add_product, gate
 
 SHAPES = [
     WaveNetConfig(cycles=1, layers=1, residual=1, gate=1, skip=1),
@@ -218,7 +218,7 @@ def test_a_processor_without_vectors_gives_the_same(tmp_path):
     code = (
         "import sys, torch; sys.path.insert(0, sys.argv[1])\n"
         "from tests.test_compiled import SHAPES, inputs, loud, sample\n"
-        "from speechvq.sampler import Sampling\n"
+        "from speechvq.wavenet.sampler import Sampling\n"
         "net = loud(SHAPES[1], 256)\n"
         "print(sample(net, *inputs(net, 2, 2, 200), Sampling(engine='compiled')).tolist())"
     )

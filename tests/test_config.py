@@ -11,10 +11,10 @@ import torch
 import speechvq
 from speechvq import SpeechVQError
 from speechvq.config import Config, EMAConfig, ModelConfig, PriorRun, VQConfig, WaveNetConfig
-from speechvq.model import Batch, build, submodule
+from speechvq.nn.prior import Prior
+from speechvq.nn.vqvae import Batch, build, submodule
 from speechvq.parsing import load_config, parse
-from speechvq.prior import Prior
-from speechvq.training import check_crop
+from speechvq.train.codec import check_crop
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*ROOT.glob("recipes/**/*.toml"), *Path(speechvq.__file__).parent.glob("demo/*.toml")])

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from speechvq import SpeechVQError
-from speechvq.audio import SAMPLE_RATE, mulaw_decode, mulaw_encode, read
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import read
+from speechvq.audio.mulaw import mulaw_decode, mulaw_encode
 from speechvq.codec import Codec
 from speechvq.config import MFCCDecoderConfig
-from speechvq.corpus import read_manifest
-from speechvq.evaluate.acoustics import cepstral_distortion, compare, log_pitch
+from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.conversion import (
     SEMITONE,
     Evaluation,
@@ -25,9 +26,10 @@ from speechvq.evaluate.conversion import (
     summarize,
     verification,
 )
-from speechvq.evaluate.judges import Judges, Voices
-from speechvq.sampler import Sampling
-from speechvq.training import train
+from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, log_pitch
+from speechvq.evaluate.metrics.judges import Judges, Voices
+from speechvq.train.codec import train
+from speechvq.wavenet.sampler import Sampling
 
 
 @pytest.fixture(scope="module")

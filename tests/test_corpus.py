@@ -16,22 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechvq import SpeechVQError
-from speechvq.audio import normalize_loudness, read, trim
-from speechvq.corpus import (
-    MANIFEST,
-    SPEAKERS,
-    Source,
-    Split,
-    Utterance,
-    download_vctk,
-    place,
-    read_folder,
-    read_manifest,
-    read_speakers,
-    read_vctk,
-    read_vctk_speakers,
-)
-from speechvq.prepare import DONE, SETTINGS, SKIPPED, Report, Treatment, prepare
+from speechvq.audio.io import read
+from speechvq.audio.level import normalize_loudness, trim
+from speechvq.data.corpora.folder import read_folder
+from speechvq.data.corpora.vctk import download_vctk, read_vctk, read_vctk_speakers
+from speechvq.data.manifest import MANIFEST, SPEAKERS, Source, Split, Utterance, rank_key, read_manifest, read_speakers
+from speechvq.data.prepare import DONE, SETTINGS, SKIPPED, Report, Treatment, prepare
 from speechvq.progress import progress
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -192,7 +182,7 @@ def test_shares_are_about_right():
 @given(st.text(), st.text(), st.floats(0, 0.5), st.floats(0, 0.5))
 def test_a_split_is_a_function_of_the_names_alone(name, who, valid, test):
     split = Split(valid=valid, test=test, unseen=0.0)
-    where = place(name)
+    where = rank_key(name)
     assert 0 <= where < 1
     expected = "valid" if where < valid else "test" if where < valid + test else "train"
     assert split.of(name, who) == Split(valid, test, 0.0).of(name, "another") == expected
@@ -214,14 +204,14 @@ def test_a_larger_share_takes_from_train_alone():
 
 def test_splits_of_today_are_those_of_tomorrow():
     """Published numbers hang on these: another hash would be another test set."""
-    assert [place(name) for name in ("", "p225_001")] == pytest.approx([0.3070528, 0.7633466], abs=1e-6)
+    assert [rank_key(name) for name in ("", "p225_001")] == pytest.approx([0.3070528, 0.7633466], abs=1e-6)
 
 
 def test_unseen_speakers_by_share_are_whole_speakers():
     split = Split(unseen=0.3)
     by_speaker = {f"s{i}": {split.of(f"s{i}_{j}", f"s{i}") for j in range(50)} for i in range(50)}
     unseen = {name for name, splits in by_speaker.items() if "unseen" in splits}
-    assert unseen == {name for name in by_speaker if place(name) < 0.3}
+    assert unseen == {name for name in by_speaker if rank_key(name) < 0.3}
     assert 5 < len(unseen) < 30
     assert all(by_speaker[name] == {"unseen"} for name in unseen)
 

@@ -9,13 +9,16 @@ from conftest import VOWEL, VOWELS, speech
 from torch import Tensor
 
 from speechvq import SpeechVQError
-from speechvq.audio import LogMel, mulaw_encode
+from speechvq.audio.features import LogMel
+from speechvq.audio.mulaw import mulaw_encode
+from speechvq.audio.source_filter import USUAL, pitch
 from speechvq.config import ConditionerConfig, ModelConfig
-from speechvq.decoder import DECODERS, SILENCE, Conditioner, Decoder
-from speechvq.decoder.frames import BANDS
+from speechvq.nn.decoder import DECODERS
+from speechvq.nn.decoder.contract import Conditioner, Decoder
+from speechvq.nn.decoder.frames import BANDS
+from speechvq.nn.decoder.wavenet import SILENCE
 from speechvq.parsing import parse
-from speechvq.sampler import Sampling
-from speechvq.source import USUAL, pitch
+from speechvq.wavenet.sampler import Sampling
 
 CONFIGS = {variant.kind: variant for variant in get_args(get_type_hints(ModelConfig)["decoder"])}
 D, SPEAKERS, HOP = 4, 3, 160
@@ -195,8 +198,8 @@ def test_pieces_meet_without_becoming_softer(monkeypatch):
     with torch.no_grad():
         decoder.project.weight.zero_()
         decoder.project.bias.copy_(torch.tensor([-20.0] * BANDS + [2.0] * BANDS + [0.0]))  # breath alone
-    monkeypatch.setattr("speechvq.decoder.frames.PIECE", 10 * HOP)
-    monkeypatch.setattr("speechvq.decoder.frames.MARGIN", 10 * HOP)
+    monkeypatch.setattr("speechvq.nn.decoder.frames.PIECE", 10 * HOP)
+    monkeypatch.setattr("speechvq.nn.decoder.frames.MARGIN", 10 * HOP)
     [wav] = speak(decoder, latents(600), [0])
     power = wav.square().reshape(-1, 10 * HOP)[1:]  # of pieces: each begins with a fade
     assert power[:, 200:600].mean().item() == pytest.approx(power[:, 1000:].mean().item(), rel=0.1)

@@ -6,7 +6,8 @@ import pytest
 import soundfile
 
 from speechvq.cli import main
-from speechvq.demo import corpus, pipeline
+from speechvq.data.corpora import demo as corpus
+from speechvq.demo import pipeline
 from speechvq.evaluate.conversion import heard_file
 
 

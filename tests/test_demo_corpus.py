@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechvq import SpeechVQError
-from speechvq.corpus import read_vctk, read_vctk_speakers
-from speechvq.demo.corpus import VOICES, sentences, speak_corpus
-from speechvq.demo.espeak import PAUSE, Espeak, Spoken, Voice, segments
-from speechvq.text import Segment, read_lab, write_lab
+from speechvq.data.corpora.demo import VOICES, sentences, speak_corpus
+from speechvq.data.corpora.espeak import PAUSE, Espeak, Spoken, Voice, segments
+from speechvq.data.corpora.vctk import read_vctk, read_vctk_speakers
+from speechvq.data.labels import Segment, read_lab, write_lab
 
 loader = pytest.importorskip("espeakng_loader", reason='espeak-ng is an extra: pip install "speechvq[demo]"')
 
@@ -233,7 +233,7 @@ def test_every_voice_can_be_told_from_the_others():
 
     24 sentences a voice: with few, the same sentence in a similar voice is often nearer than another sentence.
     """
-    from speechvq.rosa import librosa
+    from speechvq.audio.librosa_lock import librosa
 
     library, texts, rows = Espeak(), sentences()[:24], []
     for one in (library.speak(text, voice) for voice in VOICES for text in texts):
@@ -270,7 +270,7 @@ def test_without_its_data_espeak_is_an_error_and_not_the_end_of_the_process(tmp_
     code = f"""
 import espeakng_loader
 from speechvq import SpeechVQError
-from speechvq.demo.espeak import Espeak
+from speechvq.data.corpora.espeak import Espeak
 espeakng_loader.get_data_path = lambda: {str(tmp_path / "nothing")!r}
 try:
     Espeak()

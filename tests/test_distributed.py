@@ -11,19 +11,19 @@ import pytest
 import torch
 from accelerate import PartialState
 
-from speechvq.distributed import BatchNorm, all_rows, drawn_rows, leave, over_all, share_out
+from speechvq.nn.distributed import BatchNorm, all_rows, drawn_rows, leave, over_all, share_out
 
 WORKER = """
 import json, sys
 from pathlib import Path
 import torch
 from speechvq.codec import Codec
-from speechvq.codes import train_prior
+from speechvq.train.prior import train_prior
 from speechvq.config import Config
 from speechvq.parsing import parse_run
-from speechvq.distributed import over_all, rank_and_count
-from speechvq.trainer import Trainer
-from speechvq.training import train
+from speechvq.nn.distributed import over_all, rank_and_count
+from speechvq.train.loop import Trainer
+from speechvq.train.codec import train
 
 folder, data, model = map(Path, sys.argv[1:4])
 torch.set_num_threads(1)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from speechvq.config import EMAConfig, EncoderConfig, ModelConfig
-from speechvq.encoder import ENCODERS, Encoder
-from speechvq.model import build
+from speechvq.nn.encoder import ENCODERS, Encoder
+from speechvq.nn.vqvae import build
 
 STRIDES = {64: (2,) * 6, 128: (2,) * 7, 320: (2,) * 6 + (5,), 640: (2,) * 7 + (5,)}
 FEATURE_STRIDES = {320: (2,), 640: (2, 2)}

@@ -15,13 +15,13 @@ from huggingface_hub import ModelCard
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from speechvq import SpeechVQError
-from speechvq.audio import read, write
-from speechvq.checkpoint import PACKAGED, WEIGHTS, model_folder, packaged
+from speechvq.audio.io import read, write
 from speechvq.cli import main
 from speechvq.codec import Codec
-from speechvq.corpus import read_folder, read_folder_speakers
-from speechvq.hub import README, read_card
-from speechvq.prior import TrainedPrior
+from speechvq.coding.trained_prior import TrainedPrior
+from speechvq.data.corpora.folder import read_folder, read_folder_speakers
+from speechvq.folder.card import PACKAGED, WEIGHTS, model_folder, packaged
+from speechvq.folder.hub import README, read_card
 
 ROOT = Path(__file__).resolve().parents[1]
 

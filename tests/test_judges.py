@@ -9,9 +9,10 @@ import torch
 from sklearn.metrics import roc_curve
 
 from speechvq import SpeechVQError
-from speechvq.audio import read
-from speechvq.corpus import Source, read_vctk
-from speechvq.evaluate.judges import Judges, Quality, Recognizer, Voices, centre, equal_error, installed
+from speechvq.audio.io import read
+from speechvq.data.corpora.vctk import read_vctk
+from speechvq.data.manifest import Source
+from speechvq.evaluate.metrics.judges import Judges, Quality, Recognizer, Voices, centre, equal_error, installed
 
 VCTK = Path(__file__).parents[2] / "shared" / "data" / "vctk"
 recorded = pytest.mark.skipif(not VCTK.is_dir(), reason="no recorded speech here (../shared/data/vctk)")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speechvq.layers import Jitter, ResidualBlock, downsample, upsample
+from speechvq.nn.layers import Jitter, ResidualBlock, downsample, upsample
 
 
 def support(gradient: torch.Tensor) -> tuple[int, int]:

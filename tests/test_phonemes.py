@@ -1,127 +1,244 @@
-"""Codes against phones: cases with a known answer, independent oracles, and what chance can do."""
+"""The join of codes and labels, from files: codes made of the labels are right, late ones are late by what they are."""
 
-from collections import Counter
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import entropy as scipy_entropy
-from sklearn.metrics import mutual_info_score
+import soundfile
 
 from speechvq import SpeechVQError
-from speechvq.evaluate.phonemes import score
+from speechvq.cli import main
+from speechvq.codec import Codec
+from speechvq.config import EncoderConfig, MelDecoderConfig
+from speechvq.data.corpora.vctk import read_vctk
+from speechvq.data.labels import Segment, read_labels
+from speechvq.data.manifest import Split, Utterance, read_manifest
+from speechvq.data.phones import SILENCE
+from speechvq.data.prepare import Treatment, prepare
+from speechvq.evaluate import tables as tell
+from speechvq.evaluate.labelled import Labelled, clusters, find_labels, read_labelled, read_speech, scored_speakers
+from speechvq.evaluate.phonemes import ALL, PRIMARY, RULES, Join, evaluate_phonemes, map_phones
+from speechvq.train.codec import train
 
-SPEAKERS = ["a", "b", "c", "d"]
+HOP = 0.02
+SCORED = {"e03", "e04"}
 
 
-def speech(seed: int, utterances: int = 40, frames: int = 250, phones: int = 41) -> list[np.ndarray]:
-    """Phones that last one to five frames."""
-    random = np.random.default_rng(seed)
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """Folders: the demo corpus of 4 voices and 12 sentences, and what is prepared of it, its silences trimmed."""
+    pytest.importorskip("espeakng_loader")
+    from speechvq.data.corpora.demo import VOICES, speak_corpus
+
+    root, data = tmp_path_factory.mktemp("demo"), tmp_path_factory.mktemp("data")
+    speak_corpus(root, count=12, voices=VOICES[:4])
+    prepare(read_vctk(root), data, Treatment(trim_db=12.0), Split(unseen_speakers=tuple(SCORED)), speakers={})
+    return root, data
+
+
+@pytest.fixture(scope="module")
+def join(spoken, runs) -> Join:
+    labelled, unlabelled = read_labelled(spoken[1], spoken[0] / "lab")
+    assert unlabelled == []
+    return Join(read_speech(Codec.load(runs["mel"]), spoken[1], labelled), HOP)
+
+
+@pytest.fixture(scope="module")
+def truth(spoken, join) -> list[np.ndarray]:
+    """Codes that are the phones, found in the source recordings by another way than `frame_labels`."""
+    root, data = spoken
     rows = []
-    for _ in range(utterances):
-        lengths = random.integers(1, 6, frames)
-        rows.append(np.repeat(random.integers(0, phones, frames), lengths)[:frames])
+    for s, u in zip(join.speech, read_manifest(data), strict=True):
+        segments = read_labels(root / "lab" / u.speaker / f"{u.id}.lab")
+        whole = np.full(2_000_000, len(join.phones) + 1)  # the label of every sample at 100 kHz
+        for segment in segments:
+            whole[round(segment.start * 1e5) : round(segment.end * 1e5)] = join.index[segment.label]
+        centres = u.start / 16_000 + (np.arange(len(s.vectors)) + 0.5) * HOP
+        rows.append(whole[np.round(centres * 1e5).astype(int)])
     return rows
 
 
-def names(utterances: int) -> list[str]:
-    return [SPEAKERS[i % 4] for i in range(utterances)]
+def mapped(join, codes):
+    mfcc = [np.zeros(len(row), int) for row in codes]
+    return map_phones(join, codes, mfcc, SCORED, int(max(row.max() for row in codes)) + 1)
 
 
-def test_codes_that_are_the_phones_under_other_names_are_right():
-    phones = speech(0)
-    order = np.random.default_rng(1).permutation(128)
-    result = score([order[row] for row in phones], phones, names(40), fit={"a", "b"})
-    assert result.codes.same == result.codes.held_out == result.codes.low == result.codes.high == 1
-    assert result.pnmi == pytest.approx(1)
-    assert result.one_to_one == result.code_purity == result.phone_purity == 1
-    assert (result.frames, result.fitted_frames, result.used_codes) == (10_000, 5_000, 41)
-    assert not result.enough
+def test_audio_was_trimmed_so_that_the_join_has_something_to_get_wrong(join):
+    assert np.mean([s.utterance.start for s in join.speech]) > 0.02 * 16_000
+    assert {s.utterance.speaker for s in join.speech} == {"e01", "e02", "e03", "e04"}
 
 
-def test_codes_shifted_by_a_frame_are_right_where_phones_last():
-    phones = speech(2, phones=5)
-    shifted = [np.roll(row, 1) for row in phones]
-    lasting = np.mean(np.concatenate(phones) == np.concatenate(shifted))
-    result = score(shifted, phones, names(40), fit={"a", "b"})
-    assert result.codes.same == pytest.approx(lasting, abs=0.01)
-    assert result.codes.held_out == pytest.approx(lasting, abs=0.02)
-    assert result.context[1] > 0.98  # the code to the right tells all, but at the end of an utterance
+def test_codes_made_of_the_labels_are_right(join, truth):
+    result = mapped(join, truth)
+    assert result.offset_ms == 0
+    for rule in (PRIMARY, ALL):
+        assert result.scores[rule].codes.same > 0.999
+        assert result.scores[rule].codes.held_out > 0.99  # a phone that only a scored speaker says cannot be told
+    assert result.scores[PRIMARY].pnmi > 0.999
+    wrong = result.confusion.sum() - np.trace(result.confusion)
+    assert wrong == pytest.approx((1 - result.scores[PRIMARY].codes.held_out) * result.confusion.sum())
 
 
-def test_random_codes_are_at_the_baseline():
-    phones, random = speech(3, 400), np.random.default_rng(4)
-    codes = [random.integers(0, 128, len(row)) for row in phones]
-    result = score(codes, phones, names(400), fit={"a", "b"})
-    for accuracy in (result.codes, result.random, result.shuffled):
-        assert accuracy.held_out == pytest.approx(1 / 41, abs=0.005)
-        assert accuracy.low <= accuracy.held_out <= accuracy.high
-        assert result.most_likely.same < accuracy.same < 0.05  # the optimism of fitting on what is scored
-    assert result.pnmi == pytest.approx(result.pnmi_random, abs=0.002)
+@pytest.mark.parametrize("frames", [-2, -1, 1, 3])
+def test_the_sweep_finds_by_how_much_codes_are_late(join, truth, frames):
+    # At the edges, which roll over, there is nothing labelled or silence.
+    result = mapped(join, [np.roll(row, frames) for row in truth])
+    assert result.offset_ms == -frames * 20
+    assert result.scores[PRIMARY].codes.same > 0.95
+    phones, late = np.concatenate(truth), np.concatenate([np.roll(row, frames) for row in truth])
+    heard = phones < len(join.phones)
+    agreement = (phones == late)[heard].mean()
+    assert result.sweep[0] == pytest.approx(agreement, abs=0.05)  # the mapping may gain a little on identity
+    assert agreement < 0.9
 
 
-def test_silence_takes_away_its_frames_and_no_more():
-    phones = speech(5)
-    codes = [row % 7 for row in phones]
-    all_frames = score(codes, phones, names(40), fit={"a", "b"})
-    spoken = score(codes, phones, names(40), fit={"a", "b"}, silence={3, 8})
-    silent = np.isin(np.concatenate(phones), [3, 8])
-    assert all_frames.frames - spoken.frames == silent.sum()
-    kept = [(c[~np.isin(p, [3, 8])], p[~np.isin(p, [3, 8])]) for c, p in zip(codes, phones, strict=True)]
-    without = score([c for c, _ in kept], [p for _, p in kept], names(40), fit={"a", "b"})
-    assert spoken.codes == without.codes
-    assert spoken.pnmi == without.pnmi
+def test_silence_is_what_the_counts_differ_by(join, truth):
+    result = mapped(join, truth)
+    silent = sum((row == join.index[SILENCE]).sum() for row in truth)
+    assert silent > 20
+    assert result.scores[ALL].frames - result.scores[PRIMARY].frames == silent
+    assert result.scores[PRIMARY].frames == sum((row < len(join.phones)).sum() for row in truth)
+    assert result.meetings.sum() == result.scores[PRIMARY].frames
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 12))
-def test_against_plain_counting(seed, clusters, phones):
-    random = np.random.default_rng(seed)
-    rows = [random.integers(0, phones, random.integers(1, 30)) for _ in range(8)]
-    codes = [(row + random.integers(0, 3, len(row))) % clusters for row in rows]
-    result = score(codes, rows, names(8), fit={"a", "c"}, widths=(1,))
-    flat = [(s, c, p) for s, cs, ps in zip(names(8), codes, rows, strict=True) for c, p in zip(cs, ps, strict=True)]
-    assert result.codes.same == pytest.approx(best(flat, flat))
-    fitted, rest = [f for f in flat if f[0] in "ac"], [f for f in flat if f[0] in "bd"]
-    assert result.codes.held_out == pytest.approx(best(fitted, rest))
-    assert result.most_likely.same == pytest.approx(Counter(p for _, _, p in flat).most_common(1)[0][1] / len(flat))
-    code, phone = np.array([c for _, c, _ in flat]), np.array([p for _, _, p in flat])
-    of_phones = scipy_entropy(np.bincount(phone))
-    if of_phones:
-        assert result.pnmi == pytest.approx(mutual_info_score(phone, code) / of_phones, abs=1e-9)
-    assert result.entropy == pytest.approx(scipy_entropy(np.bincount(code), base=2))
-    assert result.code_purity == pytest.approx(best([(0, p, c) for _, c, p in flat], [(0, p, c) for _, c, p in flat]))
+def test_random_codes_are_at_chance(join, truth):
+    random = np.random.default_rng(0)
+    result = mapped(join, [random.integers(0, 8, len(row)) for row in truth])
+    best = result.scores[PRIMARY]
+    assert best.most_likely.low - 0.02 <= best.codes.held_out <= best.most_likely.high + 0.02
+    assert best.pnmi < 0.03
 
 
-def best(fitted, scored) -> float:
-    """The share of right frames, by dictionaries; ties to the lower phone, unseen codes to the most frequent."""
-    frequent = Counter(p for _, _, p in fitted)
-    most = min(frequent, key=lambda p: (-frequent[p], p))
-    counts: dict[int, Counter] = {}
-    for _, c, p in fitted:
-        counts.setdefault(c, Counter())[p] += 1
-    mapping = {c: min(own, key=lambda p: (-own[p], p)) for c, own in counts.items()}
-    return sum(mapping.get(c, most) == p for _, c, p in scored) / len(scored)
+def test_a_model_by_the_command(spoken, runs, prior, tmp_path, capsys):
+    root, data = spoken
+    arguments = ["--model", str(runs["mel"]), "--data", str(data), "--labels", str(root / "lab")]
+    assert main(["evaluate", "phonemes", *arguments, "--json", "--figures", str(tmp_path)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["scores"]) == list(RULES)
+    best = result["scores"][PRIMARY]
+    assert best["codes"]["held_out"] > 1.5 * best["most_likely"]["held_out"]
+    assert result["mfcc"]["frames"] == best["frames"]
+    assert result["scored"] == sorted(SCORED)
+    assert result["bits_per_s"]["nominal"] == 200
+    assert 50 < result["bits_per_s"]["unigram"] <= 200
+    assert result["abx"]["within"] < result["abx_random"]["within"] - 0.05
+    assert {path.name for path in tmp_path.iterdir()} == {"confusion.png", "codes.png"}
+    assert main(["evaluate", "phonemes", *arguments, "--prior", str(prior)]) == 0
+    out = capsys.readouterr().out
+    assert "under the prior" in out
+    assert "WARNING: fewer than 100000 frames" in out
+    assert f"{100 * best['codes']['held_out']:.1f}" in out
 
 
-def test_context_without_held_out_speakers_in_it_cannot_cheat():
-    """Random codes: a context of five fits its own frames perfectly, and still tells nothing of others'."""
-    phones, random = speech(6), np.random.default_rng(7)
-    codes = [random.integers(0, 128, len(row)) for row in phones]
-    result = score(codes, phones, names(40), fit={"a", "b"}, widths=(1, 2))
-    assert max(result.context.values()) < 0.05
+def test_the_same_seed_gives_the_same_figures(spoken, runs):
+    root, data = spoken
+    codec = Codec.load(runs["mel"])
+    first, second = (evaluate_phonemes(codec, data, root / "lab").scores for _ in range(2))
+    assert first == second
 
 
-def test_what_cannot_be_scored_is_refused():
-    rows = [np.array([0, 1]), np.array([1, 0])]
-    with pytest.raises(SpeechVQError, match="utterance 1 has 1 codes and 2 phones"):
-        score([rows[0], rows[1][:1]], rows, ["a", "b"], fit={"a"})
-    with pytest.raises(SpeechVQError, match="to fit on and others"):
-        score(rows, rows, ["a", "a"], fit={"a"})
-    with pytest.raises(SpeechVQError, match="silence"):
-        score(rows, rows, ["a", "b"], fit={"a"}, silence={0, 1})
-    with pytest.raises(SpeechVQError, match="from 0"):
-        score([rows[0] - 1, rows[1]], rows, ["a", "b"], fit={"a"})
-    with pytest.raises(SpeechVQError, match="speakers"):
-        score(rows, rows, ["a"], fit={"a"})
+def test_labels_of_nobody_are_refused(spoken, tmp_path):
+    with pytest.raises(SpeechVQError, match="no labels of any of the 48"):
+        read_labelled(spoken[1], tmp_path)
+    with pytest.raises(SpeechVQError, match="nowhere: no such folder"):
+        read_labelled(spoken[1], tmp_path / "nowhere")
+
+
+def utterances(*names: str) -> list[Utterance]:
+    return [Utterance(name, name.split("/")[0][:4], "", 1, 0, "", "train") for name in names]
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_an_utterance_without_labels_does_not_get_anothers(tmp_path):
+    touch(tmp_path, "bdl/a1.TextGrid", "bdl/a2.lab", "slt/a2.lab", "slt/a3.lab", "notes.txt", ".x/slt/a1.lab")
+    found = find_labels(tmp_path, utterances("bdl/a1", "slt/a1", "bdl/a2", "slt/a2", "slt/a3"))
+    names = {key: path.relative_to(tmp_path).as_posix() for key, path in found.items()}
+    assert names == {
+        "bdl/a1": "bdl/a1.TextGrid",
+        "bdl/a2": "bdl/a2.lab",
+        "slt/a2": "slt/a2.lab",
+        "slt/a3": "slt/a3.lab",
+    }
+
+
+def test_labels_in_another_layout_are_found_by_their_names(tmp_path):
+    touch(tmp_path, "deep/er/p225_001.PHN", "p225_002_mic1.lab", "p226_001.lab")
+    found = find_labels(tmp_path, utterances("p225_001", "p225/p225_002_mic1", "p226/p226_001_mic1"))
+    assert [path.name for path in found.values()] == ["p225_001.PHN", "p225_002_mic1.lab", "p226_001.lab"]
+
+
+def test_two_label_files_of_one_utterance_are_refused(tmp_path):
+    touch(tmp_path, "one/p225_001.lab", "p225/p225_001.TextGrid")
+    with pytest.raises(SpeechVQError, match=r"p225_001.lab and .*p225_001.TextGrid could both"):
+        find_labels(tmp_path, utterances("p225_001"))
+
+
+def test_who_is_scored(join):
+    assert scored_speakers(join.speech, []) == SCORED  # unseen in training
+    assert scored_speakers(join.speech, ["e01"]) == {"e01"}
+    with pytest.raises(SpeechVQError, match="speaker 'e99'"):
+        scored_speakers(join.speech, ["e01", "e99"])
+    with pytest.raises(SpeechVQError, match="a speaker to fit on and another to score"):
+        scored_speakers(join.speech, ["e01", "e02", "e03", "e04"])
+    seen = [replace(s, utterance=replace(s.utterance, split="train")) for s in join.speech]
+    half = scored_speakers(seen, [])
+    assert len(half) == 2
+    assert half == scored_speakers(seen[::-1], [])
+
+
+def test_nothing_spoken_is_nothing_to_fit_on(join):
+    quiet = [replace(s, segments=[Segment(0, 99, SILENCE)]) for s in join.speech]
+    codes = [np.zeros(len(s.vectors), int) for s in quiet]
+    with pytest.raises(SpeechVQError, match="no frames to fit on"):
+        map_phones(Join(quiet, HOP), codes, codes, SCORED, 1)
+
+
+def test_an_offset_at_the_end_of_its_range_is_warned_of(join, truth):
+    late = [
+        replace(s, segments=[replace(x, start=x.start - 0.1, end=x.end - 0.1) for x in s.segments]) for s in join.speech
+    ]
+    result = mapped(Join(late, HOP), truth)
+    assert abs(result.offset_ms) == 80
+    assert any("at the end of its range" in line for line in tell.lines(result))
+    assert 0 < result.gaps < 0.01
+
+
+@pytest.mark.parametrize("hop", [64, 640])
+def test_features_are_of_their_frames(hop, tiny, corpus, tmp_path):
+    """In noise of which a stretch is silent, the frames of that stretch, however long a frame is."""
+    encoder = EncoderConfig(kind="wave", strides=(2,) * 6 if hop == 64 else (2,) * 7 + (5,), channels=4, blocks=0)
+    decoder = MelDecoderConfig(conditioner=replace(tiny.model.decoder.conditioner, upsample=1))
+    model = replace(tiny.model, encoder=encoder, decoder=decoder)
+    train(replace(tiny, model=model, train=replace(tiny.train, steps=1, crop=3200)), corpus, tmp_path / "run")
+    wav = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) * 0.1
+    wav[6_400:9_600] = 0
+    (tmp_path / "s").mkdir()
+    soundfile.write(tmp_path / "s" / "a.wav", wav, 16_000)
+    utterance = Utterance("a", "s", "s/a.wav", 16_000, 0, "", "train")
+    [spoken] = read_speech(Codec.load(tmp_path / "run"), tmp_path, [Labelled(utterance, [])])
+    assert len(spoken.features) == len(spoken.vectors) == 16_000 // hop
+    energy = spoken.features[:, 0]
+    quiet = np.flatnonzero(energy < (energy.min() + energy.max()) / 2)
+    assert abs(quiet[0] * hop - 6_400) <= max(hop, 250)
+    assert abs((quiet[-1] + 1) * hop - 9_600) <= max(hop, 250)
+
+
+def test_more_clusters_than_frames_are_refused():
+    with pytest.raises(SpeechVQError, match="30 codes cannot be made of 20 frames"):
+        clusters([np.zeros((20, 3))], [True], 30, seed=0)
+
+
+def test_clusters_are_fitted_where_they_may_be():
+    random = np.random.default_rng(0)
+    near = [random.standard_normal((50, 3)) * 0.1 + 10 * (i % 4) for i in range(8)]
+    rows = clusters([*near, np.full((5, 3), 1e3)], [True] * 8 + [False], 4, seed=0)
+    assert len({row[0] for row in rows[:4]}) == 4
+    assert all(len(set(row)) == 1 for row in rows)
+    assert [row[0] for row in rows[:4]] == [row[0] for row in rows[4:8]]

@@ -8,10 +8,11 @@ import pytest
 import soundfile
 import torch
 
-import speechvq.prepare
-from speechvq.audio import trim
-from speechvq.corpus import MANIFEST, Split, read_folder, read_manifest
-from speechvq.prepare import SKIPPED, Report, Treatment, prepare
+import speechvq.data.prepare
+from speechvq.audio.level import trim
+from speechvq.data.corpora.folder import read_folder
+from speechvq.data.manifest import MANIFEST, Split, read_manifest
+from speechvq.data.prepare import SKIPPED, Report, Treatment, prepare
 
 
 def folder(root: Path, *names: bytes) -> Path:
@@ -47,14 +48,14 @@ def test_no_manifest_outlives_the_audio_it_describes(tmp_path, monkeypatch):
     """Ctrl-C while another treatment is given: half the files are new, and the old manifest would be untrue."""
     source, out = folder(tmp_path / "raw", b"1.wav", b"2.wav"), tmp_path / "out"
     run(source, out)
-    treat = speechvq.prepare._treat
+    treat = speechvq.data.prepare._treat
 
     def interrupted(job):
         if job[0].id == "s/2":
             raise KeyboardInterrupt
         return treat(job)
 
-    monkeypatch.setattr(speechvq.prepare, "_treat", interrupted)
+    monkeypatch.setattr(speechvq.data.prepare, "_treat", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(source, out, Treatment(trim_db=50.0))
     monkeypatch.undo()

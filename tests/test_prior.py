@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from speechvq import SpeechVQError
+from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.config import PriorConfig, WaveNetConfig
-from speechvq.prior import NOTHING, Prior, TrainedPrior, Windows
-from speechvq.sampler import Sampling
+from speechvq.nn.prior import NOTHING, Prior, Windows
+from speechvq.wavenet.sampler import Sampling
 
 
 def make(codes: int = 12, speakers: int = 3, seed: int = 0, **changes: float) -> Prior:

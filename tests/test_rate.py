@@ -3,11 +3,11 @@
 import pytest
 
 from speechvq import SpeechVQError
-from speechvq.audio import read
-from speechvq.batch import Coders
-from speechvq.bitstream import Encoded, pack
-from speechvq.codec import Codec
-from speechvq.corpus import read_manifest
+from speechvq.audio.io import read
+from speechvq.codec import Codec, Encoded
+from speechvq.coding.bitstream import pack
+from speechvq.coding.jobs import Coders
+from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.rate import evaluate_rate, lines
 
 

@@ -16,10 +16,10 @@ from PIL import Image
 
 from speechvq import SpeechVQError
 from speechvq.cli import main
+from speechvq.data.labels import Segment
 from speechvq.report.page import paper_table
 from speechvq.report.pictures import curves, spectrograms, usage
 from speechvq.report.runs import read_runs
-from speechvq.text import Segment
 
 ARTEFACTS = Path(__file__).parents[1] / "test-artefacts"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

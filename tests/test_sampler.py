@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from speechvq.config import WaveNetConfig
-from speechvq.sampler import Sampler, Sampling, chances, draw
-from speechvq.wavenet import WaveNet
+from speechvq.wavenet.net import WaveNet
+from speechvq.wavenet.sampler import Sampler, Sampling, chances, draw
 
 CLASSES = 9
 

@@ -5,11 +5,11 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 
 from speechvq import SpeechVQError
-from speechvq.batch import Coders
 from speechvq.codec import Codec
-from speechvq.corpus import read_manifest
+from speechvq.coding.jobs import Coders
+from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.samples import divergence, evaluate_samples, likeness, lines
-from speechvq.sampler import Sampling
+from speechvq.wavenet.sampler import Sampling
 
 
 def test_divergence_is_scipys():

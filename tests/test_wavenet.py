@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from speechvq.config import WaveNetConfig
-from speechvq.wavenet import WaveNet
+from speechvq.wavenet.net import WaveNet
 
 CLASSES, FRAME_CHANNELS, SPEAKER = 11, 5, 3
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import soundfile
 
-from speechvq.audio import SUFFIXES
-from speechvq.corpus import read_vctk, read_vctk_speakers
+from speechvq.audio.io import SUFFIXES
+from speechvq.data.corpora.vctk import read_vctk, read_vctk_speakers
 
 OTHERS = {
     "bdl": {"sex": "M", "accent": "American"},

@@ -15,10 +15,11 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from torch import Tensor
 
-from speechvq.checkpoint import PACKAGED, WEIGHTS, load_card, load_tensors, save_card, save_tensors
-from speechvq.coders import HISTOGRAM
 from speechvq.config import Config
-from speechvq.hub import README, TAGS
+from speechvq.folder.card import PACKAGED, WEIGHTS, load_card, save_card
+from speechvq.folder.histogram import HISTOGRAM
+from speechvq.folder.hub import README, TAGS
+from speechvq.folder.weights import load_tensors, save_tensors
 
 CORPUS = "VCTK 0.92 (a part), CMU ARCTIC bdl and slt, LibriSpeech 19, 26 and 27: 3.9 hours"
 FIGURES = {

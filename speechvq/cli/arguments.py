@@ -45,8 +45,8 @@ def add_truncation(command: Any) -> None:
 
 def load_codec(options: argparse.Namespace) -> Any:
     """The model that is asked for."""
-    from speechvq.checkpoint import speaker_index
     from speechvq.codec import Codec
+    from speechvq.folder.card import speaker_index
 
     codec = Codec.load(options.model, options.device)
     if getattr(options, "speaker", None):
@@ -56,7 +56,7 @@ def load_codec(options: argparse.Namespace) -> Any:
 
 def sampling(options: argparse.Namespace) -> Any:
     """The sampling that is asked for: of audio, or of codes."""
-    from speechvq.sampler import Sampling
+    from speechvq.wavenet.sampler import Sampling
 
     how = Sampling(options.temperature, options.seed, progress=True, weights=options.weights)
     return dataclasses.replace(how, top_k=options.top_k, top_p=options.top_p) if "top_k" in options else how
@@ -70,7 +70,7 @@ def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> No
     if os.environ.get("RANK", "0") != "0":
         return
     if getattr(options, "save", None):
-        from speechvq.checkpoint import save_result
+        from speechvq.folder.provenance import save_result
 
         save_result(options.save, result)
     print(json.dumps(result, indent=2) if options.json else "\n".join(lines))

@@ -84,8 +84,8 @@ def _add_info(commands: Any) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from speechvq import batch
-    from speechvq.audio import SUFFIXES
+    from speechvq.audio.io import SUFFIXES
+    from speechvq.coding import jobs as batch
 
     with pipes(options, batch.CODES[0]) as (source, target):
         jobs = batch.plan(source, target, SUFFIXES, batch.CODES, options.force)
@@ -95,7 +95,7 @@ def _encode(options: argparse.Namespace) -> None:
 
 
 def _decode(options: argparse.Namespace) -> None:
-    from speechvq import batch
+    from speechvq.coding import jobs as batch
 
     with pipes(options, f".{options.format}") as (source, target):
         jobs = batch.plan(source, target, batch.CODES, _formats(options), options.force)
@@ -105,8 +105,8 @@ def _decode(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from speechvq import batch
-    from speechvq.audio import SUFFIXES
+    from speechvq.audio.io import SUFFIXES
+    from speechvq.coding import jobs as batch
 
     with pipes(options, f".{options.format}") as (source, target):
         jobs = batch.plan(source, target, SUFFIXES, _formats(options), options.force)
@@ -115,8 +115,8 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    from speechvq import batch
-    from speechvq.sampler import Sampling
+    from speechvq.coding import jobs as batch
+    from speechvq.wavenet.sampler import Sampling
 
     with pipes(options, f".{options.format}") as (_, target):
         targets = batch.numbered(target, options.count, options.force)
@@ -135,9 +135,9 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from speechvq import batch
-    from speechvq.bitstream import read_header
-    from speechvq.checkpoint import PACKAGED, model_folder, packaged
+    from speechvq.coding import jobs as batch
+    from speechvq.coding.bitstream import read_header
+    from speechvq.folder.card import PACKAGED, model_folder, packaged
 
     if options.source is None:
         each = {name: batch.describe_folder(PACKAGED / name) for name in packaged()}

@@ -116,7 +116,7 @@ def _evaluate_reconstruction(options: argparse.Namespace) -> None:
 
 def _evaluate_conversion(options: argparse.Namespace) -> None:
     from speechvq.evaluate.conversion import choose_pairs, evaluate_conversion, lines, read_pairs
-    from speechvq.evaluate.judges import installed
+    from speechvq.evaluate.metrics.judges import installed
 
     codec = _load(options)
     if options.pairs:
@@ -130,10 +130,10 @@ def _evaluate_conversion(options: argparse.Namespace) -> None:
 
 
 def _evaluate_phonemes(options: argparse.Namespace) -> None:
-    from speechvq.distributed import rank_and_count
-    from speechvq.evaluate import tell
-    from speechvq.evaluate.mapping import evaluate_phonemes
-    from speechvq.prior import TrainedPrior
+    from speechvq.coding.trained_prior import TrainedPrior
+    from speechvq.evaluate import tables as tell
+    from speechvq.evaluate.phonemes import evaluate_phonemes
+    from speechvq.nn.distributed import rank_and_count
 
     scored = set(names(options.scored))
     if options.figures:
@@ -165,7 +165,7 @@ def _evaluate_leakage(options: argparse.Namespace) -> None:
 
 
 def _evaluate_rate(options: argparse.Namespace) -> None:
-    from speechvq.batch import Coders
+    from speechvq.coding.jobs import Coders
     from speechvq.evaluate.rate import evaluate_rate, lines
 
     coders = Coders(_load(options), options.prior)
@@ -174,7 +174,7 @@ def _evaluate_rate(options: argparse.Namespace) -> None:
 
 
 def _evaluate_samples(options: argparse.Namespace) -> None:
-    from speechvq.batch import Coders
+    from speechvq.coding.jobs import Coders
     from speechvq.evaluate.samples import evaluate_samples, lines
 
     coders = Coders(_load(options), options.prior)
@@ -186,8 +186,8 @@ def _evaluate_samples(options: argparse.Namespace) -> None:
 def _load(options: argparse.Namespace) -> Any:
     """The model, in every process of those that were launched together."""
     if "WORLD_SIZE" in os.environ:
-        from speechvq.distributed import leave
-        from speechvq.trainer import processes
+        from speechvq.nn.distributed import leave
+        from speechvq.train.loop import processes
 
         processes()
         atexit.register(leave)

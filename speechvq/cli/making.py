@@ -87,7 +87,7 @@ def _add_adapt(commands: Any) -> None:
 
 
 def _adapt(options: argparse.Namespace) -> None:
-    from speechvq.adapt import adapt
+    from speechvq.train.voice import adapt
 
     how = {"steps": options.steps, "seed": options.seed, "force": options.force}
     figures = adapt(options.model, options.speaker, options.source, options.out, **how)
@@ -105,11 +105,11 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _get(options: argparse.Namespace) -> None:
     if options.corpus == "vctk":
-        from speechvq.corpus import download_vctk
+        from speechvq.data.corpora.vctk import download_vctk
 
         path = download_vctk(options.out)
     else:
-        from speechvq.demo.corpus import speak_corpus
+        from speechvq.data.corpora.demo import speak_corpus
 
         speak_corpus(options.out, count=options.count)
         path = options.out
@@ -117,14 +117,14 @@ def _get(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from speechvq import corpus
-    from speechvq.prepare import Treatment, prepare
+    from speechvq.data.corpora import folder, vctk
+    from speechvq.data.manifest import Split
+    from speechvq.data.prepare import Treatment, prepare
 
-    split = corpus.Split(options.valid, options.test, options.unseen, tuple(names(options.unseen_speakers)))
+    split = Split(options.valid, options.test, options.unseen, tuple(names(options.unseen_speakers)))
     treatment = Treatment(options.trim_db)
-    vctk = options.kind == "vctk"
-    sources = corpus.read_vctk(options.source) if vctk else corpus.read_folder(options.source)
-    speakers = (corpus.read_vctk_speakers if vctk else corpus.read_folder_speakers)(options.source)
+    sources = vctk.read_vctk(options.source) if options.kind == "vctk" else folder.read_folder(options.source)
+    speakers = (vctk.read_vctk_speakers if options.kind == "vctk" else folder.read_folder_speakers)(options.source)
     done = prepare(sources, options.out, treatment, split, speakers=speakers, workers=options.workers)
     lines = [f"{len(done.written)} prepared, {len(done.reused)} were there, {len(done.skipped)} skipped"]
     lines += [f"skipped {name}: {reason}" for name, reason in done.skipped[:10]]
@@ -134,7 +134,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _align(options: argparse.Namespace) -> None:
-    from speechvq.align import align_corpus
+    from speechvq.data.align import align_corpus
 
     done = align_corpus(options.data, options.out, workers=options.workers, force=options.force)
     lines = [f"{len(done.aligned)} aligned, {len(done.kept)} were there, {len(done.unaligned)} cannot be aligned"]
@@ -154,12 +154,12 @@ def _train(options: argparse.Namespace) -> None:
     if isinstance(config, Config) == bool(options.model):
         raise SpeechVQError("--model names the model whose codes a prior learns: it needs one, and nothing else does")
     if isinstance(config, Config):
-        from speechvq.training import train
+        from speechvq.train.codec import train
 
         figures = train(config, options.data, options.out, **how)
     else:
         from speechvq.codec import Codec
-        from speechvq.codes import train_prior
+        from speechvq.train.prior import train_prior
 
         figures = train_prior(config, Codec.load(options.model), options.data, options.out, **how)
     report(options, figures, [f"{options.out}: the last held-out figures", *table(figures)])

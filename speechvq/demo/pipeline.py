@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
-from speechvq.checkpoint import save_json, save_result
 from speechvq.codec import Codec
 from speechvq.config import Config
-from speechvq.corpus import Split, Utterance, read_manifest, read_vctk, read_vctk_speakers
-from speechvq.demo.corpus import VOICES, sentences, speak_corpus
-from speechvq.evaluate import tell
+from speechvq.data.corpora.demo import VOICES, sentences, speak_corpus
+from speechvq.data.corpora.vctk import read_vctk, read_vctk_speakers
+from speechvq.data.manifest import Split, Utterance, read_manifest
+from speechvq.data.prepare import Treatment, prepare
+from speechvq.evaluate import tables as tell
 from speechvq.evaluate.conversion import Pair, evaluate_conversion
-from speechvq.evaluate.judges import installed
-from speechvq.evaluate.mapping import PRIMARY, evaluate_phonemes
+from speechvq.evaluate.metrics.judges import installed
+from speechvq.evaluate.phonemes import PRIMARY, evaluate_phonemes
+from speechvq.files import save_json
+from speechvq.folder.provenance import save_result
 from speechvq.parsing import load_config
-from speechvq.prepare import Treatment, prepare
 from speechvq.report.page import write_report
-from speechvq.sampler import Sampling
-from speechvq.trainer import read_log
-from speechvq.training import train
+from speechvq.train.codec import train
+from speechvq.train.loop import read_log
+from speechvq.wavenet.sampler import Sampling
 
 MEL_SHARE = 0.35  # of the training time; the WaveNet learns slower and gets the rest
 CONVERTED = 3  # utterances, each of another speaker

@@ -1,1 +1,0 @@
-"""Evaluation: one file per question."""

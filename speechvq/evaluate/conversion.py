@@ -15,15 +15,17 @@ import numpy as np
 from torch import Tensor
 
 from speechvq import SpeechVQError
-from speechvq.align import words
-from speechvq.audio import SAMPLE_RATE, mulaw_decode, mulaw_encode, read, write
-from speechvq.checkpoint import speaker_index
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import read, write
+from speechvq.audio.mulaw import mulaw_decode, mulaw_encode
 from speechvq.codec import Codec
-from speechvq.corpus import Utterance, place, read_manifest
-from speechvq.distributed import share_out
-from speechvq.evaluate.acoustics import cepstral_distortion, compare, log_pitch, pitch_correlation
-from speechvq.evaluate.judges import Judges, centre, equal_error
-from speechvq.sampler import Sampling
+from speechvq.data.manifest import Utterance, rank_key, read_manifest
+from speechvq.data.transcript import words
+from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, log_pitch, pitch_correlation
+from speechvq.evaluate.metrics.judges import Judges, centre, equal_error
+from speechvq.folder.card import speaker_index
+from speechvq.nn.distributed import share_out
+from speechvq.wavenet.sampler import Sampling
 
 KINDS = ("natural", "copy", "reconstruction", "conversion")
 TARGETS = 8  # speakers, where none are named
@@ -78,7 +80,7 @@ def choose_pairs(codec: Codec, data: Path, speakers: Sequence[str], count: int, 
         own = [u for u in held_out if u.speaker == source]
         if not own:
             raise SpeechVQError(f"{data}: no {split} utterance of speaker '{source}'")
-        chosen += sorted(own, key=lambda u: place(u.id))[:count]
+        chosen += sorted(own, key=lambda u: rank_key(u.id))[:count]
     pairs = [(u, target) for u in chosen for target in targets if target != u.speaker]
     if not pairs:
         raise SpeechVQError(f"{data}: no {split} utterance to be spoken by another speaker")
@@ -143,7 +145,7 @@ def evaluate_conversion(
 def hear_reference(data: Path, judges: Judges, wanted: Collection[str], without: Collection[str]) -> Reference:
     """What the speakers of a corpus sound like, from (at most 20 each) utterances that are not in `without`."""
     own: dict[str, list[Utterance]] = defaultdict(list)
-    for u in sorted(read_manifest(data), key=lambda u: place(u.id)):
+    for u in sorted(read_manifest(data), key=lambda u: rank_key(u.id)):
         if u.id not in without and len(own[u.speaker]) < KNOWN_BY:
             own[u.speaker].append(u)
     heard = [u for some in own.values() for u in some]
@@ -304,5 +306,5 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _number(value: Any) -> Any:
-    """None in place of NaN, which JSON does not know."""
+    """None in rank_key of NaN, which JSON does not know."""
     return None if isinstance(value, float) and math.isnan(value) else value

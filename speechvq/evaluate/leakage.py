@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from speechvq import SpeechVQError
-from speechvq.audio import SAMPLE_RATE, read
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import read
 from speechvq.codec import Codec
-from speechvq.corpus import Utterance, place, read_manifest
-from speechvq.distributed import share_out
-from speechvq.evaluate.phonemes import pnmi
-from speechvq.evaluate.speech import clusters
+from speechvq.data.manifest import Utterance, rank_key, read_manifest
+from speechvq.evaluate.labelled import clusters
+from speechvq.evaluate.metrics.accuracy import pnmi
+from speechvq.nn.distributed import share_out
 
 FOLDS = 5
 PERMUTATIONS = 20
@@ -101,7 +102,7 @@ def evaluate_leakage(codec: Codec, data: Path, *, most: int = 20, codes: int = 1
     if most < FOLDS:
         raise SpeechVQError(f"of each speaker at least {FOLDS} utterances are needed; {most} were asked for")
     by_speaker: dict[str, list[Utterance]] = {}
-    for u in sorted(read_manifest(data), key=lambda u: place(u.id)):
+    for u in sorted(read_manifest(data), key=lambda u: rank_key(u.id)):
         by_speaker.setdefault(u.speaker, []).append(u)
     chosen = [u for rows in by_speaker.values() if len(rows) >= FOLDS for u in rows[:most]]
     _check([u.speaker for u in chosen])  # before the work

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.audio import SAMPLE_RATE, read
-from speechvq.batch import Coders
-from speechvq.bitstream import Encoded, pack, read_header, unpack
-from speechvq.coders import Coder
-from speechvq.corpus import Utterance, read_manifest
-from speechvq.distributed import share_out
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import read
+from speechvq.codec import Encoded
+from speechvq.coding.bitstream import pack, read_header, unpack
+from speechvq.coding.coders import Coder
+from speechvq.coding.jobs import Coders
+from speechvq.data.manifest import Utterance, read_manifest
+from speechvq.nn.distributed import share_out
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from speechvq.codec import Codec
-from speechvq.corpus import read_manifest
-from speechvq.dataset import held_out_batches
-from speechvq.model import Batch
+from speechvq.data.manifest import read_manifest
+from speechvq.nn.vqvae import Batch
+from speechvq.train.batches import held_out_batches
 
 
 def evaluate_reconstruction(codec: Codec, data: Path, split: str, crop: int) -> dict[str, float]:

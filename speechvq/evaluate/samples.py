@@ -8,13 +8,14 @@ import numpy as np
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
-from speechvq.batch import Coders
-from speechvq.codes import corpus_codes
-from speechvq.corpus import read_manifest
-from speechvq.evaluate.phonemes import mapping, table
-from speechvq.evaluate.speech import read_labelled
-from speechvq.sampler import Sampling
-from speechvq.text import SILENCE, frame_labels
+from speechvq.coding.corpus import corpus_codes
+from speechvq.coding.jobs import Coders
+from speechvq.data.labels import frame_labels
+from speechvq.data.manifest import read_manifest
+from speechvq.data.phones import SILENCE
+from speechvq.evaluate.labelled import read_labelled
+from speechvq.evaluate.metrics.accuracy import mapping, table
+from speechvq.wavenet.sampler import Sampling
 
 
 @dataclass(frozen=True)

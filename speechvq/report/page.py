@@ -16,15 +16,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from speechvq import SpeechVQError, __version__
-from speechvq.audio import SAMPLE_RATE, read
-from speechvq.checkpoint import atomic_write
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import read
 from speechvq.config import Config
-from speechvq.corpus import read_manifest
+from speechvq.data.labels import Segment, read_labels
+from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.conversion import TOLD, cell
-from speechvq.evaluate.speech import find_labels
+from speechvq.evaluate.labelled import find_labels
+from speechvq.files import atomic_write
 from speechvq.report import pictures
 from speechvq.report.runs import Clip, Run, Utterance, read_runs
-from speechvq.text import Segment, read_labels
 
 PAGE = "index.html"
 KINDS = {"natural": "original", "copy": "copy (8-bit mu-law)"}

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from speechvq.audio import SAMPLE_RATE
-from speechvq.rosa import librosa
-from speechvq.text import Segment
+from speechvq.audio.librosa_lock import librosa
+from speechvq.data.labels import Segment
 
 GREY, BLUE, ORANGE = "#7f7f7f", "#3987c5", "#d9822b"
 STYLE: Any = {

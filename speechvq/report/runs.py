@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
-from speechvq.checkpoint import Card, load_card
 from speechvq.codec import Codec
 from speechvq.config import Config
 from speechvq.evaluate.conversion import heard_file
-from speechvq.trainer import read_log
-from speechvq.training import MADE
+from speechvq.folder.card import Card, load_card
+from speechvq.train.loop import read_log
+from speechvq.train.run import MADE
 
 QUESTIONS = ("reconstruction", "conversion", "phonemes", "leakage", "rate", "samples")
 PICTURES = {

@@ -1,0 +1,99 @@
+"""Log-mel spectrograms and cepstra, and Griffin-Lim back from a spectrogram."""
+
+import torch
+import torchaudio.functional as AF
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq.audio import SAMPLE_RATE
+
+MEL_FLOOR = 1e-5  # log-mel below this magnitude is silence
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram with exactly one frame a hop.
+
+    wav (B, T) -> (B, n_mels, T // hop): natural log of the mel magnitudes (Slaney's scale and norm, 0 to 8 kHz,
+    floor 1e-5). Frame t is centred on sample t * hop + hop / 2, with zeros outside. hop and window in samples.
+    """
+
+    filters: Tensor
+    hann: Tensor
+
+    def __init__(self, hop: int = 160, window: int = 400, n_mels: int = 80) -> None:
+        super().__init__()
+        self.hop, self.channels, self.receptive_field = hop, n_mels, window
+        self.n_fft = fft_size(hop, window)
+        self.register_buffer("hann", torch.hann_window(window), persistent=False)
+        self.register_buffer("filters", mel_filters(self.n_fft, n_mels), persistent=False)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        if wav.shape[-1] % self.hop:
+            raise ValueError(f"{wav.shape[-1]} samples are not a multiple of the hop {self.hop}")
+        left = (self.n_fft - self.hop) // 2
+        padded = F.pad(wav, (left, self.n_fft - self.hop - left))
+        spectrum = torch.stft(
+            padded, self.n_fft, self.hop, len(self.hann), self.hann, center=False, return_complex=True
+        )
+        return (self.filters.T @ spectrum.abs()).clamp(min=MEL_FLOOR).log()
+
+
+class MFCC(nn.Module):
+    """13 mel-frequency cepstral coefficients (orthonormal DCT-II of the log-mel), their deltas and the deltas' deltas.
+
+    wav (B, T) -> (B, 39, T // hop), frames as in `LogMel`.
+    """
+
+    channels = 39
+    dct: Tensor
+
+    def __init__(self, hop: int = 160, window: int = 400) -> None:
+        super().__init__()
+        self.mel = LogMel(hop, window)
+        self.hop, self.receptive_field = hop, window + 8 * hop  # a delta sees 2 frames on either side
+        self.register_buffer("dct", AF.create_dct(13, self.mel.channels, norm="ortho"), persistent=False)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        cepstrum = self.dct.T @ self.mel(wav)
+        delta = AF.compute_deltas(cepstrum)
+        return torch.cat([cepstrum, delta, AF.compute_deltas(delta)], dim=1)
+
+
+def fft_size(hop: int, window: int) -> int:
+    """The power of two that holds both."""
+    return 1 << (max(hop, window) - 1).bit_length()
+
+
+def mel_filters(n_fft: int, n_mels: int) -> Tensor:
+    """Triangular filters (n_fft / 2 + 1, n_mels), Slaney's mel scale and norm, 0 to 8 kHz."""
+    return AF.melscale_fbanks(n_fft // 2 + 1, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE, "slaney", "slaney")
+
+
+def griffin_lim(log_mel: Tensor, hop: int, window: int, iterations: int = 60, seed: int = 0) -> Tensor:
+    """`LogMel` (B, n_mels, F) turned round -> wav (B, F * hop), phases by Griffin-Lim from a seeded start.
+
+    Magnitudes are the least-squares solution of the mel filters, negative ones set to zero.
+    """
+    n_fft = fft_size(hop, window)
+    filters = mel_filters(n_fft, log_mel.shape[1]).to(log_mel)
+    magnitude = (torch.linalg.pinv(filters.T) @ log_mel.exp()).clamp(min=0)
+    # `LogMel`'s frames begin (n_fft - hop) / 2 before their hop; torch's centred ones n_fft / 2: half a hop off.
+    # The silent frames behind give its reflected edge enough to reflect, however short the speech.
+    edges = F.pad(magnitude, (1, n_fft // (2 * hop) + 2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        wav = AF.griffinlim(
+            edges,
+            torch.hann_window(window, device=log_mel.device),
+            n_fft,
+            hop,
+            window,
+            power=1.0,
+            n_iter=iterations,
+            momentum=0.99,
+            length=None,
+            rand_init=True,
+        )
+    # Frame 0 of `edges` is a hop before the first frame, whose centre lies half a hop into the result.
+    start = hop - hop // 2
+    return wav[:, start : start + log_mel.shape[2] * hop].clamp(-1, 1)

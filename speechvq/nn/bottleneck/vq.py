@@ -1,0 +1,165 @@
+"""Bottlenecks with a codebook: z (B, D, N) -> codes (B, N) and quantized vectors.
+
+`QUANTIZERS` maps a configuration's kind to its class.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq.config import EMAConfig, VQConfig
+from speechvq.nn.bottleneck.contract import Bottleneck, Latent
+from speechvq.nn.distributed import all_rows, from_first, over_all
+from speechvq.nn.kmeans import assign, kmeans, nearest
+
+COUNT_FLOOR = 1e-6  # of an unused code's moving count, which then stops shrinking
+TINY = 1e-12  # in place of the counts of a codebook that is not initialized yet
+
+
+class Quantizer(Bottleneck):
+    """What every vector quantizer shares: search, lookup, straight-through, commitment.
+
+    A subclass owns the codebook: `table` (K, D), `initialize` from the first training batch, `learn` after each.
+    """
+
+    def __init__(self, config: VQConfig | EMAConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.codes = config.codes
+
+    @property
+    def table(self) -> Tensor:
+        """The codebook (K, D)."""
+        raise NotImplementedError
+
+    @property
+    def initialized(self) -> bool:
+        """Whether the codebook has been set from data (or loaded)."""
+        raise NotImplementedError
+
+    def initialize(self, table: Tensor) -> None:
+        """Set the codebook (K, D)."""
+        raise NotImplementedError
+
+    def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        """Move the codebook towards vectors (B, N, D) given to codes (B, N), at once or by the returned losses."""
+        raise NotImplementedError
+
+    def encode(self, z: Tensor) -> Tensor:
+        """z (B, D, N) -> codes (B, N)."""
+        rows = z.transpose(1, 2).reshape(-1, z.shape[1]).float()
+        return nearest(rows, self.table).view(z.shape[0], z.shape[2])
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """codes (B, N) -> z_q (B, D, N)."""
+        return F.embedding(codes, self.table).transpose(1, 2)
+
+    def represent(self, z: Tensor) -> Tensor:
+        return self.lookup(self.encode(z))
+
+    def forward(self, z: Tensor) -> Latent:
+        """Quantize, with the straight-through gradient; in training mode also learn.
+
+        The losses are means over all elements (the paper sums over D): `commitment` is
+        beta * |z - sg[e]|^2, and the gradient quantizer adds `codebook` |sg[z] - e|^2.
+        """
+        with torch.autocast(z.device.type, enabled=False):
+            z = z.float()
+            vectors = z.detach().transpose(1, 2)
+            if self.training and not self.initialized:
+                self.initialize(from_first(self._start(all_rows(vectors).flatten(0, 1))))
+            codes = self.encode(z.detach())
+            # Looked up before learning: vectors and the losses belong to the codebook that chose the codes.
+            chosen = self.lookup(codes).detach().clone()
+            losses = {"commitment": self.config.beta * F.mse_loss(z, chosen)}
+            if self.training:
+                losses |= self.learn(vectors, codes)
+            return Latent(z + (chosen - z).detach(), codes, losses)
+
+    def _start(self, rows: Tensor) -> Tensor:
+        codes = self.config.codes
+        return kmeans(rows, codes) if self.config.init == "kmeans" else torch.randn(codes, rows.shape[1]).to(rows)
+
+
+class GradientVQ(Quantizer):
+    """van den Oord et al. 2017, equation 3: the codebook follows the gradient of |sg[z] - e|^2.
+
+    The parameter is the codebook divided by `rate`: Adam, whose steps know no scale, then moves the codebook itself
+    `rate` times as fast (the higher codebook learning rate of Lancucki et al. 2020).
+    """
+
+    config: VQConfig
+    codebook: nn.Parameter
+    ready: Tensor
+
+    def __init__(self, config: VQConfig) -> None:
+        super().__init__(config)
+        self.codebook = nn.Parameter(torch.randn(config.codes, config.dim))
+        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def table(self) -> Tensor:
+        return self.config.rate * self.codebook
+
+    @property
+    def initialized(self) -> bool:
+        return bool(self.ready)
+
+    @torch.no_grad()
+    def initialize(self, table: Tensor) -> None:
+        self.codebook.copy_(table / self.config.rate)
+        self.ready.fill_(True)
+
+    def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        return {"codebook": F.mse_loss(F.embedding(codes, self.table), vectors)}
+
+
+class EMAVQ(Quantizer):
+    """Moving sums and counts of the vectors given to each code; their quotient is the codebook.
+
+    Sums and counts are the only state, so a restarted code cannot be undone by the next update, and an
+    unused code stays where it is (both shrink alike).
+    """
+
+    config: EMAConfig
+    sums: Tensor
+    counts: Tensor
+
+    def __init__(self, config: EMAConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("sums", torch.zeros(config.codes, config.dim))
+        self.register_buffer("counts", torch.zeros(config.codes))
+
+    @property
+    def table(self) -> Tensor:
+        return self.sums / self.counts.clamp(min=TINY)[:, None]
+
+    @property
+    def initialized(self) -> bool:
+        return bool(self.counts.any())
+
+    @torch.no_grad()
+    def initialize(self, table: Tensor) -> None:
+        self.counts.fill_(1.0)
+        self.sums.copy_(table)
+
+    @torch.no_grad()
+    def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
+        sums, counts = map(over_all, assign(vectors.flatten(0, 1), codes.flatten(), self.config.codes))
+        # A code long unused is left alone before its counts underflow: its quotient must stay what it was.
+        weight = (1 - self.config.decay) * ((counts > 0) | (self.counts > COUNT_FLOOR))
+        self.sums.lerp_(sums, weight[:, None])
+        self.counts.lerp_(counts, weight)
+        self._restart(all_rows(vectors).flatten(0, 1))
+        return {}
+
+    def _restart(self, vectors: Tensor) -> None:
+        """Move codes used less than `restart` of the mean usage onto some vectors (M, D), with mean usage."""
+        mean = self.counts.mean()
+        dead = self.counts < self.config.restart * mean
+        picks = from_first(vectors[torch.randint(len(vectors), (self.config.codes,), device=vectors.device)])
+        self.sums.copy_(torch.where(dead[:, None], picks * mean, self.sums))
+        self.counts.copy_(torch.where(dead, mean, self.counts))
+
+
+QUANTIZERS = {"vq": GradientVQ, "ema": EMAVQ}

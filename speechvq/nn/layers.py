@@ -1,0 +1,64 @@
+"""Small torch blocks shared by encoder and decoder."""
+
+import torch
+from torch import Tensor, nn
+
+from speechvq.nn.distributed import drawn_rows
+
+
+class ResidualBlock(nn.Module):
+    """x + conv1x1(relu(conv3_dilated(relu(x)))): (B, C, N) -> (B, C, N), centred in time."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv1d(channels, channels, 3, dilation=dilation, padding=dilation),
+            nn.ReLU(),
+            nn.Conv1d(channels, channels, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.net(x)
+
+
+def residual_stack(channels: int, blocks: int) -> nn.Sequential:
+    """Residual blocks with dilations 1, 3, 9, 1, 3, 9, ..."""
+    return nn.Sequential(*(ResidualBlock(channels, 3 ** (i % 3)) for i in range(blocks)))
+
+
+def downsample(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """(B, C, N * stride) -> (B, C', N), each output centred on its inputs. Stride 2 has the paper's kernel 4."""
+    pad = (stride + 1) // 2
+    conv = nn.Conv1d(inputs, outputs, stride + 2 * pad, stride, pad)
+    # He's start keeps the signal's scale through many layers; torch's lets the biases drown it.
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
+def upsample(channels: int, stride: int) -> nn.Module:
+    """(B, C, N) -> (B, C, N * stride): `downsample` transposed."""
+    pad = (stride + 1) // 2
+    return nn.ConvTranspose1d(channels, channels, stride + 2 * pad, stride, pad) if stride > 1 else nn.Identity()
+
+
+class Jitter(nn.Module):
+    """In training, replace each latent by its left or right neighbour with chance p / 2 each.
+
+    (B, D, N) -> (B, D, N). A regulariser of Chorowski et al. 2019: codes must not be exact in time.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, z: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return z
+        batch, _, length = z.shape
+        chance = drawn_rows(torch.rand, (batch, length), z.device)
+        shift = (chance < self.p / 2).long() - (chance > 1 - self.p / 2).long()
+        index = (torch.arange(length, device=z.device) + shift).clamp(0, length - 1)
+        return z.gather(2, index[:, None].expand_as(z))

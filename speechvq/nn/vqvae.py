@@ -1,0 +1,193 @@
+"""VQVAE: encoder, bottleneck and decoder put together. It knows no dataset and no trainer."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq import SpeechVQError
+from speechvq.config import ModelConfig
+from speechvq.nn.augment import Augment
+from speechvq.nn.bottleneck.continuous import CONTINUOUS
+from speechvq.nn.bottleneck.contract import Bottleneck
+from speechvq.nn.bottleneck.vq import QUANTIZERS, Quantizer
+from speechvq.nn.decoder import DECODERS
+from speechvq.nn.decoder.contract import Decoder
+from speechvq.nn.encoder import Encoder
+from speechvq.nn.layers import Jitter
+from speechvq.nn.objective.cpc import LatentCPC
+from speechvq.wavenet.sampler import Sampling
+
+BOTTLENECKS = CONTINUOUS | QUANTIZERS
+IGNORED_GAP = 0.01  # nats: with a smaller gap the decoder does without its codes
+
+
+class Batch(NamedTuple):
+    """wav (B, T) with T a multiple of the hop length, speaker (B,) int64."""
+
+    wav: Tensor
+    speaker: Tensor
+
+
+class VQVAE(nn.Module):
+    """Speech through a bottleneck (van den Oord et al. 2017, section 4.3), discrete unless it is to be compared."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        bottleneck: Bottleneck,
+        decoder: Decoder,
+        *,
+        augment: Augment | None = None,
+        jitter: float = 0.0,
+        predictor: LatentCPC | None = None,
+        predictor_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.augment = augment or nn.Identity()
+        self.encoder = encoder
+        self.bottleneck = bottleneck
+        self.jitter = Jitter(jitter)
+        self.decoder = decoder
+        self.predictor = predictor
+        self.predictor_weight = predictor_weight
+        self.frozen: list[nn.Module] = []
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per code."""
+        return self.encoder.hop_length
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """The bottleneck of a model that has codes; SpeechVQError for the others."""
+        if not isinstance(self.bottleneck, Quantizer):
+            raise SpeechVQError("the bottleneck of this model is continuous: it has no codes")
+        return self.bottleneck
+
+    def encode(self, wav: Tensor) -> Tensor:
+        """wav (B, T) -> codes (B, N), N = ceil(T / hop_length); the tail is zero-padded to a whole code."""
+        return self.quantizer.encode(self._latents(wav))
+
+    def represent(self, wav: Tensor) -> Tensor:
+        """wav (B, T) -> what the bottleneck makes of it without noise (B, D, N); of codes, their vectors."""
+        return self.bottleneck.represent(self._latents(wav))
+
+    def _latents(self, wav: Tensor) -> Tensor:
+        return self.encoder(F.pad(wav, (0, -wav.shape[1] % self.hop_length)))
+
+    def decode(
+        self, codes: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+    ) -> list[Tensor]:
+        """B codes (N_i,) and speaker (B,) -> B wavs (N_i * hop_length,); `utterances` number the random streams."""
+        latents = [self.quantizer.lookup(row[None])[0] for row in codes]
+        return self.decoder.generate(latents, speaker, sampling, utterances)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses of a batch by name; `loss`, their sum, is the one to descend."""
+        latent = self.bottleneck(self.encoder(self.augment(batch.wav)))
+        losses = self.decoder.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
+        if self.predictor is not None:
+            # Without the latents at the edges: those would tell by the crop's end where in it they are.
+            margin = self.encoder.margin
+            inner = latent.z[..., margin : latent.z.shape[2] - margin]
+            losses["predictive"] = self.predictor_weight * self.predictor(inner)
+        return losses | {"loss": torch.stack([*losses.values()]).sum()}
+
+    def freeze(self, parts: Iterable[str]) -> None:
+        """Stop training the named submodules: no gradient, and always in evaluation mode."""
+        for name in parts:
+            module = submodule(self, name)
+            module.requires_grad_(False).eval()
+            self.frozen.append(module)
+
+    def train(self, mode: bool = True) -> "VQVAE":
+        """Set the mode of all but the frozen parts."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    @torch.inference_mode()
+    def held_out(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Measures on held-out batches, each of different utterances; the model must be in evaluation mode.
+
+        Means of the losses; `loss` is the reconstruction alone. `gap`: how much it rises when every
+        utterance is given another's codes; near zero, the decoder ignores its codes. `used_codes` and
+        `perplexity` are over all the codes of all the batches, `bits_per_latent` is the Gaussian's divergence.
+        """
+        sums: dict[str, float] = {}
+        total = 0
+        counts = torch.zeros(self.bottleneck.codes)
+        for wav, speaker in batches:
+            latent = self.bottleneck(self.encoder(wav))
+            losses = self.decoder.losses(latent.z, speaker, wav)
+            name, loss = next(iter(losses.items()))
+            shuffled = self.decoder.losses(latent.z.roll(1, 0), speaker, wav)[name]
+            row = losses | latent.losses | {"loss": loss, "gap": shuffled - loss}
+            if latent.bits is not None:
+                row["bits_per_latent"] = latent.bits
+            sums = {key: sums.get(key, 0.0) + value.item() * len(wav) for key, value in row.items()}
+            total += len(wav)
+            if latent.codes is not None:
+                counts += torch.bincount(latent.codes.flatten().cpu(), minlength=len(counts))
+        result = {key: value / total for key, value in sums.items()}
+        if "nll" in result:
+            result["bits_per_sample"] = result["nll"] / math.log(2)
+        if len(counts):
+            result |= {"used_codes": float((counts > 0).sum()), "perplexity": perplexity(counts)}
+        return result
+
+    def concerns(self, figures: dict[str, float]) -> list[str]:
+        """What is wrong with a trained model of these held-out figures, in words."""
+        if figures["gap"] < IGNORED_GAP:
+            name = "codes" if self.bottleneck.codes else "latents"
+            return [f"the decoder hardly uses its {name}: shuffling them costs {figures['gap']:.4f}"]
+        return []
+
+
+def perplexity(counts: Tensor) -> float:
+    """exp of the entropy (nats) of the distribution with these counts (K,): the number of codes in equal use."""
+    share = counts / counts.sum()
+    return math.exp(-(share * share.clamp(min=1e-12).log()).sum().item())
+
+
+def submodule(model: nn.Module, name: str) -> nn.Module:
+    """The submodule of a dotted name; SpeechVQError lists what there is."""
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        known = ", ".join(key for key, _ in model.named_modules() if key and key.count(".") < 2)
+        raise SpeechVQError(f"the model has no part '{name}'; its parts: {known}") from None
+
+
+def build(config: ModelConfig, speakers: int) -> VQVAE:
+    """The model of a configuration; SpeechVQError where its numbers contradict each other."""
+    encoder = Encoder(config.encoder, config.bottleneck.dim)
+    upsample = config.decoder.conditioner.upsample
+    if encoder.hop_length % upsample:
+        raise SpeechVQError(
+            f"a code lasts {encoder.hop_length} samples (model.encoder.strides), which "
+            f"model.decoder.conditioner.upsample = {upsample} does not divide"
+        )
+    bottleneck = BOTTLENECKS[config.bottleneck.kind](config.bottleneck)  # type: ignore[arg-type]
+    decoder: Decoder = DECODERS[config.decoder.kind](
+        config.decoder,  # type: ignore[arg-type]
+        config.bottleneck.dim,
+        speakers,
+        encoder.hop_length,
+    )
+    weight = config.predictor.weight
+    predictor = LatentCPC(config.predictor, config.bottleneck.dim) if weight > 0 else None
+    return VQVAE(
+        encoder,
+        bottleneck,
+        decoder,
+        augment=Augment(config.augment),
+        jitter=config.jitter,
+        predictor=predictor,
+        predictor_weight=weight,
+    )

@@ -1,0 +1,96 @@
+"""From a configuration and a prepared corpus to a run of the trainer."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speechvq import SpeechVQError
+from speechvq.config import Config, InitConfig, TrainConfig
+from speechvq.data.manifest import read_manifest, read_speakers
+from speechvq.folder.card import WEIGHTS, Card, load_card
+from speechvq.folder.histogram import save_histogram
+from speechvq.folder.weights import load_tensors, load_weights
+from speechvq.nn.vqvae import VQVAE, build, submodule
+from speechvq.train.batches import Crops, held_out_batches
+from speechvq.train.loop import Trainer, processes
+from speechvq.train.run import open_run
+
+COUNTED = 100  # batches
+
+
+def train(config: Config, data: Path, out: Path, *, resume: bool = False, force: bool = False) -> dict[str, float]:
+    """Train the configured model on the corpus prepared in `data` -> the last held-out figures.
+
+    The run folder `out` becomes a model folder. SpeechVQError where it holds another run and neither `resume` nor
+    `force` is given, or where configuration, data and initial model do not fit.
+    """
+    utterances = read_manifest(data)
+    speakers = sorted({u.speaker for u in utterances if u.split == "train"})
+    card = Card(config, tuple(speakers), {key: value for key, value in read_speakers(data).items() if key in speakers})
+    torch.manual_seed(config.train.seed)
+    model = build(config.model, len(speakers))
+    check_crop(config.train, model.hop_length)
+    initialize(model, config.init, card.speakers)
+    rank, count = processes()
+    crops = Crops(
+        data,
+        [u for u in utterances if u.split == "train"],
+        speakers,
+        crop=config.train.crop,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        steps=config.train.steps,
+        shard=(rank, count),
+    )
+    valid = [u for u in utterances if u.split == "valid"]
+    held_out = partial(held_out_batches, data, valid, speakers, config.train.crop, config.train.eval_crops)
+    next(held_out())  # what cannot be measured is refused before anything is written
+    if rank == 0:
+        open_run(out, card, resume, force)
+    figures = Trainer(model, crops, held_out, config.train, out).run(resume)
+    if rank == 0 and model.bottleneck.codes:
+        load_weights(model, out / WEIGHTS)
+        save_histogram(out, count_codes(model.eval(), crops))
+    return figures
+
+
+@torch.inference_mode()
+def count_codes(model: VQVAE, crops: Crops) -> np.ndarray:
+    """How often each code occurs in the first hundred batches: (K,) int64."""
+    counts = torch.zeros(model.bottleneck.codes, dtype=torch.int64)
+    for step in range(min(len(crops), COUNTED)):
+        wav = crops[step].wav.to(next(model.parameters()).device)
+        counts += torch.bincount(model.encode(wav).flatten().cpu(), minlength=len(counts))
+    return counts.numpy()
+
+
+def check_crop(config: TrainConfig, hop_length: int) -> None:
+    """SpeechVQError where a crop is not a whole number of codes."""
+    if config.crop % hop_length:
+        near = max(round(config.crop / hop_length), 1) * hop_length
+        raise SpeechVQError(
+            f"train.crop = {config.crop} is not a multiple of the hop length {hop_length} "
+            f"(model.encoder.strides); the nearest is {near}"
+        )
+
+
+def initialize(model: VQVAE, config: InitConfig, speakers: tuple[str, ...]) -> None:
+    """Take `config.parts` from another model folder and freeze `config.freeze`."""
+    if config.path:
+        folder = Path(config.path)
+        if load_card(folder).speakers != speakers and any(part.startswith("decoder") for part in config.parts):
+            raise SpeechVQError(f"{folder}: a model of other speakers cannot give its decoder's parts (init.parts)")
+        tensors, _ = load_tensors(folder / WEIGHTS)
+        for part in config.parts:
+            chosen = {
+                key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")
+            }
+            own = submodule(model, part).state_dict()
+            if own.keys() != chosen.keys() or any(own[key].shape != chosen[key].shape for key in own):
+                raise SpeechVQError(f"{folder}: its '{part}' has other shapes than this configuration's")
+            submodule(model, part).load_state_dict(chosen)
+    elif config.freeze:
+        raise SpeechVQError("init.freeze without init.path would freeze untrained parts")
+    model.freeze(config.freeze)

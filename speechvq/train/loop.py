@@ -1,0 +1,255 @@
+"""One training loop for anything that turns a batch into losses and can measure itself on held-out batches."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from speechvq import SpeechVQError
+from speechvq.config import TrainConfig
+from speechvq.files import atomic_write
+from speechvq.folder.card import WEIGHTS
+from speechvq.folder.weights import fill, load_tensors, save_tensors
+from speechvq.nn.distributed import leave
+from speechvq.progress import interval
+
+log = logging.getLogger(__name__)
+LAST = "last.safetensors"
+LOG = "log.jsonl"
+
+
+class Trainable(Protocol):
+    """An nn.Module whose call gives named losses with `loss` among them, and which measures itself."""
+
+    def __call__(self, batch: Any) -> dict[str, Tensor]: ...
+
+    def held_out(self, batches: Iterable[Any]) -> dict[str, float]:
+        """Figures on held-out batches; the best model is the one with the lowest `loss`."""
+        ...
+
+    def concerns(self, figures: dict[str, float]) -> list[str]:
+        """Warnings about a trained model with these figures."""
+        ...
+
+
+def processes() -> tuple[int, int]:
+    """(rank, number of processes) of this training, as the launcher set them."""
+    from accelerate import PartialState  # two seconds: not at import
+    from accelerate.utils import parse_flag_from_env
+
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    return state.process_index, state.num_processes
+
+
+def average(decay: float) -> Callable[[Tensor, Tensor, Any], Tensor]:
+    """A moving average whose decay rises as (1 + n) / (10 + n) to its limit, so that short runs profit too."""
+
+    def update(mean: Tensor, value: Tensor, n: Any) -> Tensor:
+        return torch.lerp(mean, value, 1 - min(decay, (1 + int(n)) / (10 + int(n))))
+
+    return update
+
+
+class Trainer:
+    """Trains `model` into the folder `out`: weights of the best held-out loss, the last state, a log.
+
+    `data[step]` is the batch of a step, `held_out()` the batches to measure on. Interrupted and resumed
+    training ends, on one CPU, with the same bits as training in one go (unless `minutes` bounds it).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Dataset[Any],
+        held_out: Callable[[], Iterator[Any]],
+        config: TrainConfig,
+        out: Path,
+    ) -> None:
+        from accelerate import Accelerator
+
+        self.config, self.data, self.held_out, self.out = config, data, held_out, out
+        self.accelerator = Accelerator(mixed_precision=config.precision)
+        self.device = self.accelerator.device
+        self.model = model.to(self.device)
+        self.averaged = AveragedModel(self.model, avg_fn=average(config.average)).eval()
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = kind(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.step, self.seconds, self.best = 0, 0.0, math.inf
+
+    def run(self, resume: bool = False) -> dict[str, float]:
+        """Train to the end -> the figures of the last evaluation."""
+        if resume:
+            self._load()
+            if self.progress() >= 1:
+                return dict(*read_log(self.out)[-1:])
+        wrapped, optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        main = self.accelerator.is_main_process
+        writer = self._tensorboard() if main else None
+        loader = DataLoader(
+            self.data,
+            batch_size=None,
+            sampler=range(self.step, self.config.steps),
+            num_workers=self.config.workers,
+            generator=torch.Generator(),  # else it takes its seed from the global generator, at each start
+        )
+        figures = self._evaluate(writer) if self.step == 0 else dict(*read_log(self.out)[-1:])
+        begun, before = time.monotonic(), self.seconds
+        wrapped.train()
+        with self._bar() as bar:
+            for batch in loader:
+                losses = self._descend(wrapped, optimizer, batch)
+                self.seconds = self._shared(before + time.monotonic() - begun)
+                done = self.progress() >= 1
+                bar.update(100 * self.progress() - bar.n)
+                if self.step % 10 == 0 or done:
+                    bar.set_postfix_str(f"step {self.step}, loss {losses['loss'].item():.3f}", refresh=False)
+                if self.step % self.config.eval_every == 0 or done:
+                    losses["total"] = losses.pop("loss")  # `loss` is the reconstruction alone in held_out
+                    _scalars(writer, "train", {key: value.item() for key, value in losses.items()}, self.step)
+                    figures = self._evaluate(writer)
+                    wrapped.train()
+                if done:
+                    break
+        if writer is not None:
+            writer.close()
+        leave()
+        return figures
+
+    def progress(self) -> float:
+        """The share of training that is done, in 0..1: by steps or, if that is further, by time."""
+        by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
+        return min(max(self.step / self.config.steps, by_time), 1.0)
+
+    def _descend(self, wrapped: Any, optimizer: Any, batch: Any) -> dict[str, Tensor]:
+        rate = learning_rate(self.config, self.step, self.progress())
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with self.accelerator.autocast():
+            losses: dict[str, Tensor] = wrapped(_to(batch, self.device))
+        self.accelerator.backward(losses["loss"])
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if norm is not None and not torch.isfinite(norm) and self.config.precision != "fp16":
+            raise SpeechVQError(
+                f"training diverged at step {self.step}: the gradient is not finite; lower train.learning_rate"
+            )
+        optimizer.step()
+        optimizer.zero_grad()
+        self.step += 1
+        self.averaged.update_parameters(self.model)
+        return losses
+
+    def _evaluate(self, writer: Any) -> dict[str, float]:
+        """Measure, log, and save: the averaged weights if they are the best so far, and always the last state."""
+        if not self.accelerator.is_main_process:
+            return {}
+        judged: Any = self.averaged.module if self.config.average else self.model.eval()
+        state = torch.get_rng_state()  # measuring must not change what training draws next
+        figures = judged.held_out(_to(batch, self.device) for batch in self.held_out())
+        torch.set_rng_state(state)
+        _scalars(writer, "held_out", figures, self.step)
+        row = {"step": self.step, "seconds": round(self.seconds, 1), **figures}
+        with (self.out / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if figures["loss"] < self.best:
+            self.best = figures["loss"]
+            save_tensors(self.out / WEIGHTS, judged.state_dict(), row)
+        if self.step:
+            self._save()
+            for concern in judged.concerns(figures):
+                log.warning("step %d: %s", self.step, concern)
+        return figures
+
+    def _save(self) -> None:
+        slots = self.optimizer.state_dict()["state"]
+        tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
+        tensors |= {f"averaged.{key}": value for key, value in self.averaged.state_dict().items()}
+        tensors |= {f"optimizer.{i}.{key}": value for i, slot in slots.items() for key, value in slot.items()}
+        tensors["random"] = torch.get_rng_state()
+        save_tensors(self.out / LAST, tensors, {"step": self.step, "seconds": self.seconds, "best": self.best})
+
+    def _load(self) -> None:
+        tensors, metadata = load_tensors(self.out / LAST)
+        try:
+            self.step, self.seconds, self.best = metadata["step"], metadata["seconds"], metadata["best"]
+            torch.set_rng_state(tensors.pop("random"))
+        except KeyError as error:
+            raise SpeechVQError(f"{self.out / LAST}: not a training state ({error} is missing)") from None
+        if not (self.out / WEIGHTS).is_file():
+            self.best = math.inf  # what was the best is gone
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            group, _, key = name.partition(".")
+            groups[group][key] = tensor
+        fill(self.model, groups["model"], LAST)
+        fill(self.averaged, groups["averaged"], LAST)
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in groups["optimizer"].items():
+            index, _, key = name.partition(".")
+            slots.setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
+        if self.accelerator.is_main_process:
+            kept = [json.dumps(row) + "\n" for row in read_log(self.out) if row["step"] <= self.step]
+            with atomic_write(self.out / LOG) as temporary:  # without what came after this state, or was cut off
+                temporary.write_text("".join(kept), encoding="utf-8")
+
+    def _shared(self, seconds: float) -> float:
+        """The first process's clock: with one of their own, processes would part in learning rate and end."""
+        if self.accelerator.num_processes == 1:
+            return seconds
+        from accelerate.utils import broadcast
+
+        return float(broadcast(torch.tensor(seconds, device=self.device)))
+
+    def _bar(self) -> Any:
+        """A progress bar over the share of training that is done."""
+        return tqdm(
+            total=100,
+            desc=self.out.name,
+            disable=not self.accelerator.is_main_process,
+            mininterval=interval(),
+            bar_format="{l_bar}{bar}| {elapsed} < {remaining}{postfix}",
+        )
+
+    def _tensorboard(self) -> Any:
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.out), purge_step=self.step)
+
+
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """Linear warm-up over `warmup` steps, then constant, or a half cosine down to a hundredth."""
+    rate = config.learning_rate * min(1.0, (step + 1) / (config.warmup + 1))
+    if config.schedule == "cosine":
+        rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
+    return rate
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """The evaluations of a run, oldest first."""
+    rows = []
+    path = folder / LOG
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with suppress(ValueError):  # a last line cut off by a kill
+            rows.append(json.loads(line))
+    return rows
+
+
+def _to(batch: Any, device: torch.device) -> Any:
+    return type(batch)(*(tensor.to(device, non_blocking=True) for tensor in batch))
+
+
+def _scalars(writer: Any, group: str, values: dict[str, float], step: int) -> None:
+    for key, value in values.items():
+        if writer is not None:
+            writer.add_scalar(f"{group}/{key}", value, step)

@@ -1,0 +1,79 @@
+"""Train a prior on the codes of a prepared corpus."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speechvq import SpeechVQError
+from speechvq.codec import Codec
+from speechvq.coding.corpus import corpus_codes
+from speechvq.config import PriorRun
+from speechvq.data.manifest import read_manifest, read_speakers
+from speechvq.folder.card import Card
+from speechvq.nn.prior import Prior
+from speechvq.train.batches import CodeWindows, held_out_windows
+from speechvq.train.loop import Trainer, processes
+from speechvq.train.run import open_run
+
+
+def ngram_bits(rows: Sequence[np.ndarray], scored: Sequence[np.ndarray], size: int) -> dict[str, float]:
+    """Bits per code of `scored` under what is counted in `rows`: `nominal` (log2 K), `unigram`, and `bigram`, which
+    backs off to the unigram (Witten and Bell 1991)."""
+    counts = np.full(size, 0.5)
+    pairs = np.zeros((size + 1, size))  # the last row: at the start
+    for row in rows:
+        counts += np.bincount(row, minlength=size)
+        np.add.at(pairs, (np.append(size, row[:-1]), row), 1)
+    unigram = counts / counts.sum()
+    kinds, total = (pairs > 0).sum(1, keepdims=True), pairs.sum(1, keepdims=True)
+    bigram = (pairs + np.maximum(kinds, 1) * unigram) / (total + np.maximum(kinds, 1))
+    bits = np.zeros(2)
+    for row in scored:
+        before = np.append(size, row[:-1])
+        bits -= np.log2(unigram[row]).sum(), np.log2(bigram[before, row]).sum()
+    single, double = bits / sum(map(len, scored))
+    return {"nominal": math.log2(size), "unigram": float(single), "bigram": float(double)}
+
+
+def train_prior(
+    config: PriorRun, codec: Codec, data: Path, out: Path, *, resume: bool = False, force: bool = False
+) -> dict[str, float]:
+    """Train a prior of the codec's codes on the corpus prepared in `data` -> the last held-out figures.
+
+    The figures are those of `Prior.held_out` on the split `valid`, beside `ngram_bits` on the same codes. SpeechVQError
+    where `out` holds another run and neither `resume` nor `force` is given, or there are no utterances.
+    """
+    utterances = read_manifest(data)
+    train = [u for u in utterances if u.split == "train"]
+    speakers = tuple(sorted({u.speaker for u in train}))
+    valid = [u for u in utterances if u.split == "valid" and u.speaker in speakers]
+    if not train or not valid:
+        raise SpeechVQError(f"{data}: no utterances to {'validate' if train else 'train'} on")
+    info = {key: value for key, value in read_speakers(data).items() if key in speakers}
+    card = Card(config, speakers, info, codec.alphabet)
+    torch.manual_seed(config.train.seed)
+    prior = Prior(config.prior, codec.alphabet.codes, len(speakers))
+    rank, count = processes()
+    if rank == 0:
+        open_run(out, card, resume, force)
+    shifts = config.prior.shifts
+    versions = [corpus_codes(codec, data, train, codec.hop_length * i // shifts) for i in range(shifts)]
+    held_out = corpus_codes(codec, data, valid)
+    prior.baselines = ngram_bits([row for rows in versions for row in rows], held_out, prior.codes)
+    windows = CodeWindows(
+        [row for rows in versions for row in rows],
+        [speakers.index(u.speaker) for u in train] * shifts,
+        start=prior.codes,
+        length=config.train.crop,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        steps=config.train.steps,
+        shard=(rank, count),
+    )
+    told = [speakers.index(u.speaker) for u in valid]
+    batches = partial(held_out_windows, held_out, told, prior.codes, config.train.crop, config.train.eval_crops)
+    return Trainer(prior, windows, batches, config.train, out).run(resume)

@@ -1,0 +1,135 @@
+"""The compiled engine of `sampler`: a WaveNet's weights, packed for the kernels, and the calls that run them."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from speechvq.wavenet.kernels import steps
+from speechvq.wavenet.net import State, WaveNet
+from speechvq.wavenet.simd import LANES, blocks, is_cached
+
+log = logging.getLogger(__name__)
+NO_TRACE = np.zeros((0, 0, 0), np.float32)
+
+
+class CompiledWaveNet:
+    """The weights of a WaveNet as `kernels.steps` reads them. They are copied: make another after training.
+
+    Every width is padded with zeros to a multiple of 16. weights: `bfloat16` keeps them in 16 bits, which is
+    half of what must be read for a step.
+    """
+
+    def __init__(self, net: WaveNet, weights: Literal["float32", "bfloat16"] = "float32") -> None:
+        config, stack, pairs = net.config, net.stack, weights == "bfloat16"
+        self.check = net.check
+        self.residual, self.gates = [config.residual], [config.gate] * 2
+        self.lags = np.array([layer.lags for layer in stack])
+        self.taps_bias = np.stack([pad(_array(layer.taps.bias), self.gates) for layer in stack])
+        taps = [pack(layer.taps, self.gates, self.residual * config.kernel, pairs) for layer in stack]
+        last = taps[0].shape[1] // config.kernel
+        split = [config.residual, config.skip]
+        outs = [pack(layer.out, split, [config.gate], pairs) for layer in stack]
+        self.weights = (
+            pad(_array(net.embed.weight), self.residual, 1),
+            np.stack([weight[:, :-last] for weight in taps]),
+            np.stack([weight[:, -last:] for weight in taps]),
+            np.stack(outs),
+            np.stack([pad(_array(layer.out.bias), split) for layer in stack]),
+        )
+        self.head = (*self._head(net.head[1], pairs), *self._head(net.head[3], pairs))
+
+    @staticmethod
+    def _head(linear: nn.Module, pairs: bool) -> tuple[np.ndarray, np.ndarray]:
+        outputs, inputs = _array(linear.weight).shape
+        return pack(linear, [outputs], [inputs], pairs), pad(_array(linear.bias), [outputs])
+
+    @torch.inference_mode()  # of the thread that runs it
+    def run(
+        self, state: State, table: Tensor, chance: np.ndarray, first: np.ndarray, rule: tuple[float, int, float]
+    ) -> np.ndarray:
+        """`Sampler.sample`, but that the time of the state is the caller's: -> int64 (rows, T).
+
+        rule: temperature, top_k and top_p of `Sampling`.
+        """
+        classes = np.empty((len(first), chance.shape[1] + 1), np.int64)
+        classes[:, 0] = first
+        rings = np.concatenate([self._ring(_array(ring)) for ring in state.rings], axis=1)
+        self._steps(rings, state.time, table, (np.ascontiguousarray(chance), rule), classes, NO_TRACE)
+        begin = 0
+        for ring in state.rings:
+            lag, rows, width = ring.shape
+            end = begin + lag * self.weights[0].shape[1]
+            moved = rings[:, begin:end].reshape(rows, lag, -1)[..., :width].swapaxes(0, 1)
+            ring.copy_(torch.from_numpy(moved))
+            begin = end
+        return classes[:, 1:]
+
+    def logits(self, inputs: Tensor, table: Tensor) -> np.ndarray:
+        """As `WaveNet.forward`: inputs (B, T), each the class before, table (L, F, B, 2G) -> (B, T, classes)."""
+        rows, length = inputs.shape
+        self.check(table, rows, length)
+        classes = np.append(inputs.numpy(), np.zeros((rows, 1), np.int64), axis=1)
+        rings = np.zeros((rows, self.lags[:, 0].sum() * self.weights[0].shape[1]), np.float32)
+        trace = np.zeros((rows, length, len(self.weights[0])), np.float32)
+        self._steps(rings, 0, table, (np.zeros((rows, length)), (1.0, 0, 1.0)), classes, trace)
+        return trace
+
+    def _steps(self, rings: np.ndarray, time: int, table: Tensor, draws: Any, classes: np.ndarray, trace: Any) -> None:
+        given = classes if len(trace) else classes[:, 0]
+        if len(given) and not 0 <= given.min() <= given.max() < len(self.weights[0]):
+            raise ValueError(f"classes are between 0 and {len(self.weights[0]) - 1}")
+        hop = (classes.shape[1] - 1) // table.shape[1]
+        biased = pad(_array(table), self.gates, 3) + self.taps_bias[:, None, None]
+        steps(self.weights, self.head, self.lags, (rings, time), (biased, hop), draws, classes, trace)
+
+    def _ring(self, ring: np.ndarray) -> np.ndarray:
+        """(lag, rows, R) -> (rows, lag * padded R)."""
+        return pad(ring.swapaxes(0, 1), self.residual, 2).reshape(ring.shape[1], -1)
+
+
+def pad(array: np.ndarray, widths: Sequence[int], axis: int = 0) -> np.ndarray:
+    """Split an axis into parts of these widths and fill each up with zeros to a multiple of 16."""
+    ends = np.cumsum(widths)[:-1]
+    return np.concatenate(
+        [
+            np.pad(part, [(0, -size % LANES if i == axis else 0) for i, size in enumerate(part.shape)])
+            for part in np.split(array, ends, axis)
+        ],
+        axis,
+    )
+
+
+def pack(linear: nn.Module, outputs: Sequence[int], inputs: Sequence[int], pairs: bool) -> np.ndarray:
+    """The weight of a torch Linear, of parts `outputs` by `inputs` -> (blocks, inputs, 16), each part padded.
+
+    pairs: as `bfloat16_pairs`.
+    """
+    ordered = blocks(pad(pad(_array(linear.weight), outputs), inputs, 1))
+    return bfloat16_pairs(ordered) if pairs else ordered
+
+
+def bfloat16_pairs(weight: np.ndarray) -> np.ndarray:
+    """weight (blocks, inputs, 16) float32 -> uint32 (blocks, inputs / 2, 16): even inputs in the low half.
+
+    The odd input's weight is read as the whole word, so its half is rounded with the other as its tail.
+    """
+    bits = weight.view(np.uint32).astype(np.int64)
+    low = np.minimum((bits[:, 0::2] + 0x8000) >> 16, 0xFFFF)
+    odd = bits[:, 1::2]
+    high = ((odd & 0x7FFFFFFF) - low + 0x8000) >> 16  # of the magnitude, lest a zero borrows from its sign
+    return (np.clip(high, 0, 0x7F7F) << 16 | odd & 0x80000000 | low).astype(np.uint32)
+
+
+def announce() -> None:
+    """Say that the kernels will now be compiled, where Numba's cache on disk holds none of them."""
+    if not is_cached(steps):
+        log.warning("compiling the sampler for this processor, once (some 10 seconds)")
+
+
+def _array(tensor: Tensor | nn.Module) -> np.ndarray:
+    assert isinstance(tensor, Tensor)
+    return np.ascontiguousarray(tensor.detach().float().numpy())

@@ -1,0 +1,169 @@
+"""What the compiled engine of `sampler` runs: one WaveNet step after another, without an interpreter between."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from speechvq.wavenet.simd import add_product, cached, copy, gate
+
+LOOK_AHEAD = 24  # steps whose past is looked up at a time; a multiple of the 6 rows of a tile
+FLAGS = {"contract", "reassoc", "nsz", "arcp"}  # let LLVM vectorize; NaN and infinity keep their meaning
+
+
+@njit
+def _relu(x: Any, begin: int, scale: float, out: Any) -> None:
+    """out (rows, width) = the positive part of x[:, begin:] * scale."""
+    factor = np.float32(scale)
+    for row in range(len(out)):
+        for i in range(out.shape[1]):
+            out[row, i] = max(x[row, begin + i] * factor, np.float32(0))
+
+
+@njit
+def _spread(bias: Any, out: Any) -> None:
+    for row in range(len(out)):
+        for i in range(len(bias)):
+            out[row, i] = bias[i]
+
+
+@njit
+def _look_back(rings: Any, begin: int, lags: Any, time: int, count: int, width: int, past: Any) -> None:
+    """past (count * rows, lags * R): what a layer's input was, lags[i] before each of `count` steps from time on."""
+    for step in range(time, time + count):
+        for tap in range(len(lags) - 1):
+            place = begin + (step - lags[tap]) % lags[0] * width
+            for row in range(len(rings)):
+                copy(rings, row, place, past, (step - time) * len(rings) + row, tap * width, width)
+
+
+@njit(fastmath=FLAGS)
+def _exponentials(logits: Any, row: int, temperature: float, out: Any) -> float:
+    """out = exp((logits[row] - their maximum) / temperature) -> the sum.
+
+    Within 2e-7 of it, and 1e-5 of its own value; what is below 2^-125 becomes 0.
+    """
+    top = logits[row, : len(out)].max()
+    scale = np.float32(min(1.4426950408889634 / temperature, 1e38))
+    total = 0.0
+    for i in range(len(out)):
+        y = max((logits[row, i] - top) * scale, np.float32(-125))
+        whole = np.floor(y + np.float32(0.5))
+        f = y - whole
+        p = np.float32(1.5252734e-5)  # 2^f for |f| <= 1/2: its Taylor series in f ln 2
+        p = p * f + np.float32(1.5403530e-4)
+        p = p * f + np.float32(1.3333558e-3)
+        p = p * f + np.float32(9.6181291e-3)
+        p = p * f + np.float32(5.5504109e-2)
+        p = p * f + np.float32(2.4022651e-1)
+        p = p * f + np.float32(6.9314718e-1)
+        p = p * f + np.float32(1.0)
+        power = (np.int32(whole) + np.int32(127)) << np.int32(23)
+        out[i] = p * np.int32(power).view(np.float32) if y > np.float32(-125) else np.float32(0)
+        total += out[i]
+    return total
+
+
+@njit
+def _leave_likely(weights: Any, top_k: int, top_p: float) -> float:
+    """Set weights that may not be drawn to zero -> the sum of the others (see `sampler._least`)."""
+    ordered = np.sort(weights)[::-1]
+    last = min(top_k, len(ordered)) if top_k else len(ordered)
+    total = 0.0
+    for i in range(last):
+        total += ordered[i]
+    least, before = ordered[0], 0.0
+    for i in range(last):
+        if before < top_p * total:
+            least = ordered[i]
+        before += ordered[i]
+    total = 0.0
+    for i in range(len(weights)):
+        if weights[i] < least:
+            weights[i] = 0
+        total += weights[i]
+    return total
+
+
+@njit
+def _draw(logits: Any, row: int, chance: float, rule: Any, weights: Any) -> int:
+    """`sampler.draw` for one row; weights (classes,) is room to work in."""
+    temperature, top_k, top_p = rule
+    if temperature == 0:
+        return int(np.argmax(logits[row, : len(weights)]))
+    total = _exponentials(logits, row, temperature, weights)
+    if top_k or top_p < 1:
+        total = _leave_likely(weights, top_k, top_p)
+    picked, cumulative = 0, float(weights[0])
+    while picked < len(weights) - 1 and cumulative <= chance * total:
+        picked += 1
+        cumulative += weights[picked]
+    return picked
+
+
+@njit
+def _head(x: Any, layers: int, head: Any, relu: Any, middle: Any, logits: Any) -> None:
+    hidden, hidden_bias, last, last_bias = head
+    _relu(x, x.shape[1] - relu.shape[1], math.sqrt(1 / layers), relu)
+    _spread(hidden_bias, middle)
+    add_product(hidden, relu, middle)
+    _relu(middle, 0, 1.0, relu)
+    _spread(last_bias, logits)
+    add_product(last, relu, logits)
+
+
+@cached
+def steps(weights: Any, head: Any, lags: Any, state: Any, condition: Any, draws: Any, classes: Any, trace: Any) -> None:
+    """Fill classes (rows, T + 1) behind its first column, the classes before; the state's rings move on.
+
+    With a trace (rows, T, classes), which takes the logits, classes are given and none is drawn.
+
+    weights: embedding (classes, R), and stacked over the layers those of the past taps, of the last tap, and of
+    residual and skip with their biases; head: weight and bias twice. See `CompiledWaveNet`. lags (L, taps).
+    state: (rings (rows, sum of the longest lags * R), time of the first step).
+    condition: (table (L, F, rows, 2G) with the biases of the taps, steps a frame).
+    draws: (chances (rows, T), (temperature, top_k, top_p)).
+    """
+    embedding, earlier, now, outs, outs_bias = weights
+    (rings, time), (table, hop), (chances, rule) = state, condition, draws
+    (rows, length), residual, gates = chances.shape, embedding.shape[1], table.shape[3]
+    # The past of as many steps as a dilation is known at its start: their taps are one product, as if of many rows.
+    most = max(LOOK_AHEAD // rows, 1)
+    past = np.zeros((most * rows, (lags.shape[1] - 1) * residual), np.float32)
+    h = np.zeros((len(lags), most * rows, gates), np.float32)
+    x = np.zeros((rows, outs_bias.shape[1]), np.float32)  # and the sum of what skips, so that one product adds to both
+    gated, skip = np.zeros((rows, gates // 2), np.float32), x.shape[1] - residual
+    relu, middle = np.zeros((rows, skip), np.float32), np.zeros((rows, skip), np.float32)
+    logits, room = np.zeros((rows, len(head[3])), np.float32), np.zeros(len(embedding), np.float32)
+    for t in range(length):
+        x[:] = 0
+        for row in range(rows):
+            copy(embedding, classes[row, t], 0, x, row, 0, residual)
+        begin = 0
+        for layer in range(len(lags)):
+            known = min(lags[layer, -2], most)
+            slot = t % known
+            if slot == 0:
+                count = min(known, length - t)
+                _look_back(rings, begin, lags[layer], time + t, count, residual, past)
+                for i in range(count * rows):
+                    for j in range(gates):
+                        h[layer, i, j] = table[layer, (t + i // rows) // hop, i % rows, j]
+                add_product(earlier[layer], past[: count * rows], h[layer])
+            own = h[layer, slot * rows : (slot + 1) * rows]
+            add_product(now[layer], x, own)
+            gate(own, gated)
+            place = begin + (time + t) % lags[layer, 0] * residual
+            for row in range(rows):
+                copy(x, row, 0, rings, row, place, residual)
+                for i in range(x.shape[1]):
+                    x[row, i] += outs_bias[layer, i]
+            add_product(outs[layer], gated, x)
+            begin += lags[layer, 0] * residual
+        _head(x, len(lags), head, relu, middle, logits)
+        for row in range(rows):
+            if len(trace):
+                trace[row, t] = logits[row, : len(room)]
+            else:
+                classes[row, t + 1] = _draw(logits, row, chances[row, t], rule, room)

@@ -1,0 +1,142 @@
+"""Autoregressive sampling of any WaveNet, by the engine that suits the device."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from speechvq.progress import progress
+from speechvq.wavenet.net import State, WaveNet
+
+CHUNK = 2_000  # steps of a piece of a stream, about
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw: temperature (0 takes the most likely class), seed, and a progress bar on stderr.
+
+    top_k: only among so many of the most likely classes (0: all). top_p: only among the fewest of them that have this
+    share of the probability (nucleus sampling, Holtzman et al. 2020). Both after the temperature, equals together.
+    engine: `torch` steps through the module, on any device; `compiled` is for the CPU; `auto` chooses.
+    weights: `bfloat16` makes the compiled engine faster and a little inexact (see benchmarks/precision.py).
+    """
+
+    temperature: float = 1.0
+    seed: int = 0
+    progress: bool = False
+    top_k: int = 0
+    top_p: float = 1.0
+    engine: Literal["auto", "torch", "compiled"] = "auto"
+    weights: Literal["float32", "bfloat16"] = "float32"
+
+
+def chances(seed: int, utterance: int) -> np.random.Generator:
+    """Uniform numbers in [0, 1), one a step, that are a function of (seed, utterance, step) alone.
+
+    Philox is a counter-based generator: batch size, order and what was drawn before do not matter.
+    """
+    return np.random.Generator(np.random.Philox(key=np.array([seed, utterance], np.uint64)))
+
+
+def draw(logits: Tensor, chance: Tensor, sampling: Sampling) -> Tensor:
+    """Classes (B,) from logits (B, classes) by inverting the cumulative distribution at chance (B,)."""
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    weights = torch.softmax(logits.double() / sampling.temperature, -1)
+    if sampling.top_k or sampling.top_p < 1:
+        weights = weights * (weights >= _least(weights, sampling))
+    cumulative = weights.cumsum(-1)
+    picks = (cumulative <= chance[:, None] * cumulative[:, -1:]).sum(-1)
+    return picks.clamp(max=logits.shape[-1] - 1)
+
+
+def _least(weights: Tensor, sampling: Sampling) -> Tensor:
+    """The weight (B, 1) of the least likely class that may be drawn."""
+    ordered = weights.sort(-1, descending=True).values[:, : sampling.top_k or None]
+    before = ordered.cumsum(-1) - ordered
+    last = (before < sampling.top_p * ordered.sum(-1, keepdim=True)).sum(-1, keepdim=True) - 1
+    return ordered.gather(-1, last.clamp(min=0))
+
+
+class Sampler:
+    """Draws from a WaveNet as it is now: the compiled engine copies the weights."""
+
+    def __init__(self, net: WaveNet, sampling: Sampling) -> None:
+        self.net, self.sampling = net, sampling
+        on_cpu = net.embed.weight.device.type == "cpu"
+        self.engine = None
+        if sampling.engine == "compiled" or (sampling.engine == "auto" and on_cpu):
+            from speechvq.wavenet.compiled import CompiledWaveNet, announce  # Numba takes its time to import
+
+            announce()
+            self.engine = CompiledWaveNet(net, sampling.weights)
+
+    @torch.inference_mode()
+    def sample(self, first: Tensor, chance: Tensor, table: Tensor, state: State) -> Tensor:
+        """Draw T classes after `first` (B,) -> (B, T) int64; the state moves on.
+
+        chance (B, T) from `chances`. table (L, F, B, 2G), see `WaveNet.table`, holds for T / F steps a frame.
+        To go on where an earlier call ended: its state, and its last classes as `first`.
+        """
+        self.net.check(table, *chance.shape)
+        engine = self.engine
+        if engine is None:
+            return self._step_by_step(first, chance.to(first.device), table, state)
+        groups = np.array_split(np.arange(len(first)), min(torch.get_num_threads(), len(first)))
+        result = np.empty(chance.shape, np.int64)
+        rule = float(self.sampling.temperature), self.sampling.top_k, float(self.sampling.top_p)
+
+        def run(rows: np.ndarray) -> None:
+            own = slice(rows[0], rows[-1] + 1)
+            arrays = chance[own].numpy(), first[own].numpy()
+            result[own] = engine.run(state[own], table[:, :, own], *arrays, rule)
+
+        with ThreadPoolExecutor(len(groups)) as pool:
+            list(pool.map(run, groups))
+        state.time += chance.shape[1]
+        return torch.from_numpy(result)
+
+    def _step_by_step(self, first: Tensor, chance: Tensor, table: Tensor, state: State) -> Tensor:
+        hop = chance.shape[1] // table.shape[1]
+        result = torch.empty_like(chance, dtype=torch.int64)
+        for t in range(chance.shape[1]):
+            first = draw(self.net.step(first, table[:, t // hop], state), chance[:, t], self.sampling)
+            result[:, t] = first
+        return result
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        first: Tensor,
+        frames: Sequence[int],
+        hop: int,
+        utterances: Sequence[int],
+        table: Callable[[int, int, int], Tensor],
+    ) -> Iterator[list[Tensor]]:
+        """Utterance i is `frames[i]` frames of `hop` steps long -> its next classes, (T,), some 2000 a time.
+
+        table(i, begin, end) gives the conditioning (L, F, 1, 2G) of these frames of utterance i, as far as it has
+        them. `utterances` number the random streams. What an utterance gets does not depend on the others, and
+        once it has ended it costs nothing more and gets empty tensors.
+        """
+        order = sorted(range(len(frames)), key=lambda i: -frames[i])
+        generators = [chances(self.sampling.seed, utterance) for utterance in utterances]
+        state, last = self.net.start(len(frames)), first[torch.tensor(order, device=first.device)]
+        size = max(CHUNK // hop, 1)
+        for begin in progress(range(0, max(frames), size), unit="piece", text="sampling", show=self.sampling.progress):
+            rows = [i for i in order if frames[i] > begin]
+            end = min(begin + size, frames[rows[0]])
+            # Each table by itself: the bits of a product depend on how many rows it has.
+            tables = [table(i, begin, min(end, frames[i])) for i in rows]
+            tables = [F.pad(some, (0, 0, 0, 0, 0, end - begin - some.shape[1])) for some in tables]
+            chance = torch.from_numpy(np.stack([generators[i].random((end - begin) * hop) for i in rows]))
+            state = state[: len(rows)]
+            drawn = self.sample(last[: len(rows)], chance, torch.cat(tables, 2), state)
+            last = drawn[:, -1]
+            pieces = {i: row[: (frames[i] - begin) * hop] for i, row in zip(rows, drawn, strict=True)}
+            yield [pieces.get(i, drawn.new_empty(0)) for i in range(len(frames))]

@@ -1,0 +1,104 @@
+"""Batches that follow from the step, and held-out ones that are always the same."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechvq import SpeechVQError
+from speechvq.data.manifest import Utterance, read_manifest
+from speechvq.train.batches import Crops, held_out_batches, read_crop
+
+
+def crops(corpus: Path, **changes) -> Crops:
+    train = [u for u in read_manifest(corpus) if u.split == "train"]
+    settings = {"crop": 1600, "batch_size": 6, "seed": 3, "steps": 50}
+    return Crops(corpus, train, ["high", "low", "mid"], **(settings | changes))
+
+
+def equal(one, other) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_batch_is_a_function_of_seed_and_step(corpus):
+    data, again = crops(corpus), crops(corpus, steps=9)
+    torch.manual_seed(1)
+    last = data[8]
+    np.random.seed(7)  # noqa: NPY002, the global generator must not matter
+    assert equal(again[3], data[3])
+    assert equal(again[8], last)
+    assert not equal(data[3], data[4])
+    assert not equal(data[3], crops(corpus, seed=4)[3])
+    assert len(data) == 50
+
+
+def test_shards_together_are_the_global_batch(corpus):
+    whole = crops(corpus)[5]
+    for processes in (2, 3):
+        parts = [crops(corpus, shard=(rank, processes))[5] for rank in range(processes)]
+        for column in (0, 1):
+            restored = torch.stack([part[column] for part in parts], 1).flatten(0, 1)
+            assert torch.equal(restored, whole[column])
+    with pytest.raises(SpeechVQError, match="batch_size = 6 is not a multiple of the 4"):
+        crops(corpus, shard=(0, 4))
+
+
+@pytest.fixture
+def ramps(tmp_path) -> tuple[Path, list[Utterance]]:
+    """Utterances of 100, 900 and 3000 samples whose values say where they are."""
+    utterances = []
+    for i, samples in enumerate([100, 900, 3000]):
+        path = f"{i}.wav"
+        soundfile.write(tmp_path / path, (i * 4000 + np.arange(samples)).astype(np.int16), 16_000)
+        utterances.append(Utterance(str(i), f"s{i}", path, samples, 0, "", "train"))
+    return tmp_path, utterances
+
+
+def test_crops_are_uniform_over_the_audio(ramps):
+    folder, utterances = ramps
+    data = Crops(folder, utterances, ["s0", "s1", "s2"], crop=200, batch_size=200, seed=0, steps=20)
+    firsts, speakers = [], []
+    for step in range(20):
+        wav, speaker = data[step]
+        for row, index in zip((wav * 32768).round().int(), speaker.tolist(), strict=True):
+            first = int(row[0]) - 4000 * index
+            length = min(200, utterances[index].samples)
+            assert torch.equal(row[:length], 4000 * index + first + torch.arange(length, dtype=torch.int32))
+            assert (row[length:] == 0).all()  # zeros after a short one
+            firsts.append(first)
+            speakers.append(index)
+    share = np.bincount(speakers) / 4000
+    np.testing.assert_allclose(share, [0.025, 0.225, 0.75], atol=0.03)
+    starts = np.array(firsts)[np.array(speakers) == 2]
+    assert starts.min() < 10
+    assert starts.max() > 2790
+    assert starts.max() <= 2800
+    assert abs(starts.mean() - 1400) < 60
+
+
+def test_held_out_batches_are_fixed_whole_and_of_different_utterances(corpus):
+    valid = [u for u in read_manifest(corpus) if u.split == "valid"]
+    assert len(valid) >= 4
+    speakers = ["high", "low", "mid"]
+
+    def held_out(crop: int, most: int | None = None, utterances=valid) -> Iterator:
+        return held_out_batches(corpus, utterances, speakers, crop, most)
+
+    once, again = list(held_out(3200, 20)), list(held_out(3200, 20))
+    assert [len(batch.wav) for batch in once] == [16, 4]
+    assert all(equal(a, b) for a, b in zip(once, again, strict=True))
+    whole = torch.cat([batch.wav for batch in held_out(3200)])
+    assert len(whole) == sum(u.samples // 3200 for u in valid)
+    wavs = [read_crop(corpus, u, 0, u.samples) for u in valid]
+    owners = [[i for i, wav in enumerate(wavs) if row.tobytes() in wav.tobytes()] for row in whole.numpy()]
+    assert all(len(owner) == 1 for owner in owners)  # every row is of one utterance, cut nowhere else
+    first = [owner[0] for owner in owners[: len(valid)]]
+    assert sorted(first) == list(range(len(valid)))  # one crop of each before the second of any
+    with pytest.raises(SpeechVQError, match="fewer than 2 held-out"):
+        list(held_out(10**7))
+    with pytest.raises(SpeechVQError, match="fewer than 2 held-out"):
+        list(held_out(3200, None, [replace(u, speaker="stranger") for u in valid]))

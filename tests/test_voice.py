@@ -1,0 +1,112 @@
+"""A voice learned afterwards: nearer to its speech than any known one, with everything else as it was."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import VOICES, VOWELS, speech
+
+from speechvq import SpeechVQError
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import read
+from speechvq.audio.level import normalize_loudness
+from speechvq.cli import main
+from speechvq.codec import Codec
+from speechvq.data.corpora.folder import read_folder
+from speechvq.data.manifest import Split
+from speechvq.data.prepare import Treatment, prepare
+from speechvq.train.codec import train
+from speechvq.train.voice import adapt
+
+NEW = 120.0  # Hz
+
+
+@pytest.fixture(scope="module")
+def model(tiny, tmp_path_factory) -> Path:
+    """A mel model of the three voices, trained for long enough to tell them apart."""
+    source, data = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    for voice, pitch in VOICES.items():
+        (source / voice).mkdir()
+        for i in range(8):
+            soundfile.write(
+                source / voice / f"{i}.wav", speech(pitch, list(random.integers(4, size=8)), random), 16_000
+            )
+    prepare(read_folder(source), data, Treatment(60.0), Split(valid=0.3, test=0.0, unseen=0.0), speakers={})
+    out = tmp_path_factory.mktemp("model")
+    train(replace(tiny, train=replace(tiny.train, steps=150, eval_every=50)), data, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    random = np.random.default_rng(1)
+    (folder / "below").mkdir()
+    for i in range(10):
+        wav = speech(NEW, list(random.integers(len(VOWELS), size=8)), random)
+        soundfile.write(folder / "below" / f"{i}.flac", wav, 16_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapted(model, recordings, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("adapted")
+    command = ["adapt", str(recordings), "--model", str(model), "--speaker", "new", "--out", str(out)]
+    assert main([*command, "--steps", "300"]) == 0
+    return out
+
+
+def test_all_else_is_as_it_was(model, adapted, recordings):
+    old, new = Codec.load(model), Codec.load(adapted)
+    assert new.speakers == (*old.speakers, "new")
+    assert new.fingerprint == old.fingerprint
+    before, after = old.model.state_dict(), new.model.state_dict()
+    for name, value in before.items():
+        assert torch.equal(value, after[name][: len(value)] if name == "decoder.speakers.weight" else after[name]), name
+    wav, rate = soundfile.read(next(recordings.rglob("*.flac")))
+    for speaker in old.speakers:
+        assert torch.equal(old.convert(wav, rate, speaker), new.convert(wav, rate, speaker))
+    np.testing.assert_array_equal(old.histogram, new.histogram)
+
+
+def test_the_voice_is_nearer_to_its_speech_than_any_known_one(adapted, recordings):
+    codec = Codec.load(adapted)
+    wavs = [normalize_loudness(read(path)) for path in sorted(recordings.rglob("*.flac"))]
+    batch = torch.stack([wav[: 16 * 1120] for wav in wavs])
+    latents = codec.model.represent(batch)
+
+    def loss(speaker: str) -> float:
+        index = torch.full((len(batch),), codec.speakers.index(speaker))
+        return codec.model.decoder.losses(latents, index, batch)["mel"].item()
+
+    losses = {speaker: loss(speaker) for speaker in codec.speakers}
+    assert min(losses, key=losses.__getitem__) == "new"
+    assert len(codec.convert(wavs[0], SAMPLE_RATE, "new")) == len(wavs[0])
+
+
+def test_it_is_repeatable(model, recordings, adapted, tmp_path):
+    adapt(model, "new", recordings, tmp_path / "again", steps=300)
+    tables = [Codec.load(path).model.decoder.speakers.weight for path in (adapted, tmp_path / "again")]
+    assert torch.equal(*tables)
+
+
+def test_what_cannot_be_learned_is_refused(model, recordings, adapted, tmp_path):
+    with pytest.raises(SpeechVQError, match="knows a speaker 'low' already"):
+        adapt(model, "low", recordings, tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SpeechVQError, match="no recordings here"):
+        adapt(model, "new", tmp_path / "empty", tmp_path / "out")
+    (tmp_path / "short").mkdir()
+    wav, rate = soundfile.read(next(recordings.rglob("*.flac")))
+    soundfile.write(tmp_path / "short" / "a.wav", wav[:2000], rate)
+    shutil.copy(tmp_path / "short" / "a.wav", tmp_path / "short" / "b.wav")
+    with pytest.raises(SpeechVQError, match="too little speech"):
+        adapt(model, "new", tmp_path / "short", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(SpeechVQError, match="holds a run"):
+        adapt(model, "new", recordings, adapted)
