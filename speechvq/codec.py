@@ -16,7 +16,7 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import pieces, resample, validate
 from speechvq.audio.level import Meter
-from speechvq.config import Config, ModelConfig
+from speechvq.config import CodecRun, ModelConfig
 from speechvq.folder.card import WEIGHTS, Alphabet, Card, load_card, model_folder, save_card, speaker_index
 from speechvq.folder.histogram import load_histogram, save_histogram
 from speechvq.folder.hub import Pretrained
@@ -253,7 +253,7 @@ class Codec(Pretrained):
 
 
 def _model_config(card: Card, folder: Path = Path()) -> ModelConfig:
-    if not isinstance(card.config, Config):
+    if not isinstance(card.config, CodecRun):
         raise SpeechVQError(f"{folder}: a prior, not a codec")
     return card.config.model
 

@@ -220,7 +220,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
-class Config:
+class CodecRun:
     """All of a run. Validated as a whole when it is read."""
 
     model: ModelConfig = field(default_factory=ModelConfig)

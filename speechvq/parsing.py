@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from speechvq import SpeechVQError
-from speechvq.config import Config, PriorRun
+from speechvq.config import CodecRun, PriorRun
 
 D = TypeVar("D")
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config | PriorRun:
+def load_config(path: Path, overrides: Sequence[str] = ()) -> CodecRun | PriorRun:
     """Read a TOML file and apply overrides such as `train.steps=100` (values in TOML's syntax).
 
     One with a table `prior` is a prior's. Raises SpeechVQError for a missing or malformed file, an unknown key (naming
@@ -31,9 +31,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config | PriorRun:
     return parse_run(data)
 
 
-def parse_run(data: dict[str, Any]) -> Config | PriorRun:
+def parse_run(data: dict[str, Any]) -> CodecRun | PriorRun:
     """Build the configuration of a run, a prior's or a model's, from nested dicts."""
-    return parse(PriorRun, data) if "prior" in data else parse(Config, data)
+    return parse(PriorRun, data) if "prior" in data else parse(CodecRun, data)
 
 
 def parse(cls: type[D], data: dict[str, Any], where: str = "") -> D:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from speechvq.codec import Codec
-from speechvq.config import Config, InitConfig, PriorRun, WaveNetConfig, WaveNetDecoderConfig
+from speechvq.config import CodecRun, InitConfig, PriorRun, WaveNetConfig, WaveNetDecoderConfig
 from speechvq.data.corpora.folder import read_folder
 from speechvq.data.manifest import Split
 from speechvq.data.prepare import Treatment, prepare
@@ -49,7 +49,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Config:
+def tiny() -> CodecRun:
     """A mel codec of 50 codes a second that trains in milliseconds a step."""
     model = {
         "encoder": {"kind": "logmel", "strides": [2], "channels": 24, "blocks": 1},
@@ -58,11 +58,11 @@ def tiny() -> Config:
         "jitter": 0.2,
     }
     train = {"steps": 8, "batch_size": 4, "crop": 3200, "learning_rate": 5e-3, "warmup": 2, "eval_every": 3}
-    return parse(Config, {"model": model, "train": train})
+    return parse(CodecRun, {"model": model, "train": train})
 
 
 @pytest.fixture(scope="session")
-def runs(corpus: Path, tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def runs(corpus: Path, tiny: CodecRun, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two trained model folders: `mel`, and `wavenet` on its frozen codes."""
     folder = tmp_path_factory.mktemp("runs")
     train(tiny, corpus, folder / "mel")

@@ -10,7 +10,7 @@ import torch
 
 import speechvq
 from speechvq import SpeechVQError
-from speechvq.config import Config, EMAConfig, ModelConfig, PriorRun, VQConfig, WaveNetConfig
+from speechvq.config import CodecRun, EMAConfig, ModelConfig, PriorRun, VQConfig, WaveNetConfig
 from speechvq.nn.prior import Prior
 from speechvq.nn.vqvae import Batch, build, submodule
 from speechvq.parsing import load_config, parse
@@ -18,7 +18,7 @@ from speechvq.train.codec import check_crop
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*ROOT.glob("recipes/**/*.toml"), *Path(speechvq.__file__).parent.glob("demo/*.toml")])
-DEFAULT = dataclasses.asdict(Config())
+DEFAULT = dataclasses.asdict(CodecRun())
 
 
 def write(folder: Path, text: str) -> Path:
@@ -39,7 +39,7 @@ def leaves(config: Any, where: str = "") -> list[tuple[str, Any]]:
 
 def nested(name: str, value: Any) -> dict[str, Any]:
     """The default configuration, kinds spelled out, with one value changed."""
-    data = dataclasses.asdict(Config())
+    data = dataclasses.asdict(CodecRun())
     table = data
     *tables, key = name.split(".")
     for part in tables:
@@ -48,11 +48,11 @@ def nested(name: str, value: Any) -> dict[str, Any]:
     return data
 
 
-NUMBERS = [name for name, value in leaves(Config()) if isinstance(value, int | float) and not isinstance(value, bool)]
+NUMBERS = [name for name, value in leaves(CodecRun()) if isinstance(value, int | float) and not isinstance(value, bool)]
 
 
 def test_an_empty_file_is_the_default(tmp_path):
-    assert load_config(write(tmp_path, "")) == Config()
+    assert load_config(write(tmp_path, "")) == CodecRun()
 
 
 def test_every_value_survives_toml(tmp_path):
@@ -84,7 +84,7 @@ precision = "bf16"
     assert config.model.decoder.wavenet.cycles == 2  # not given: the default
     assert config.init.freeze == ("encoder",)
     assert (config.train.seed, config.train.learning_rate, config.train.precision) == (3, 1e-3, "bf16")
-    assert parse(Config, dataclasses.asdict(config)) == config
+    assert parse(CodecRun, dataclasses.asdict(config)) == config
 
 
 def test_overrides(tmp_path):
@@ -138,10 +138,10 @@ def test_a_mistake_is_one_line_that_names_it(tmp_path, override, message):
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [-1, 10**30])
 def test_every_number_has_limits(name, value):
-    if isinstance(dict(leaves(Config()))[name], float):
+    if isinstance(dict(leaves(CodecRun()))[name], float):
         value = float(value)
     with pytest.raises(SpeechVQError, match=f"'{name}' is between"):
-        parse(Config, nested(name, value))
+        parse(CodecRun, nested(name, value))
 
 
 def test_variants_are_told_apart_by_kind():
@@ -149,8 +149,8 @@ def test_variants_are_told_apart_by_kind():
         model = parse(ModelConfig, {"bottleneck": {"kind": variant.kind, "dim": 8}})
         assert model.bottleneck == variant(dim=8)
     with pytest.raises(SpeechVQError, match=r"'model\.bottleneck\.kind'"):
-        parse(Config, {"model": {"bottleneck": {"codes": 8}}})
-    assert parse(Config, {}).model.bottleneck == EMAConfig()
+        parse(CodecRun, {"model": {"bottleneck": {"codes": 8}}})
+    assert parse(CodecRun, {}).model.bottleneck == EMAConfig()
 
 
 @pytest.mark.parametrize(("text", "message"), [("steps = = 3", "not TOML"), ("\x00", "not TOML")])
@@ -197,7 +197,7 @@ def test_the_papers_models_have_the_papers_numbers(name, hop, codes):
     losses["loss"].backward()
 
 
-MODELS = [path for path in FILES if isinstance(load_config(path), Config)]
+MODELS = [path for path in FILES if isinstance(load_config(path), CodecRun)]
 
 
 @pytest.mark.parametrize("path", [p for p in MODELS if load_config(p).init.freeze], ids=lambda path: path.name)

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from speechvq.codec import Codec
 from speechvq.train.prior import train_prior
-from speechvq.config import Config
+from speechvq.config import CodecRun
 from speechvq.parsing import parse_run
 from speechvq.nn.distributed import over_all, rank_and_count
 from speechvq.train.loop import Trainer
@@ -44,7 +44,7 @@ def run_and_keep(self, resume=False):
 
 Trainer._descend, Trainer.run = descend_and_tell, run_and_keep
 out = folder / f"run-{sys.argv[4]}"
-train(config, data, out) if isinstance(config, Config) else train_prior(config, Codec.load(model), data, out)
+train(config, data, out) if isinstance(config, CodecRun) else train_prior(config, Codec.load(model), data, out)
 """
 TRAIN = {"steps": 50, "batch_size": 4, "crop": 3200, "eval_every": 25, "learning_rate": 1e-3}
 CONDITIONER = {"upsample": 2, "channels": 8, "blocks": 1}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from speechvq import SpeechVQError
-from speechvq.config import Config, InitConfig, TrainConfig, VQConfig
+from speechvq.config import CodecRun, InitConfig, TrainConfig, VQConfig
 from speechvq.folder.card import WEIGHTS, load_card
 from speechvq.folder.weights import load_tensors
 from speechvq.train.batches import Crops
@@ -95,7 +95,7 @@ def whole(tiny, corpus, tmp_path_factory) -> Path:
     return out
 
 
-def train_and_die(config: Config, corpus: Path, out: Path, step: int, threads: int) -> None:
+def train_and_die(config: CodecRun, corpus: Path, out: Path, step: int, threads: int) -> None:
     """Train, until the process is killed as it asks for the batch of `step`."""
     get = Crops.__getitem__
 
@@ -127,7 +127,7 @@ def test_killed_and_resumed_equals_one_go(whole, tiny, corpus, tmp_path):
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_interrupted_twice_equals_one_go(tiny, corpus, tmp_path, monkeypatch, bottleneck, optimizer):
     model = replace(tiny.model, bottleneck=VQConfig(codes=16, dim=8)) if bottleneck == "vq" else tiny.model
-    config = Config(model, tiny.init, replace(tiny.train, optimizer=optimizer, weight_decay=0.1))
+    config = CodecRun(model, tiny.init, replace(tiny.train, optimizer=optimizer, weight_decay=0.1))
     train(config, corpus, tmp_path / "whole")
     get, stops = Crops.__getitem__, [4, 7]
 

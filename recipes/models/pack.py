@@ -15,7 +15,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from torch import Tensor
 
-from speechvq.config import Config
+from speechvq.config import CodecRun
 from speechvq.folder.card import PACKAGED, WEIGHTS, load_card, save_card
 from speechvq.folder.histogram import HISTOGRAM
 from speechvq.folder.hub import README, TAGS
@@ -61,7 +61,7 @@ def shrink(run: Path, folder: Path) -> None:
     """A model folder of half the size, without the paths of the machine that it was made on."""
     card = load_card(run)
     config = card.config
-    if isinstance(config, Config):
+    if isinstance(config, CodecRun):
         config = dataclasses.replace(config, init=dataclasses.replace(config.init, path=""))
     save_card(folder, dataclasses.replace(card, config=config))
     tensors, metadata = load_tensors(run / WEIGHTS)

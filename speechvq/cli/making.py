@@ -145,15 +145,15 @@ def _align(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from speechvq.config import Config
+    from speechvq.config import CodecRun
     from speechvq.parsing import load_config
 
     overrides = [*options.set] + ([f"init.path={json.dumps(str(options.init))}"] if options.init else [])
     config = load_config(options.config, overrides)
     how = {"resume": options.resume, "force": options.force}
-    if isinstance(config, Config) == bool(options.model):
+    if isinstance(config, CodecRun) == bool(options.model):
         raise SpeechVQError("--model names the model whose codes a prior learns: it needs one, and nothing else does")
-    if isinstance(config, Config):
+    if isinstance(config, CodecRun):
         from speechvq.train.codec import train
 
         figures = train(config, options.data, options.out, **how)

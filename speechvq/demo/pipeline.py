@@ -12,7 +12,7 @@ from typing import Any
 
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
-from speechvq.config import Config
+from speechvq.config import CodecRun
 from speechvq.data.corpora.demo import VOICES, sentences, speak_corpus
 from speechvq.data.corpora.vctk import read_vctk, read_vctk_speakers
 from speechvq.data.manifest import Split, Utterance, read_manifest
@@ -108,10 +108,10 @@ def _clear(out: Path, force: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _config(name: str, out: Path, minutes: float, seed: int) -> Config:
+def _config(name: str, out: Path, minutes: float, seed: int) -> CodecRun:
     with as_file(files("speechvq.demo") / f"{name}.toml") as path:
         config = load_config(path)
-    assert isinstance(config, Config)
+    assert isinstance(config, CodecRun)
     config = replace(config, train=replace(config.train, minutes=minutes, seed=seed))
     return replace(config, init=replace(config.init, path=str(out / "mel"))) if name == "wavenet" else config
 

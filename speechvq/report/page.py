@@ -18,7 +18,7 @@ from torch import Tensor
 from speechvq import SpeechVQError, __version__
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
-from speechvq.config import Config
+from speechvq.config import CodecRun
 from speechvq.data.labels import Segment, read_labels
 from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.conversion import TOLD, cell
@@ -133,7 +133,7 @@ def _section(run: Run, speech: list[Speech]) -> Section:
 
 def _about(run: Run) -> str:
     """A model in one line."""
-    if not isinstance(run.card.config, Config):
+    if not isinstance(run.card.config, CodecRun):
         of = run.card.alphabet.model if run.card.alphabet else "?"
         return f"A prior over the codes of the model {of}."
     about = run.codec.describe()

@@ -9,7 +9,7 @@ from typing import Any
 
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
-from speechvq.config import Config
+from speechvq.config import CodecRun
 from speechvq.evaluate.conversion import heard_file
 from speechvq.folder.card import Card, load_card
 from speechvq.train.loop import read_log
@@ -56,7 +56,7 @@ class Run:
     @property
     def is_codec(self) -> bool:
         """Or else a prior."""
-        return isinstance(self.card.config, Config)
+        return isinstance(self.card.config, CodecRun)
 
     @cached_property
     def codec(self) -> Codec:

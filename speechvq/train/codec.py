@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.config import Config, InitConfig, TrainConfig
+from speechvq.config import CodecRun, InitConfig, TrainConfig
 from speechvq.data.manifest import read_manifest, read_speakers
 from speechvq.folder.card import WEIGHTS, Card, load_card
 from speechvq.folder.histogram import save_histogram
@@ -20,7 +20,7 @@ from speechvq.train.run import open_run
 COUNTED = 100  # batches
 
 
-def train(config: Config, data: Path, out: Path, *, resume: bool = False, force: bool = False) -> dict[str, float]:
+def train(config: CodecRun, data: Path, out: Path, *, resume: bool = False, force: bool = False) -> dict[str, float]:
     """Train the configured model on the corpus prepared in `data` -> the last held-out figures.
 
     The run folder `out` becomes a model folder. SpeechVQError where it holds another run and neither `resume` nor

@@ -11,7 +11,7 @@ import torch
 from speechvq import SpeechVQError
 from speechvq.audio.io import SUFFIXES
 from speechvq.codec import Codec
-from speechvq.config import Config, TrainConfig
+from speechvq.config import CodecRun, TrainConfig
 from speechvq.data.manifest import Source, Split, Utterance, rank_key, read_manifest
 from speechvq.data.prepare import Treatment, prepare
 from speechvq.folder.card import Card
@@ -36,7 +36,7 @@ def adapt(
     codec = Codec.load(folder)
     if speaker in codec.speakers:
         raise SpeechVQError(f"{folder} knows a speaker '{speaker}' already")
-    assert isinstance(codec.card.config, Config)
+    assert isinstance(codec.card.config, CodecRun)
     speakers = (*codec.speakers, speaker)
     model = with_one_more(codec)
     with tempfile.TemporaryDirectory(prefix="speechvq-") as name:
@@ -61,7 +61,7 @@ def adapt(
 
 def with_one_more(codec: Codec) -> VQVAE:
     """The codec's model with a speaker more, at the mean of all others, which alone can be trained."""
-    assert isinstance(codec.card.config, Config)
+    assert isinstance(codec.card.config, CodecRun)
     model = build(codec.card.config.model, len(codec.speakers) + 1)
     state = codec.model.state_dict()
     table = state["decoder.speakers.weight"]
