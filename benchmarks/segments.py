@@ -71,7 +71,7 @@ def main() -> None:
     test = [u for u in read_manifest(options.data) if u.split == "test" and u.speaker in codec.speakers]
     codes = torch.cat([codec.encode(read(options.data / u.path), SAMPLE_RATE) for u in test[: options.utterances]])
     vector = decoder.speakers(torch.zeros(1, dtype=torch.int64))
-    frames = decoder.conditioner(codec.model.quantizer.lookup(codes[None]), vector)
+    frames = decoder.conditioner(codec.model.discrete.lookup(codes[None]), vector)
     size, hop = SAMPLE_RATE // 2 // decoder.frame_length, decoder.frame_length
     cuts = [*range(0, frames.shape[2], size), frames.shape[2]]
     whole = decode(decoder, frames, vector, [0, frames.shape[2]], 0)

@@ -100,7 +100,7 @@ class Codec(Pretrained):
     @property
     def alphabet(self) -> Alphabet:
         """Whose codes they are, for priors and files; SpeechVQError for a model without codes."""
-        return Alphabet(self.fingerprint, self.model.quantizer.codes, self.hop_length)
+        return Alphabet(self.fingerprint, self.model.discrete.codes, self.hop_length)
 
     def describe(self) -> dict[str, Any]:
         """What `speechvq info` says of it: rates, sizes, held-out figures and speakers."""
@@ -150,7 +150,7 @@ class Codec(Pretrained):
     @torch.inference_mode()
     def vectors(self, codes: ArrayLike | Tensor) -> Tensor:
         """codes (N,) -> their vectors (D, N)."""
-        return self.model.quantizer.lookup(self._codes(codes)[None])[0].cpu()
+        return self.model.discrete.lookup(self._codes(codes)[None])[0].cpu()
 
     @torch.inference_mode()
     def represent(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
@@ -207,7 +207,7 @@ class Codec(Pretrained):
     def decode_pieces(self, codes: ArrayLike | Tensor, speaker: str, sampling: Sampling) -> Iterator[Tensor]:
         """`stream`, by a sampling."""
         row = self._codes(codes)
-        latent = self.model.quantizer.lookup(row[None])[0]
+        latent = self.model.discrete.lookup(row[None])[0]
         index = torch.tensor([speaker_index(self.speakers, speaker)], device=self.device)
         for [piece] in self.model.decoder.stream([latent], index, sampling, [stream_number(row)]):
             yield piece.cpu()
@@ -244,7 +244,7 @@ class Codec(Pretrained):
 
     def _codes(self, codes: ArrayLike | Tensor) -> Tensor:
         row = torch.as_tensor(codes, dtype=torch.int64, device=self.device)
-        size = self.model.quantizer.codes
+        size = self.model.discrete.codes
         if row.ndim != 1 or not len(row):
             raise SpeechVQError(f"codes are a sequence of at least one integer, not of shape {tuple(row.shape)}")
         if row.min() < 0 or row.max() >= size:

@@ -8,8 +8,9 @@ from torch.distributions import Normal, kl_divergence
 
 from speechvq import SpeechVQError
 from speechvq.config import AEConfig, VAEConfig
+from speechvq.nn.bottleneck import BOTTLENECKS
 from speechvq.nn.bottleneck.continuous import Gaussian, Identity
-from speechvq.nn.vqvae import BOTTLENECKS, Batch, build
+from speechvq.nn.vqvae import Batch, build
 from speechvq.parsing import parse
 
 D = 5

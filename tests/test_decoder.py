@@ -94,7 +94,7 @@ def test_the_loss_depends_on_all_codes_and_only_the_speakers_given(kind):
     decoder = fresh(kind).eval()
     z_q = torch.stack(latents(4, 4)).requires_grad_()
     losses = decoder.losses(z_q, torch.tensor([0, 2]), 0.1 * torch.randn(2, 4 * HOP))
-    next(iter(losses.values())).backward()
+    losses[decoder.reconstruction].backward()
     assert z_q.grad.abs().sum(1).min() > 0
     by_speaker = decoder.speakers.weight.grad.abs().sum(1)
     assert by_speaker[[0, 2]].min() > 0
@@ -140,7 +140,6 @@ def test_mel_weight_adds_the_mel_loss():
     z_q, speaker, wav = torch.stack(latents(4, 4)), torch.tensor([0, 1]), 0.1 * torch.randn(2, 4 * HOP)
     losses = weighted.losses(z_q, speaker, wav)
     assert set(plain.losses(z_q, speaker, wav)) == {"nll"}  # weight 0 is the paper's
-    assert next(iter(losses)) == "nll"
     assert losses["nll"].item() == pytest.approx(plain.losses(z_q, speaker, wav)["nll"].item(), rel=1e-6)
     frames = weighted.conditioner(z_q, weighted.speakers(speaker))
     head = weighted.mel.project

@@ -10,21 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechvq.config import EMAConfig, ModelConfig, VQConfig
-from speechvq.nn.bottleneck.vq import EMAVQ, QUANTIZERS, GradientVQ, Quantizer
+from speechvq.nn.bottleneck import BOTTLENECKS
+from speechvq.nn.bottleneck.vq import EMAVQ, GradientVQ, VectorQuantizer
 from speechvq.nn.kmeans import kmeans, nearest
 
 VARIANTS = {variant.kind: variant for variant in get_args(get_type_hints(ModelConfig)["bottleneck"])}
+QUANTIZERS = {kind: kept for kind, kept in BOTTLENECKS.items() if issubclass(kept, VectorQuantizer)}
 CONFIGS = {kind: VARIANTS[kind] for kind in QUANTIZERS}
 K, D = 7, 3
 
 
-def fresh(kind: str) -> Quantizer:
+def fresh(kind: str) -> VectorQuantizer:
     torch.manual_seed(0)
     return QUANTIZERS[kind](CONFIGS[kind](codes=K, dim=D)).train()
 
 
 @pytest.fixture(params=QUANTIZERS)
-def quantizer(request) -> Quantizer:
+def quantizer(request) -> VectorQuantizer:
     result = fresh(request.param)
     result.initialize(torch.randn(K, D))
     return result

@@ -11,9 +11,7 @@ from torch.nn import functional as F
 from speechvq import SpeechVQError
 from speechvq.config import ModelConfig
 from speechvq.nn.augment import Augment
-from speechvq.nn.bottleneck.continuous import CONTINUOUS
-from speechvq.nn.bottleneck.contract import Bottleneck
-from speechvq.nn.bottleneck.vq import QUANTIZERS, Quantizer
+from speechvq.nn.bottleneck import BOTTLENECKS, Bottleneck, Discrete
 from speechvq.nn.decoder import DECODERS
 from speechvq.nn.decoder.contract import Decoder
 from speechvq.nn.encoder import Encoder
@@ -21,7 +19,6 @@ from speechvq.nn.layers import Jitter
 from speechvq.nn.objective.cpc import LatentCPC
 from speechvq.wavenet.sampler import Sampling
 
-BOTTLENECKS = CONTINUOUS | QUANTIZERS
 IGNORED_GAP = 0.01  # nats: with a smaller gap the decoder does without its codes
 
 
@@ -62,15 +59,15 @@ class VQVAE(nn.Module):
         return self.encoder.hop_length
 
     @property
-    def quantizer(self) -> Quantizer:
+    def discrete(self) -> Discrete:
         """The bottleneck of a model that has codes; SpeechVQError for the others."""
-        if not isinstance(self.bottleneck, Quantizer):
+        if not isinstance(self.bottleneck, Discrete):
             raise SpeechVQError("the bottleneck of this model is continuous: it has no codes")
         return self.bottleneck
 
     def encode(self, wav: Tensor) -> Tensor:
         """wav (B, T) -> codes (B, N), N = ceil(T / hop_length); the tail is zero-padded to a whole code."""
-        return self.quantizer.encode(self._latents(wav))
+        return self.discrete.encode(self._latents(wav))
 
     def represent(self, wav: Tensor) -> Tensor:
         """wav (B, T) -> what the bottleneck makes of it without noise (B, D, N); of codes, their vectors."""
@@ -83,7 +80,7 @@ class VQVAE(nn.Module):
         self, codes: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
     ) -> list[Tensor]:
         """B codes (N_i,) and speaker (B,) -> B wavs (N_i * hop_length,); `utterances` number the random streams."""
-        latents = [self.quantizer.lookup(row[None])[0] for row in codes]
+        latents = [self.discrete.lookup(row[None])[0] for row in codes]
         return self.decoder.generate(latents, speaker, sampling, utterances)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -125,7 +122,8 @@ class VQVAE(nn.Module):
         for wav, speaker in batches:
             latent = self.bottleneck(self.encoder(wav))
             losses = self.decoder.losses(latent.z, speaker, wav)
-            name, loss = next(iter(losses.items()))
+            name = self.decoder.reconstruction
+            loss = losses[name]
             shuffled = self.decoder.losses(latent.z.roll(1, 0), speaker, wav)[name]
             row = losses | latent.losses | {"loss": loss, "gap": shuffled - loss}
             if latent.bits is not None:
@@ -173,7 +171,7 @@ def build(config: ModelConfig, speakers: int) -> VQVAE:
             f"a code lasts {encoder.hop_length} samples (model.encoder.strides), which "
             f"model.decoder.conditioner.upsample = {upsample} does not divide"
         )
-    bottleneck = BOTTLENECKS[config.bottleneck.kind](config.bottleneck)  # type: ignore[arg-type]
+    bottleneck = BOTTLENECKS[config.bottleneck.kind](config.bottleneck)
     decoder: Decoder = DECODERS[config.decoder.kind](
         config.decoder,  # type: ignore[arg-type]
         config.bottleneck.dim,

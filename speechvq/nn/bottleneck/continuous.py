@@ -55,6 +55,3 @@ class Gaussian(Bottleneck):
         with torch.autocast(z.device.type, enabled=False):
             mean, log_var = self.project(z.float()).chunk(2, dim=1)
         return mean, log_var.clamp(-20, 20)
-
-
-CONTINUOUS: dict[str, type[Identity] | type[Gaussian]] = {"ae": Identity, "vae": Gaussian}

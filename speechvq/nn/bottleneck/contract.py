@@ -1,4 +1,13 @@
-"""The contract of what stands between encoder and decoder."""
+"""The contracts of a bottleneck, continuous or discrete.
+
+One stream of codes: a wall that stays. An utterance is one row of integers below `codes`, at one rate. The `.svq`
+header holds one K, the prior and its integer twin predict one symbol after another, and the question which phones the
+codes are is asked of one code per frame. Residual quantization (RVQ: Q codebooks in turn, codes (B, Q, N)) would change
+the shape of every call here and in `Codec`, need a second version of the file format, a prior over two axes, and an
+answer to what "the code of a phone" is; it buys rates above 1.6 kbit/s (16 bit at 100 Hz), where this project has
+nothing to say. What stays open is a product: several small tables whose sizes multiply to at most 2^16 are one alphabet
+to the outside, their indices the digits of one code, as in `fsq`. Such a bottleneck is one file here and nothing else.
+"""
 
 from dataclasses import dataclass
 
@@ -7,8 +16,13 @@ from torch import Tensor, nn
 
 @dataclass
 class Latent:
-    """z (B, D, N) for the decoder, with its gradient; codes (B, N) int64, or None where the bottleneck has none;
-    the weighted losses by name. `bits`: what a latent costs, where the bottleneck knows (a scalar)."""
+    """The result of a bottleneck.
+
+    z: (B, D, N), for the decoder, with its gradient.
+    codes: (B, N) int64; None from a continuous bottleneck.
+    losses: by name, scalars, already weighted.
+    bits: scalar, the mean information in one latent, from a bottleneck that estimates it.
+    """
 
     z: Tensor
     codes: Tensor | None
@@ -17,14 +31,36 @@ class Latent:
 
 
 class Bottleneck(nn.Module):
-    """Contract: in training mode `forward` also learns; `represent` is what the encoder says without noise."""
+    """The contract of every bottleneck.
 
-    codes = 0  # how many there are
+    codes: the number of different codes K; 0 for a continuous bottleneck.
+    """
+
+    codes = 0
 
     def forward(self, z: Tensor) -> Latent:
-        """z (B, D, N) -> Latent."""
+        """z (B, D, N) -> Latent. In training mode the bottleneck may update its state, in evaluation it never does."""
         raise NotImplementedError
 
     def represent(self, z: Tensor) -> Tensor:
-        """z (B, D, N) -> the vectors (B, D, N) that stand for the speech when it is measured or decoded."""
+        """z (B, D, N) -> the vectors (B, D, N) that the decoder gets in evaluation, without noise."""
         raise NotImplementedError
+
+
+class Discrete(Bottleneck):
+    """The contract of a bottleneck with codes; it says nothing about how they are found or learned.
+
+    For each latent alone, independent of its neighbours: `lookup(encode(z))` is the z of `forward` in evaluation, and
+    `encode(lookup(codes))` is codes for every code that `encode` can return.
+    """
+
+    def encode(self, z: Tensor) -> Tensor:
+        """z (B, D, N) -> codes (B, N) int64, 0 <= code < K."""
+        raise NotImplementedError
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """codes (B, N) -> z_q (B, D, N)."""
+        raise NotImplementedError
+
+    def represent(self, z: Tensor) -> Tensor:
+        return self.lookup(self.encode(z))

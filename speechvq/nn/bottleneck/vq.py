@@ -1,14 +1,11 @@
-"""Bottlenecks with a codebook: z (B, D, N) -> codes (B, N) and quantized vectors.
-
-`QUANTIZERS` maps a configuration's kind to its class.
-"""
+"""Vector quantization: a codebook learned by gradient or as a moving average."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.config import EMAConfig, VQConfig
-from speechvq.nn.bottleneck.contract import Bottleneck, Latent
+from speechvq.nn.bottleneck.contract import Discrete, Latent
 from speechvq.nn.distributed import all_rows, from_first, over_all
 from speechvq.nn.kmeans import assign, kmeans, nearest
 
@@ -16,7 +13,7 @@ COUNT_FLOOR = 1e-6  # of an unused code's moving count, which then stops shrinki
 TINY = 1e-12  # in place of the counts of a codebook that is not initialized yet
 
 
-class Quantizer(Bottleneck):
+class VectorQuantizer(Discrete):
     """What every vector quantizer shares: search, lookup, straight-through, commitment.
 
     A subclass owns the codebook: `table` (K, D), `initialize` from the first training batch, `learn` after each.
@@ -54,9 +51,6 @@ class Quantizer(Bottleneck):
         """codes (B, N) -> z_q (B, D, N)."""
         return F.embedding(codes, self.table).transpose(1, 2)
 
-    def represent(self, z: Tensor) -> Tensor:
-        return self.lookup(self.encode(z))
-
     def forward(self, z: Tensor) -> Latent:
         """Quantize, with the straight-through gradient; in training mode also learn.
 
@@ -81,7 +75,7 @@ class Quantizer(Bottleneck):
         return kmeans(rows, codes) if self.config.init == "kmeans" else torch.randn(codes, rows.shape[1]).to(rows)
 
 
-class GradientVQ(Quantizer):
+class GradientVQ(VectorQuantizer):
     """van den Oord et al. 2017, equation 3: the codebook follows the gradient of |sg[z] - e|^2.
 
     The parameter is the codebook divided by `rate`: Adam, whose steps know no scale, then moves the codebook itself
@@ -114,7 +108,7 @@ class GradientVQ(Quantizer):
         return {"codebook": F.mse_loss(F.embedding(codes, self.table), vectors)}
 
 
-class EMAVQ(Quantizer):
+class EMAVQ(VectorQuantizer):
     """Moving sums and counts of the vectors given to each code; their quotient is the codebook.
 
     Sums and counts are the only state, so a restarted code cannot be undone by the next update, and an
@@ -160,6 +154,3 @@ class EMAVQ(Quantizer):
         picks = from_first(vectors[torch.randint(len(vectors), (self.config.codes,), device=vectors.device)])
         self.sums.copy_(torch.where(dead[:, None], picks * mean, self.sums))
         self.counts.copy_(torch.where(dead, mean, self.counts))
-
-
-QUANTIZERS = {"vq": GradientVQ, "ema": EMAVQ}

@@ -6,7 +6,7 @@ from speechvq.nn.decoder.mfcc import MFCCDecoder
 from speechvq.nn.decoder.wavenet import SILENCE, WaveNetDecoder
 
 __all__ = ["DECODERS", "SILENCE", "Conditioner", "Decoder", "WaveNetDecoder"]
-DECODERS: dict[str, type[MelDecoder] | type[SourceFilterDecoder] | type[MFCCDecoder] | type[WaveNetDecoder]] = {
+DECODERS: dict[str, type[Decoder]] = {
     "mel": MelDecoder,
     "source_filter": SourceFilterDecoder,
     "mfcc": MFCCDecoder,

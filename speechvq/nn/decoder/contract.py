@@ -1,6 +1,7 @@
 """What decoders share: speakers, the conditioner that turns codes into frames, and a head that tells log-mel."""
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -49,11 +50,12 @@ class MelHead(nn.Module):
 
 
 class Decoder(nn.Module):
-    """What decoders share: the speakers, and the conditioner that turns codes into frames.
+    """The contract of every decoder, and what all share: the speakers and the conditioner.
 
-    Contract: `losses` names what it measures; its first entry is the reconstruction loss that held-out
-    comparisons use.
+    reconstruction: the name of the loss that measures how much of the speech comes back; held-out comparisons use it.
     """
+
+    reconstruction: ClassVar[str]
 
     def __init__(self, config: ConditionerConfig, dim: int, speakers: int, hop_length: int) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class Decoder(nn.Module):
         self.conditioner = Conditioner(config, dim)
 
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
-        """z_q (B, D, N), speaker (B,) int64, wav (B, N * hop_length) -> weighted losses, reconstruction first."""
+        """z_q (B, D, N), speaker (B,) int64, wav (B, N * hop_length) -> weighted losses by name."""
         raise NotImplementedError
 
     def stream(

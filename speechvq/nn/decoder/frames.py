@@ -56,6 +56,8 @@ class FrameDecoder(Decoder):
 class MelDecoder(FrameDecoder):
     """Log-mel frames, made audible by Griffin-Lim: the fastest to train."""
 
+    reconstruction = "mel"
+
     def __init__(self, config: MelDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
         super().__init__(config.conditioner, dim, speakers, hop_length)
         self.mel = MelHead(config.conditioner.channels, self.frame_length)
@@ -74,6 +76,7 @@ class SourceFilterDecoder(FrameDecoder):
     difference of its logarithm. SpeechVQError for frames that are longer than a filter's.
     """
 
+    reconstruction = "mel"
     weights: Tensor
     sharper: Tensor
 

@@ -20,6 +20,8 @@ class MFCCDecoder(Decoder):
     For learning codes that a WaveNet is then trained on. The loss is the mean squared error of standardised MFCC.
     """
 
+    reconstruction = "mfcc"
+
     def __init__(self, config: MFCCDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
         super().__init__(config.conditioner, dim, speakers, hop_length)
         self.target = MFCC(self.frame_length)

@@ -21,6 +21,8 @@ class WaveNetDecoder(Decoder):
     The speaker enters the conditioner and, by its embedding, every layer of the stack.
     """
 
+    reconstruction = "nll"
+
     def __init__(self, config: WaveNetDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
         super().__init__(config.conditioner, dim, speakers, hop_length)
         self.wavenet = WaveNet(config.wavenet, MU_CLASSES, config.conditioner.channels, config.conditioner.speaker_dim)
