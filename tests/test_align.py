@@ -22,8 +22,8 @@ from speechvq.data.phones import SILENCE
 from speechvq.data.prepare import Treatment, prepare
 from speechvq.data.transcript import words
 
-pytest.importorskip("pocketsphinx", reason='pocketsphinx is an extra: pip install "speechvq[align]"')
-pytest.importorskip("espeakng_loader", reason='espeak-ng is an extra: pip install "speechvq[demo]"')
+pytest.importorskip("pocketsphinx", reason='pocketsphinx is an extra: pip install ".[align]"')
+pytest.importorskip("espeakng_loader", reason='espeak-ng is an extra: pip install ".[demo]"')
 
 COUNT = 3
 LEAD = 8_000  # samples of silence before the speech of a source
@@ -141,7 +141,7 @@ def test_words_are_lower_case_without_punctuation():
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
-    with pytest.raises(SpeechVQError, match=r'pip install "speechvq\[align\]"'):
+    with pytest.raises(SpeechVQError, match=r'^alignment needs pocketsphinx: pip install "\.\[align\]"$'):
         Aligner()
 
 

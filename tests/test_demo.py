@@ -12,7 +12,7 @@ from speechvq.evaluate.conversion import heard_file
 
 
 def test_a_short_demo_goes_through_every_stage(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("espeakng_loader", reason="the demo corpus needs the extra speechvq[demo]")
+    pytest.importorskip("espeakng_loader", reason="the demo corpus needs the extra demo")
     short = [" ".join(text.split()[:4]) for text in corpus.sentences()[:50]]
     for room in (corpus, pipeline):
         monkeypatch.setattr(room, "sentences", lambda: short)

@@ -18,7 +18,7 @@ from speechvq.data.corpora.espeak import PAUSE, Espeak, Spoken, Voice, segments
 from speechvq.data.corpora.vctk import read_vctk, read_vctk_speakers
 from speechvq.data.labels import Segment, read_lab, write_lab
 
-loader = pytest.importorskip("espeakng_loader", reason='espeak-ng is an extra: pip install "speechvq[demo]"')
+loader = pytest.importorskip("espeakng_loader", reason='espeak-ng is an extra: pip install ".[demo]"')
 
 COUNT = 4
 CHOSEN = VOICES[0], VOICES[2], VOICES[9]  # with breath noise, with an echo, with neither
@@ -262,7 +262,7 @@ def test_an_unknown_voice_is_named():
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(SpeechVQError, match=r'pip install "speechvq\[demo\]"'):
+    with pytest.raises(SpeechVQError, match=r'^the demo corpus needs espeakng_loader: pip install "\.\[demo\]"$'):
         Espeak()
 
 

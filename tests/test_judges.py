@@ -112,7 +112,7 @@ def test_what_is_not_installed_is_told_and_left_out(package, monkeypatch, caplog
     judges = installed()
     absent = [name for name in ("voices", "recognizer", "quality") if getattr(judges, name) is None]
     assert absent == {"resemblyzer": ["voices"], "speechmos.dnsmos": ["quality"]}.get(package, ["recognizer"])
-    assert 'pip install "speechvq[evaluate]"' in caplog.text
+    assert 'pip install ".[evaluate]"' in caplog.text
     assert judges != Judges()
 
 

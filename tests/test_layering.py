@@ -16,6 +16,7 @@ PACKAGE = Path(speechvq.__file__).parent
 # In the order of the data: a wing imports from those before it, never from those after.
 WINGS = [
     "files",
+    "extras",
     "progress",
     "config",
     "parsing",

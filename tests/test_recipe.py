@@ -60,8 +60,8 @@ def start(recipe: Path, *options: str) -> subprocess.Popen[str]:
 
 def test_killed_in_every_stage_it_goes_on_and_ends(recipe, tmp_path):
     """SIGKILL soon after each stage begins; then once to the end, and once more with nothing to do."""
-    pytest.importorskip("espeakng_loader", reason="the demo corpus needs the extra speechvq[demo]")
-    pytest.importorskip("pocketsphinx", reason="alignment needs the extra speechvq[align]")
+    pytest.importorskip("espeakng_loader", reason="the demo corpus needs the extra demo")
+    pytest.importorskip("pocketsphinx", reason="alignment needs the extra align")
     out = tmp_path / "out"
     for stage in range(10):
         process = start(recipe, "--demo", "--out", str(out))

@@ -20,6 +20,7 @@ from speechvq.data.manifest import Utterance, read_manifest
 from speechvq.data.phones import SILENCE, arpabet
 from speechvq.data.transcript import words
 from speechvq.data.workers import share
+from speechvq.extras import needed_for
 from speechvq.files import atomic_write
 from speechvq.progress import progress
 
@@ -98,10 +99,8 @@ class Aligner:
 
 
 def _pocketsphinx() -> Any:
-    try:
+    with needed_for("alignment", "align"):
         import pocketsphinx
-    except ImportError:
-        raise SpeechVQError('alignment needs pocketsphinx: pip install "speechvq[align]"') from None
     return pocketsphinx
 
 

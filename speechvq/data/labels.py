@@ -9,6 +9,7 @@ import numpy as np
 
 from speechvq import SpeechVQError
 from speechvq.data.phones import ARPABET, ESPEAK, TIMIT_FOLDED, arpabet
+from speechvq.extras import needed_for
 from speechvq.files import atomic_write
 
 UNITS = 10_000_000  # HTK counts in 100 ns
@@ -100,7 +101,8 @@ def read_textgrid(path: Path, tier: str = "phones") -> list[Segment]:
 
     The tier may have a speaker's name before it ("p225 - phones"). SpeechVQError for anything else.
     """
-    from praatio import textgrid
+    with needed_for("reading .TextGrid files", "align"):
+        from praatio import textgrid
 
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="silence")
@@ -126,8 +128,9 @@ def write_textgrid(path: Path, segments: Sequence[Segment], words: Sequence[Segm
 
     Gaps become empty intervals. SpeechVQError where segments overlap, have no length, or are none at all.
     """
-    from praatio import textgrid
-    from praatio.utilities.errors import PraatioException
+    with needed_for("writing .TextGrid files", "align"):
+        from praatio import textgrid
+        from praatio.utilities.errors import PraatioException
 
     if not segments:
         raise SpeechVQError(f"{path}: a TextGrid of nothing cannot be written")

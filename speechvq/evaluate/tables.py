@@ -9,6 +9,7 @@ import numpy as np
 
 from speechvq.evaluate.metrics.accuracy import ENOUGH, Accuracy, Score
 from speechvq.evaluate.phonemes import PRIMARY, Mapping
+from speechvq.extras import needed_for
 from speechvq.files import atomic_write
 
 
@@ -97,7 +98,8 @@ def draw(result: Mapping, folder: Path) -> None:
 def _heat_map(
     path: Path, shares: np.ndarray, rows: list[str], columns: list[str], names: tuple[str, str], of: str
 ) -> None:
-    from matplotlib.figure import Figure
+    with needed_for("drawing", "report"):
+        from matplotlib.figure import Figure
 
     height, width = shares.shape
     figure = Figure((2.5 + 0.16 * width, 1.5 + 0.16 * height), layout="constrained")

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from speechvq import SpeechVQError, __version__
@@ -23,9 +22,13 @@ from speechvq.data.labels import Segment, read_labels
 from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.conversion import TOLD, cell
 from speechvq.evaluate.labelled import find_labels
+from speechvq.extras import needed_for
 from speechvq.files import atomic_write
 from speechvq.report import pictures
 from speechvq.report.runs import Clip, Run, Utterance, read_runs
+
+with needed_for("a report", "report"):
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
 PAGE = "index.html"
 KINDS = {"natural": "original", "copy": "copy (8-bit mu-law)"}

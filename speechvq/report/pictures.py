@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.librosa_lock import librosa
 from speechvq.data.labels import Segment
+from speechvq.extras import needed_for
+
+with needed_for("a report", "report"):
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
 GREY, BLUE, ORANGE = "#7f7f7f", "#3987c5", "#d9822b"
 STYLE: Any = {

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from speechvq import SpeechVQError
 from speechvq.config import TrainConfig
+from speechvq.extras import needed_for
 from speechvq.files import atomic_write
 from speechvq.folder.card import WEIGHTS
 from speechvq.folder.weights import fill, load_tensors, save_tensors
@@ -44,8 +45,9 @@ class Trainable(Protocol):
 
 def processes() -> tuple[int, int]:
     """(rank, number of processes) of this training, as the launcher set them."""
-    from accelerate import PartialState  # two seconds: not at import
-    from accelerate.utils import parse_flag_from_env
+    with needed_for("training", "train"):  # two seconds: not at import
+        from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
 
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     return state.process_index, state.num_processes
@@ -75,7 +77,8 @@ class Trainer:
         config: TrainConfig,
         out: Path,
     ) -> None:
-        from accelerate import Accelerator
+        with needed_for("training", "train"):
+            from accelerate import Accelerator
 
         self.config, self.data, self.held_out, self.out = config, data, held_out, out
         self.accelerator = Accelerator(mixed_precision=config.precision)
@@ -207,7 +210,8 @@ class Trainer:
         """The first process's clock: with one of their own, processes would part in learning rate and end."""
         if self.accelerator.num_processes == 1:
             return seconds
-        from accelerate.utils import broadcast
+        with needed_for("training", "train"):
+            from accelerate.utils import broadcast
 
         return float(broadcast(torch.tensor(seconds, device=self.device)))
 
@@ -222,8 +226,11 @@ class Trainer:
         )
 
     def _tensorboard(self) -> Any:
-        from torch.utils.tensorboard import SummaryWriter
-
+        """A writer of event files; None if TensorBoard is not installed, for the log holds the same figures."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None
         return SummaryWriter(str(self.out), purge_step=self.step)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from speechvq import SpeechVQError
 from speechvq.data.labels import Segment
+from speechvq.extras import needed_for
 
 # Values of speak_lib.h.
 _AUDIO_SYNCHRONOUS = 2  # the retrieval mode has a thread, and can hang once initialized twice
@@ -76,10 +77,8 @@ class Espeak:
     """The library, initialized."""
 
     def __init__(self) -> None:
-        try:
+        with needed_for("the demo corpus", "demo"):
             import espeakng_loader
-        except ImportError:
-            raise SpeechVQError('the demo corpus needs espeak-ng: pip install "speechvq[demo]"') from None
         self._library: Any = ctypes.CDLL(espeakng_loader.get_library_path())
         path = espeakng_loader.get_data_path().encode()
         options = _PHONEME_EVENTS | _DONT_EXIT

