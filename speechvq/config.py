@@ -4,16 +4,18 @@ Each number is written once; what follows from it (hop length, receptive field) 
 part that is built from it.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
+
+INPUT_HOPS = {"wave": 1, "logmel": 160, "mfcc": 160}  # samples per frame of what an encoder's first convolution sees
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """Strided convolutions, then dilated residual blocks (dilations 1, 3, 9, 1, 3, ...).
 
-    kind is what the first convolution sees: the waveform, or features at 100 Hz. The hop length is the
-    input's hop (1 or 160 samples) times the product of the strides.
+    kind is what the first convolution sees: the waveform, or features at 100 Hz.
     """
 
     kind: Literal["wave", "logmel", "mfcc"] = "logmel"
@@ -21,6 +23,11 @@ class EncoderConfig:
     channels: int = 256
     blocks: int = 4
     batch_norm: bool = True
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per latent at 16 kHz."""
+        return INPUT_HOPS[self.kind] * math.prod(self.strides)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,11 @@ class AEConfig:
     kind: Literal["ae"] = "ae"
     dim: int = 64
 
+    @property
+    def codes(self) -> int:
+        """None: it is continuous."""
+        return 0
+
 
 @dataclass(frozen=True)
 class VAEConfig:
@@ -72,6 +84,11 @@ class VAEConfig:
     dim: int = 64
     beta: float = 0.01
     warmup: int = 1_000
+
+    @property
+    def codes(self) -> int:
+        """None: it is continuous."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,16 @@ class WaveNetConfig:
     residual: int = 64
     gate: int = 64
     skip: int = 128
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Of each layer, lowest first."""
+        return tuple(2**i for i in range(self.layers)) * self.cycles
+
+    @property
+    def receptive_field(self) -> int:
+        """Number of earlier classes that a prediction depends on."""
+        return 1 + (self.kernel - 1) * sum(self.dilations)
 
 
 @dataclass(frozen=True)

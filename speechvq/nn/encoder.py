@@ -40,7 +40,7 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig, dim: int) -> None:
         super().__init__()
         self.input = ENCODERS[config.kind]()
-        self.hop_length = self.input.hop * math.prod(config.strides)
+        self.hop_length = config.hop_length
         width = self.input.channels
         # Features come on a scale of their own; a waveform is in [-1, 1] already.
         self.scale = BatchNorm(width, affine=False) if width > 1 else nn.Identity()

@@ -71,12 +71,11 @@ class WaveNet(nn.Module):
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(classes, config.residual)
-        dilations = [2**i for i in range(config.layers)] * config.cycles
-        self.layers = nn.ModuleList(GatedLayer(config, dilation) for dilation in dilations)
+        self.layers = nn.ModuleList(GatedLayer(config, dilation) for dilation in config.dilations)
         self.head = nn.Sequential(
             nn.ReLU(), nn.Linear(config.skip, config.skip), nn.ReLU(), nn.Linear(config.skip, classes)
         )
-        width = len(dilations) * 2 * config.gate
+        width = len(self.layers) * 2 * config.gate
         if condition:
             self.norm = nn.LayerNorm(condition, elementwise_affine=False)
             self.frames = nn.Linear(condition, width, bias=False)
@@ -91,7 +90,7 @@ class WaveNet(nn.Module):
     @property
     def receptive_field(self) -> int:
         """Number of earlier classes that a prediction depends on."""
-        return 1 + sum(layer.lags[0] for layer in self.stack)
+        return self.config.receptive_field
 
     def table(self, frames: Tensor | None, speaker: Tensor) -> Tensor:
         """frames (B, C, F) and speaker (B, E) -> what every layer adds to its gates, (L, F, B, 2G).
