@@ -1,5 +1,6 @@
-"""recipes/vctk/run.sh: all stages on a few spoken sentences with tiny models, killed in each of them."""
+"""The recipes: all stages of run.sh with tiny models, killed in each of them; when a step is done; packing a model."""
 
+import importlib.util
 import json
 import os
 import re
@@ -9,10 +10,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
+import soundfile
+import torch
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "vctk"
+from speechvq.codec import Codec
+from speechvq.coding.trained_prior import TrainedPrior
+from speechvq.data.corpora.folder import read_folder
+from speechvq.data.manifest import read_manifest
+
+RECIPES = Path(__file__).parents[1] / "recipes"
 TRAIN = "[train]\nsteps = 8\nbatch_size = 4\ncrop = {crop}\neval_every = 4\neval_crops = 8\n"
 CODEC = """[model.encoder]
 kind = "logmel"
@@ -40,21 +50,31 @@ TINY = {
 @pytest.fixture
 def recipe(tmp_path) -> Path:
     """run.sh beside configurations of its names that train in seconds."""
-    folder = tmp_path / "recipe"
-    folder.mkdir()
-    shutil.copy(RECIPE / "run.sh", folder)
+    folder = tmp_path / "recipes" / "vctk"
+    folder.mkdir(parents=True)
+    shutil.copy(RECIPES / "lib.sh", folder.parent)
+    shutil.copy(RECIPES / "vctk" / "run.sh", folder)
     for name, text in TINY.items():
         (folder / f"{name}.toml").write_text(text)
     return folder
 
 
+ENVIRONMENT = os.environ | {
+    "SENTENCES": "6",
+    "STEPS": "8 8 8 8",
+    "OMP_NUM_THREADS": "1",
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+}
+
+
 def start(recipe: Path, *options: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"SENTENCES": "6", "STEPS": "8 8 8 8", "OMP_NUM_THREADS": "1"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [str(recipe / "run.sh"), *options]
-    pipe = subprocess.PIPE
     return subprocess.Popen(
-        command, env=environment, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        [str(recipe / "run.sh"), *options],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -73,9 +93,9 @@ def test_killed_in_every_stage_it_goes_on_and_ends(recipe, tmp_path):
         process.wait()
         assert not (out / "page" / "index.html").exists()
     process = start(recipe, "--demo", "--out", str(out))
-    told, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, told[-3000:]
-    assert told.rstrip().endswith("page/index.html")
+    printed, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, printed[-3000:]
+    assert printed.rstrip().endswith("page/index.html")
     begun = time.monotonic()
     again, _ = start(recipe, "--demo", "--out", str(out)).communicate(timeout=60)
     assert time.monotonic() - begun < 10
@@ -90,9 +110,9 @@ def test_killed_in_every_stage_it_goes_on_and_ends(recipe, tmp_path):
     assert [row["step"] for row in rows] == [0, 4, 8]
     (recipe / "phonemes.toml").write_text(TINY["phonemes"].replace("channels = 16", "channels = 8"))
     changed = start(recipe, "--demo", "--out", str(out), "--stage", "5", "--stop", "5")
-    told, _ = changed.communicate(timeout=300)
-    assert changed.returncode == 0, told[-3000:]
-    assert [line for line in told.splitlines() if line.startswith("stage")] == [
+    printed, _ = changed.communicate(timeout=300)
+    assert changed.returncode == 0, printed[-3000:]
+    assert [line for line in printed.splitlines() if line.startswith("stage")] == [
         f"stage 5: {name}" for name in ("train-phonemes", "phonemes", "leakage")
     ]
 
@@ -108,16 +128,138 @@ def test_killed_in_every_stage_it_goes_on_and_ends(recipe, tmp_path):
         (["--fast"], "what is --fast?"),
     ],
 )
-def test_a_slip_is_one_line(recipe, options, message):
+def test_a_mistake_is_one_line(recipe, options, message):
     process = start(recipe, *options)
-    told, _ = process.communicate(timeout=10)
+    printed, _ = process.communicate(timeout=10)
     assert process.returncode == 2
-    assert message in told
-    assert told.count("\n") == 1
+    assert message in printed
+    assert printed.count("\n") == 1
 
 
-def test_help_is_its_head(recipe):
-    told, _ = start(recipe, "--help").communicate(timeout=10)
-    assert "--config" in told
-    assert "LAUNCH" in told
-    assert "#" not in told
+def test_help_is_the_comment_at_the_head_of_the_script(recipe):
+    printed, _ = start(recipe, "--help").communicate(timeout=10)
+    assert "--config" in printed
+    assert "LAUNCH" in printed
+    assert "#" not in printed
+
+
+SCRIPT = """set -euo pipefail
+recipe=$(cd "$(dirname "$0")" && pwd) out=$1 data=corpus
+source "$recipe/lib.sh"
+step first echo making first
+step second cat "$recipe/second.toml"
+step third echo making third
+"""
+
+
+@pytest.fixture
+def script(tmp_path) -> Path:
+    """A script of three steps, the second of which reads a configuration."""
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    shutil.copy(RECIPES / "lib.sh", folder)
+    (folder / "second.toml").write_text("making second\n")
+    (folder / "script.sh").write_text(SCRIPT)
+    return folder / "script.sh"
+
+
+def run(script: Path, out: Path, launch: str = "") -> list[str]:
+    """The lines that a script prints."""
+    command = ["bash", str(script), str(out)]
+    done = subprocess.run(command, env=ENVIRONMENT | {"LAUNCH": launch}, stdout=subprocess.PIPE, text=True)
+    return done.stdout.splitlines()
+
+
+def test_a_step_is_done_once_wherever_the_recipe_is(script, tmp_path):
+    lines = ["first", "making first", "second", "making second", "third", "making third"]
+    assert run(script, tmp_path / "out") == lines
+    moved = script.parent.rename(tmp_path / "moved") / script.name
+    assert run(moved, tmp_path / "out") == ["first is done", "second is done", "third is done"]
+
+
+def test_a_changed_configuration_repeats_its_step_and_those_after_it(script, tmp_path):
+    run(script, tmp_path / "out")
+    (script.parent / "second.toml").write_text("making second anew\n")
+    lines = ["first is done", "second", "making second anew", "third", "making third"]
+    assert run(script, tmp_path / "out") == lines
+
+
+def test_a_changed_command_repeats_its_step_and_those_after_it(script, tmp_path):
+    run(script, tmp_path / "out")
+    script.write_text(SCRIPT.replace("making first", "making it"))
+    assert run(script, tmp_path / "out")[:3] == ["first", "making it", "second"]
+
+
+def test_a_step_that_fails_ends_the_script_and_is_not_done(script, tmp_path):
+    script.write_text(SCRIPT.replace("echo making first", 'cat "$out/needed"'))
+    assert run(script, tmp_path / "out") == ["first"]
+    (tmp_path / "out" / "needed").write_text("making first\n")
+    assert run(script, tmp_path / "out")[:3] == ["first", "making first", "second"]
+
+
+def test_a_training_resumes_only_if_this_step_began_it(script, tmp_path):
+    script.write_text(SCRIPT + 'step train train "$out/run" "$recipe/second.toml" --set train.steps=8\n')
+    out = tmp_path / "out"
+    training = f"-m speechvq.cli train {script.parent}/second.toml --set train.steps=8 --data corpus --out {out}/run"
+    assert run(script, out, launch="false")[-1] == "train"  # it failed; `echo` shows what is launched
+    assert run(script, out, launch="echo")[-1] == f"{training} --force"  # before its first checkpoint
+    (out / "done" / "train").unlink()
+    (out / "run").mkdir()
+    (out / "run" / "last.safetensors").touch()
+    assert run(script, out, launch="echo")[-1] == f"{training} --resume"
+    (script.parent / "second.toml").write_text("changed\n")
+    assert run(script, out, launch="echo")[-1] == f"{training} --force"
+
+
+FIGURES = {
+    "conversion": {"word_error_rate": 0.267, "nearest": 0.982, "nearer": None, "similarity": 0.847, "dnsmos": 2.8},
+    "natural": {"word_error_rate": 0.043},
+}
+
+
+def script_module(name: str) -> ModuleType:
+    """A Python script of the recipes as a module."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, RECIPES / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_packed_model_is_smaller_and_has_the_same_codes(runs, prior, corpus, tmp_path):
+    folder = tmp_path / "convert-50hz"
+    (runs["mel"] / "conversion.json").write_text(json.dumps({"figures": FIGURES}))
+    script_module("models/pack.py").main(runs["mel"], folder, prior)
+    (runs["mel"] / "conversion.json").unlink()
+    assert (folder / "model.safetensors").stat().st_size < 0.9 * (runs["mel"] / "model.safetensors").stat().st_size
+    packed, whole = Codec.load(folder), Codec.load(runs["mel"])
+    assert packed.fingerprint == whole.fingerprint
+    wav, sample_rate = soundfile.read(corpus / read_manifest(corpus)[0].path)
+    assert torch.equal(packed.encode(wav, sample_rate), whole.encode(wav, sample_rate))
+    TrainedPrior.load(folder / "prior", "cpu", packed.alphabet)
+    assert "| words misunderstood in conversions, % | 26.7 |" in (folder / "README.md").read_text()
+
+
+def test_speakers_of_three_corpora_become_one_folder(tmp_path):
+    """Only what `prepare folder` reads of it: recordings, transcripts and what is known of the speakers."""
+    vctk = tmp_path / "vctk"
+    for path in ("wav48_silence_trimmed/p225", "txt/p225"):
+        (vctk / path).mkdir(parents=True)
+    (vctk / "speaker-info.txt").write_text("ID  AGE  GENDER  ACCENTS  REGION\np225  23  F    English\n")
+    (vctk / "txt" / "p225" / "p225_001.txt").write_text("Please call Stella.\n")
+    recordings = [vctk / "wav48_silence_trimmed" / "p225" / "p225_001_mic1.flac"]
+    for corpus, speaker in (("arctic", "bdl"), ("librispeech", "19")):
+        recordings.append(tmp_path / corpus / speaker / f"{speaker}-1.flac")
+        recordings[-1].parent.mkdir(parents=True)
+        (recordings[-1].parent / "transcripts.tsv").write_text(f"{speaker}-1\tgood morning\n")
+    for path in recordings:
+        soundfile.write(path, np.zeros(16_000), 16_000)
+    script_module("models/corpus.py").main(tmp_path, tmp_path / "out")
+    sources = read_folder(tmp_path / "out")
+    assert {source.speaker: source.text for source in sources} == {
+        "p225": "Please call Stella.",
+        "bdl": "good morning",
+        "19": "good morning",
+    }
+    speakers = json.loads((tmp_path / "out" / "speakers.json").read_text())
+    assert speakers["p225"] == {"sex": "F", "accent": "English", "minutes": "0.0"}
+    assert speakers["bdl"]["sex"] == "M"

@@ -1,9 +1,8 @@
-"""One folder of speakers from a VCTK, CMU ARCTIC voices and LibriSpeech readers, by links: `speechvq prepare folder`
-reads it.
+"""Link the speakers of VCTK, CMU ARCTIC and LibriSpeech into one folder that `speechvq prepare folder` reads.
 
     python recipes/models/corpus.py DATA OUT
 
-DATA/vctk is VCTK; every folder in DATA/arctic and DATA/librispeech is a speaker, with transcripts.tsv in it.
+DATA/vctk is VCTK; every folder in DATA/arctic and DATA/librispeech is a speaker's, with a transcripts.tsv in it.
 """
 
 import json
@@ -41,10 +40,12 @@ def main(data: Path, out: Path) -> None:
         for path in folder.iterdir():
             if path.suffix.lower() in SUFFIXES:
                 seconds[folder.name] += soundfile.info(path).duration
-    told = {name: info.get(name, {}) | {"minutes": f"{whole / 60:.1f}"} for name, whole in sorted(seconds.items())}
-    (out / "speakers.json").write_text(json.dumps(told, indent=2) + "\n")
+    described = {name: info.get(name, {}) | {"minutes": f"{whole / 60:.1f}"} for name, whole in sorted(seconds.items())}
+    (out / "speakers.json").write_text(json.dumps(described, indent=2) + "\n")
     (out / "transcripts.tsv").write_text("".join(f"{source.path.stem}\t{source.text}\n" for source in sources))
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,9 +1,10 @@
-"""A trained run as a packaged model: small, with a card that tells how it was made and how good it is.
+"""Pack a trained run as a small model folder with a card that says how it was trained and how good it is.
 
-    python recipes/models/pack.py RUN NAME [PRIOR]
+    python recipes/models/pack.py RUN FOLDER [PRIOR]
 
-The decoder's matrices, and the prior's, become float16; encoder and codebook stay as they are, and so do the codes.
-NAME.md beside this file is the card's text; RUN/conversion.json and RUN/phonemes.json are its figures.
+The matrices of the decoder and of the prior become float16; the encoder and the codebook stay as they are, and so do
+the codes. The card's text is NAME.md beside this file, where NAME is the last part of FOLDER; its figures are those of
+RUN/conversion.json and RUN/phonemes.json.
 """
 
 import dataclasses
@@ -16,12 +17,13 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from torch import Tensor
 
 from speechvq.config import CodecRun
-from speechvq.folder.card import PACKAGED, WEIGHTS, load_card, save_card
+from speechvq.folder.card import WEIGHTS, load_card, save_card
 from speechvq.folder.histogram import HISTOGRAM
 from speechvq.folder.hub import README, TAGS
 from speechvq.folder.weights import load_tensors, save_tensors
 
 CORPUS = "VCTK 0.92 (a part), CMU ARCTIC bdl and slt, LibriSpeech 19, 26 and 27: 3.9 hours"
+# By file of results: a figure's name on the card, its factor, and the keys that lead to it.
 FIGURES = {
     "conversion.json": {
         "words misunderstood in conversions, %": (100, "figures", "conversion", "word_error_rate"),
@@ -40,9 +42,10 @@ FIGURES = {
 }
 
 
-def main(run: Path, name: str, prior: Path | None = None) -> None:
-    """Write speechvq/models/NAME."""
-    folder = PACKAGED / name
+def main(run: Path, folder: Path, prior: Path | None = None) -> None:
+    """Write the packed run, and the packed prior inside it, in place of what is in the folder."""
+    name = folder.name
+    text = Path(__file__).with_name(f"{name}.md").read_text(encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     shrink(run, folder)
     shutil.copy(run / HISTOGRAM, folder)
@@ -53,29 +56,28 @@ def main(run: Path, name: str, prior: Path | None = None) -> None:
     data = ModelCardData(model_name=name, license="cc-by-4.0", library_name="speechvq", tags=TAGS, datasets=[CORPUS])
     data.eval_results = results
     table = "\n".join(["| | |", "|---|---|", *(f"| {text} | {value} |" for text, value in measured.items())])
-    text = Path(__file__).with_name(f"{name}.md").read_text(encoding="utf-8")
     ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text.replace('FIGURES', table)}").save(folder / README)
 
 
 def shrink(run: Path, folder: Path) -> None:
-    """A model folder of half the size, without the paths of the machine that it was made on."""
+    """Copy a model folder at half its size, without the paths of the machine that it was trained on."""
     card = load_card(run)
     config = card.config
     if isinstance(config, CodecRun):
         config = dataclasses.replace(config, init=dataclasses.replace(config.init, path=""))
     save_card(folder, dataclasses.replace(card, config=config))
     tensors, metadata = load_tensors(run / WEIGHTS)
-    save_tensors(folder / WEIGHTS, {key: halved(key, tensor) for key, tensor in tensors.items()}, metadata)
+    save_tensors(folder / WEIGHTS, {key: to_float16(key, tensor) for key, tensor in tensors.items()}, metadata)
 
 
-def halved(name: str, tensor: Tensor) -> Tensor:
-    """float16 for matrices that are not of the encoder or the codebook."""
+def to_float16(name: str, tensor: Tensor) -> Tensor:
+    """Return a matrix as float16, and a tensor of the encoder or the codebook, or one out of range, as it is."""
     codes = name.startswith(("encoder.", "bottleneck."))
     return tensor if codes or tensor.ndim < 2 or tensor.abs().max() > 60_000 else tensor.half()
 
 
 def figures(run: Path) -> dict[str, float]:
-    """What was measured, by what it is called."""
+    """Return the figures of the card: those of FIGURES that the run has, by their names on the card."""
     result = {}
     for file, keys in FIGURES.items():
         if not (run / file).is_file():
@@ -91,4 +93,6 @@ def figures(run: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]) if len(sys.argv) > 3 else None)
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
+    main(*map(Path, sys.argv[1:]))

@@ -5,18 +5,18 @@
 #   recipes/vctk/run.sh [--stage A] [--stop B] [--data DIR] [--out DIR] [--config paper|small] [--demo]
 #
 #   --stage, --stop   the first and the last stage to run (default: 0 and 9)
-#   --data DIR        VCTK, or any folder of speakers' folders (default: VCTK is downloaded into OUT/corpus)
+#   --data DIR        VCTK, or any folder with a folder for each speaker (default: VCTK is downloaded into OUT/corpus)
 #   --out DIR         where everything is put (default: runs/vctk, with --demo runs/demo)
-#   --config          paper: its models, for GPUs; small: what two CPU cores train in two hours (default)
-#   --demo            a spoken corpus and a few minutes of training: to see that all of it works
-#   --unseen A,B      speakers to hold out altogether (default: one in twenty, by a hash)
-#   STEPS="600 300 800 400"  of the demo's trainings: codes, voice, phonemes, prior; SENTENCES=40 of its corpus
-#   LAUNCH="torchrun --nproc-per-node 8"    how to start what runs on many GPUs; DEVICE=cuda to evaluate on them
+#   --config          paper: the paper's models, for GPUs; small: models that two CPU cores train in two hours (default)
+#   --demo            a synthetic corpus and a few minutes of training, to check that every stage works
+#   --unseen A,B      speakers held out of all training (default: one in twenty, by a hash of the name)
+#   LAUNCH="torchrun --nproc-per-node 8"    how to start what runs on many GPUs; DEVICE=cuda evaluates on them
+#   STEPS="600 300 800 400"  steps of the demo's trainings (codes, voice, phonemes, prior); SENTENCES=40 in its corpus
 #
-# What is done is not done again, unless its command or configuration, or something before it, has changed; what was
-# interrupted goes on where it stopped.
+# A step that is done is not repeated unless its command, its configuration or a step before it has changed; an
+# interrupted training resumes where it stopped.
 set -euo pipefail
-{ # read whole before it runs, that it may be edited meanwhile
+{ # bash reads a group whole before it runs it, so the file may be edited meanwhile
 
 recipe=$(cd "$(dirname "$0")" && pwd)
 first=0 last=9 corpus="" out="" config=small demo="" unseen=""
@@ -43,39 +43,10 @@ done
 [[ -z $demo || -z $corpus ]] || { echo "run.sh: --demo speaks its own corpus; --data is for others" >&2 && exit 2; }
 out=${out:-runs/${demo:+demo}}
 [[ $out != runs/ ]] || out=runs/vctk
-command -v speechvq > /dev/null || { echo "run.sh: speechvq is not installed here (PATH=.venv/bin:\$PATH)" >&2 && exit 2; }
-mkdir -p "$out/done"
-data=$out/data labels=$out/labels device=(--device "${DEVICE:-cpu}")
-stage=0 key=""
+data=$out/data labels=$out/labels
+source "$recipe/../lib.sh"
 
-step() { # NAME COMMAND...: unless it was done, with this command, these configurations and the same steps before it
-    local name=$1 files=()
-    shift
-    for word in "$@"; do [[ $word != *.toml ]] || files+=("$word"); done
-    key=$({ printf '%s\0' "$key" "${@//"$recipe"/}" && cat /dev/null ${files[@]+"${files[@]}"}; } | sha256sum | cut -c1-16)
-    ((first <= stage && stage <= last)) || return 0
-    [[ $(cat "$out/done/$name" 2>/dev/null) != "$key" ]] || { echo "stage $stage: $name is done" && return 0; }
-    echo "stage $stage: $name"
-    "$@"
-    echo "$key" > "$out/done/$name"
-}
-
-launched() { # speechvq, on as many processes as LAUNCH says
-    if [[ ${LAUNCH:-} ]]; then $LAUNCH -m speechvq.cli "$@"; else speechvq "$@"; fi
-}
-
-train() { # RUN CONFIG ...: go on with the run if it is one of this very step
-    local run=$1 how=--force
-    [[ ! -f $run/last.safetensors || $(cat "$out/done/begun-${run##*/}" 2>/dev/null) != "$key" ]] || how=--resume
-    echo "$key" > "$out/done/begun-${run##*/}"
-    launched train "${@:2}" --data "$data" --out "$run" $how
-}
-
-evaluate() { # RUN QUESTION ...
-    launched evaluate "$2" --model "$1" --data "$data" --save "$1/$2.json" "${device[@]}" "${@:3}"
-}
-
-few() { # N: the demo's Nth number of steps
+few() { # N: for the demo, the option that sets the Nth number of STEPS
     read -ra steps <<< "${STEPS:-600 300 800 400}"
     [[ -z $demo ]] || printf -- '--set\ntrain.steps=%s\n' "${steps[$1]}"
 }
