@@ -248,8 +248,9 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class CodecRun:
-    """All of a run. Validated as a whole when it is read."""
+    """The run of a codec."""
 
+    kind = "codec"
     model: ModelConfig = field(default_factory=ModelConfig)
     init: InitConfig = field(default_factory=InitConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -257,7 +258,13 @@ class CodecRun:
 
 @dataclass(frozen=True)
 class PriorRun:
-    """All of a prior's run."""
+    """The run of a prior over the codes of a codec."""
 
+    kind = "prior"
     prior: PriorConfig = field(default_factory=PriorConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+Run = CodecRun | PriorRun
+# The table of a TOML file that makes it a run of this class; without any, it is a codec's.
+RUNS: dict[str, type[CodecRun] | type[PriorRun]] = {"model": CodecRun, "prior": PriorRun}

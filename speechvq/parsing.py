@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from speechvq import SpeechVQError
-from speechvq.config import CodecRun, PriorRun
+from speechvq.config import RUNS, CodecRun, Run
 
 D = TypeVar("D")
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> CodecRun | PriorRun:
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     """Read a TOML file and apply overrides such as `train.steps=100` (values in TOML's syntax).
 
-    One with a table `prior` is a prior's. Raises SpeechVQError for a missing or malformed file, an unknown key (naming
-    the nearest), a wrong type or an impossible number.
+    Its tables decide the kind of run (`config.RUNS`).
+    Raises SpeechVQError for a missing or malformed file, an unknown key (naming the nearest), a wrong type or an
+    impossible number.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -31,9 +32,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> CodecRun | PriorRu
     return parse_run(data)
 
 
-def parse_run(data: dict[str, Any]) -> CodecRun | PriorRun:
-    """Build the configuration of a run, a prior's or a model's, from nested dicts."""
-    return parse(PriorRun, data) if "prior" in data else parse(CodecRun, data)
+def parse_run(data: dict[str, Any]) -> Run:
+    """Build the configuration of a run from nested dicts: of the class that one of its tables names in `RUNS`."""
+    named = [RUNS[table] for table in RUNS if table in data]
+    return parse(named[-1] if named else CodecRun, data)
 
 
 def parse(cls: type[D], data: dict[str, Any], where: str = "") -> D:

@@ -13,8 +13,7 @@ from speechvq.data.corpora.folder import read_folder
 from speechvq.data.manifest import Split
 from speechvq.data.prepare import Treatment, prepare
 from speechvq.parsing import parse
-from speechvq.train.codec import train
-from speechvq.train.prior import train_prior
+from speechvq.train.kinds import train
 
 VOICES = {"low": 90.0, "mid": 150.0, "high": 230.0}  # fundamental frequency, Hz
 VOWELS = [(300, 2300), (700, 1200), (350, 800), (500, 1800)]  # two formants, Hz
@@ -84,5 +83,5 @@ def prior(corpus: Path, runs: dict[str, Path], tmp_path_factory: pytest.TempPath
         "train": {"steps": 60, "batch_size": 8, "crop": 24, "learning_rate": 1e-2, "warmup": 2, "eval_every": 30},
     }
     out = tmp_path_factory.mktemp("prior")
-    train_prior(parse(PriorRun, config), Codec.load(runs["mel"]), corpus, out)
+    train(parse(PriorRun, config), corpus, out, codec=Codec.load(runs["mel"]))
     return out

@@ -28,7 +28,7 @@ from speechvq.evaluate.conversion import (
 )
 from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, log_pitch
 from speechvq.evaluate.metrics.judges import Judges, Voices
-from speechvq.train.codec import train
+from speechvq.train.kinds import train
 from speechvq.wavenet.sampler import Sampling
 
 

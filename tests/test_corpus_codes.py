@@ -17,8 +17,9 @@ from speechvq.folder.card import load_card
 from speechvq.nn.prior import NOTHING
 from speechvq.parsing import load_config
 from speechvq.train.batches import CodeWindows, held_out_windows
+from speechvq.train.kinds import train
 from speechvq.train.loop import read_log
-from speechvq.train.prior import ngram_bits, train_prior
+from speechvq.train.prior import ngram_bits
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +100,11 @@ def run(**changes: object) -> PriorRun:
 
 
 def test_resumed_is_as_in_one_go(codec, corpus, tmp_path):
-    train_prior(run(), codec, corpus, tmp_path / "whole")
-    train_prior(run(steps=2), codec, corpus, tmp_path / "parts")
+    train(run(), corpus, tmp_path / "whole", codec=codec)
+    train(run(steps=2), corpus, tmp_path / "parts", codec=codec)
     with pytest.raises(SpeechVQError, match="--resume goes on with it"):
-        train_prior(run(), codec, corpus, tmp_path / "parts")
-    train_prior(run(), codec, corpus, tmp_path / "parts", resume=True)
+        train(run(), corpus, tmp_path / "parts", codec=codec)
+    train(run(), corpus, tmp_path / "parts", codec=codec, resume=True)
     whole, parts = (read_log(tmp_path / name)[-1] for name in ("whole", "parts"))
     assert whole["loss"] == pytest.approx(parts["loss"], abs=5e-3)  # the first part's cosine was shorter
     assert load_card(tmp_path / "parts").alphabet == codec.alphabet
@@ -111,12 +112,12 @@ def test_resumed_is_as_in_one_go(codec, corpus, tmp_path):
 
 
 def test_a_run_is_not_resumed_with_another_models_codes(codec, corpus, tmp_path):
-    train_prior(run(), codec, corpus, tmp_path)
+    train(run(), corpus, tmp_path, codec=codec)
     card = json.loads((tmp_path / "config.json").read_text())
     card["alphabet"]["model"] = "0" * 16
     (tmp_path / "config.json").write_text(json.dumps(card))
     with pytest.raises(SpeechVQError, match="cannot resume"):
-        train_prior(run(), codec, corpus, tmp_path, resume=True)
+        train(run(), corpus, tmp_path, codec=codec, resume=True)
 
 
 def test_a_configuration_with_a_prior_is_a_priors(tmp_path):

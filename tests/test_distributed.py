@@ -18,12 +18,11 @@ import json, sys
 from pathlib import Path
 import torch
 from speechvq.codec import Codec
-from speechvq.train.prior import train_prior
 from speechvq.config import CodecRun
 from speechvq.parsing import parse_run
 from speechvq.nn.distributed import over_all, rank_and_count
 from speechvq.train.loop import Trainer
-from speechvq.train.codec import train
+from speechvq.train.kinds import train
 
 folder, data, model = map(Path, sys.argv[1:4])
 torch.set_num_threads(1)
@@ -32,7 +31,7 @@ descend, run, losses = Trainer._descend, Trainer.run, []
 
 def descend_and_tell(self, *arguments):
     result = descend(self, *arguments)
-    losses.append((over_all(result["loss"].detach().clone()) / rank_and_count()[1]).item())
+    losses.append((over_all(result["total"].detach().clone()) / rank_and_count()[1]).item())
     return result
 
 def run_and_keep(self, resume=False):
@@ -44,7 +43,7 @@ def run_and_keep(self, resume=False):
 
 Trainer._descend, Trainer.run = descend_and_tell, run_and_keep
 out = folder / f"run-{sys.argv[4]}"
-train(config, data, out) if isinstance(config, CodecRun) else train_prior(config, Codec.load(model), data, out)
+train(config, data, out, codec=None if isinstance(config, CodecRun) else Codec.load(model))
 """
 TRAIN = {"steps": 50, "batch_size": 4, "crop": 3200, "eval_every": 25, "learning_rate": 1e-3}
 CONDITIONER = {"upsample": 2, "channels": 8, "blocks": 1}

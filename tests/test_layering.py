@@ -41,6 +41,7 @@ INSIDE = {
     "wavenet": ["simd", "kernels", "layer_stack", "net", "compiled", "sampler"],
     "nn": [
         "distributed",
+        "trainable",
         "layers",
         "kmeans",
         "encoder",
@@ -52,7 +53,7 @@ INSIDE = {
         "prior",
     ],
     "coding": ["trained_prior", "integer_prior", "coders", "bitstream", "corpus", "jobs"],
-    "train": ["loop", "run", "batches", "codec", "prior", "voice"],
+    "train": ["loop", "run", "batches", "codec", "prior", "voice", "kinds"],
     "evaluate": [
         "metrics",
         "labelled",

@@ -21,8 +21,9 @@ from speechvq import SpeechVQError
 from speechvq.config import CodecRun, InitConfig, TrainConfig, VQConfig
 from speechvq.folder.card import WEIGHTS, load_card
 from speechvq.folder.weights import load_tensors
+from speechvq.nn.trainable import Trainable
 from speechvq.train.batches import Crops
-from speechvq.train.codec import train
+from speechvq.train.kinds import train
 from speechvq.train.loop import LAST, LOG, Trainer, learning_rate, read_log
 
 
@@ -32,7 +33,7 @@ class Row(NamedTuple):
     x: Tensor
 
 
-class Toy(nn.Module):
+class Toy(Trainable):
     """A weight that descends from 1 to 0; held out, it is best at `target`."""
 
     def __init__(self, target: float = 0.0) -> None:
@@ -40,14 +41,13 @@ class Toy(nn.Module):
         self.weight = nn.Parameter(torch.ones(()))
         self.target = target
 
-    def forward(self, batch: Row) -> dict[str, Tensor]:
-        return {"loss": (self.weight * batch.x).square().mean()}
+    reconstruction = "error"
+
+    def forward(self, batch: Row, turn: str = "model") -> dict[str, Tensor]:
+        return {"error": (self.weight * batch.x).square().mean()}
 
     def held_out(self, batches: Iterable[Row]) -> dict[str, float]:
         return {"loss": abs(self.weight.item() - self.target), "rows": float(len(list(batches)))}
-
-    def concerns(self, figures: dict[str, float]) -> list[str]:
-        return []
 
 
 class Ones(Dataset[Row]):
@@ -179,7 +179,7 @@ def test_how_often_it_is_measured_does_not_change_training(whole, tiny, corpus, 
 class Noisy(Toy):
     """Draws random numbers in training and in measuring."""
 
-    def forward(self, batch: Row) -> dict[str, Tensor]:
+    def forward(self, batch: Row, turn: str = "model") -> dict[str, Tensor]:
         return super().forward(Row(batch.x * torch.rand(2)))
 
     def held_out(self, batches: Iterable[Row]) -> dict[str, float]:

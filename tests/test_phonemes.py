@@ -20,7 +20,7 @@ from speechvq.data.prepare import Treatment, prepare
 from speechvq.evaluate import tables as tell
 from speechvq.evaluate.labelled import Labelled, clusters, find_labels, read_labelled, read_speech, scored_speakers
 from speechvq.evaluate.phonemes import ALL, PRIMARY, RULES, Join, evaluate_phonemes, map_phones
-from speechvq.train.codec import train
+from speechvq.train.kinds import train
 
 HOP = 0.02
 SCORED = {"e03", "e04"}

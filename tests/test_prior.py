@@ -30,7 +30,7 @@ def test_the_loss_is_the_mean_over_what_is_there():
     shares = torch.softmax(logits, -1)
     likelihood = [shares[0, 0, 3], shares[0, 1, 4], shares[0, 2, 5], shares[1, 0, 7]]
     expected = -torch.stack(likelihood).log().mean()
-    torch.testing.assert_close(prior(batch)["loss"].double(), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(prior(batch)["nll"].double(), expected, atol=1e-6, rtol=0)
 
 
 def test_held_out_bits_are_those_of_one_sequence_after_another():
@@ -40,7 +40,7 @@ def test_held_out_bits_are_those_of_one_sequence_after_another():
     losses = []
     for told in (True, False):
         rows = [b._replace(speaker=b.speaker if told else torch.tensor([prior.anyone])) for b in (first, second)]
-        losses.append((3 * prior(rows[0])["loss"] + prior(rows[1])["loss"]).item() / 4 / np.log(2))
+        losses.append((3 * prior(rows[0])["nll"] + prior(rows[1])["nll"]).item() / 4 / np.log(2))
     assert together["bits_per_code_told"] == pytest.approx(losses[0], abs=1e-6)
     assert together["bits_per_code"] == pytest.approx(losses[1], abs=1e-6)
     assert together["loss"] == pytest.approx(losses[1] * np.log(2), abs=1e-6)
@@ -54,7 +54,7 @@ def test_training_hides_codes_and_speakers():
     told = make(anyone=0.0, corrupt=0.0).train()
     torch.testing.assert_close(told(batch), told.eval()(batch))
     noisy = make(anyone=0.0, corrupt=0.9).train()
-    assert noisy(batch)["loss"] != noisy(batch)["loss"]
+    assert noisy(batch)["nll"] != noisy(batch)["nll"]
 
 
 def test_the_start_is_never_drawn_and_never_learned():
@@ -62,7 +62,7 @@ def test_the_start_is_never_drawn_and_never_learned():
     before = prior.net.head[3].bias[12].item()
     optimizer = torch.optim.Adam(prior.parameters(), lr=0.1)
     for _ in range(5):
-        prior(windows([[12, 3, 4, 5]], [0]))["loss"].backward()
+        prior(windows([[12, 3, 4, 5]], [0]))["nll"].backward()
         optimizer.step()
     assert prior.net.head[3].bias[12].item() == before
     drawn = prior.eval().requires_grad_(False).sample(8, 200, prior.anyone, Sampling(temperature=5.0))

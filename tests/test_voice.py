@@ -19,7 +19,7 @@ from speechvq.codec import Codec
 from speechvq.data.corpora.folder import read_folder
 from speechvq.data.manifest import Split
 from speechvq.data.prepare import Treatment, prepare
-from speechvq.train.codec import train
+from speechvq.train.kinds import train
 from speechvq.train.voice import adapt
 
 NEW = 120.0  # Hz

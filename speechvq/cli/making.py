@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from speechvq import SpeechVQError
 from speechvq.cli.arguments import add_command, add_model, count, names, natural, plain, positive, report, share, table
 
 
@@ -145,21 +144,13 @@ def _align(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from speechvq.config import CodecRun
     from speechvq.parsing import load_config
 
     overrides = [*options.set] + ([f"init.path={json.dumps(str(options.init))}"] if options.init else [])
     config = load_config(options.config, overrides)
-    how = {"resume": options.resume, "force": options.force}
-    if isinstance(config, CodecRun) == bool(options.model):
-        raise SpeechVQError("--model names the model whose codes a prior learns: it needs one, and nothing else does")
-    if isinstance(config, CodecRun):
-        from speechvq.train.codec import train
+    from speechvq.codec import Codec
+    from speechvq.train.kinds import train
 
-        figures = train(config, options.data, options.out, **how)
-    else:
-        from speechvq.codec import Codec
-        from speechvq.train.prior import train_prior
-
-        figures = train_prior(config, Codec.load(options.model), options.data, options.out, **how)
+    codec = Codec.load(options.model) if options.model else None
+    figures = train(config, options.data, options.out, codec=codec, resume=options.resume, force=options.force)
     report(options, figures, [f"{options.out}: the last held-out figures", *table(figures)])

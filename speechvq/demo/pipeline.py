@@ -25,7 +25,7 @@ from speechvq.files import save_json
 from speechvq.folder.provenance import save_result
 from speechvq.parsing import load_config
 from speechvq.report.page import write_report
-from speechvq.train.codec import train
+from speechvq.train.kinds import train
 from speechvq.train.loop import read_log
 from speechvq.wavenet.sampler import Sampling
 

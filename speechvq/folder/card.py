@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechvq import SpeechVQError, __version__
-from speechvq.config import CodecRun, PriorRun
+from speechvq.config import Run
 from speechvq.files import save_json
 from speechvq.parsing import parse, parse_run
 
@@ -31,7 +31,7 @@ class Card:
     """What a model folder says of itself: the configuration, the speakers in the order of their embedding, what else
     is known of each (sex, accent, ...), and whose codes a prior knows."""
 
-    config: CodecRun | PriorRun
+    config: Run
     speakers: tuple[str, ...]
     speaker_info: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     alphabet: Alphabet | None = None

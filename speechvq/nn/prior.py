@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from speechvq.config import PriorConfig
 from speechvq.nn.distributed import drawn_rows, over_all, rank_and_count
+from speechvq.nn.trainable import Trainable
 from speechvq.wavenet.net import WaveNet
 from speechvq.wavenet.sampler import Sampler, Sampling, chances
 
@@ -25,7 +26,7 @@ class Windows(NamedTuple):
     speaker: Tensor
 
 
-class Prior(nn.Module):
+class Prior(Trainable):
     """p(code | codes before, speaker), or over anyone's. Class `codes` stands for the start and is never drawn."""
 
     def __init__(self, config: PriorConfig, codes: int, speakers: int) -> None:
@@ -44,8 +45,10 @@ class Prior(nn.Module):
         """before (B, N): the code before each; speaker (B,) -> (B, N, codes + 1)."""
         return self.net(before, self.net.table(None, self.speakers(speaker)))
 
-    def forward(self, batch: Windows) -> dict[str, Tensor]:
-        """The mean of -ln p in nats, as `loss`."""
+    reconstruction = "nll"
+
+    def forward(self, batch: Windows, turn: str = "model") -> dict[str, Tensor]:
+        """The mean of -ln p in nats, as `nll`."""
         before, speaker = batch.codes[:, :-1].clamp(min=0), batch.speaker
         if self.training:
             chance, other = (drawn_rows(torch.rand, before.shape, before.device) for _ in range(2))
@@ -55,7 +58,7 @@ class Prior(nn.Module):
             speaker = speaker.where(told, self.anyone)
         codes = batch.codes[:, 1:]
         count = over_all((codes != NOTHING).sum()) / rank_and_count()[1]
-        return {"loss": self._nats(before, speaker, codes) / count}
+        return {"nll": self._nats(before, speaker, codes) / count}
 
     def _nats(self, before: Tensor, speaker: Tensor, codes: Tensor) -> Tensor:
         logits = self.logits(before, speaker).float()

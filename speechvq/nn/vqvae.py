@@ -17,6 +17,7 @@ from speechvq.nn.decoder.contract import Decoder
 from speechvq.nn.encoder import Encoder
 from speechvq.nn.layers import Jitter
 from speechvq.nn.objective.cpc import LatentCPC
+from speechvq.nn.trainable import Trainable
 from speechvq.wavenet.sampler import Sampling
 
 IGNORED_GAP = 0.01  # nats: with a smaller gap the decoder does without its codes
@@ -29,7 +30,7 @@ class Batch(NamedTuple):
     speaker: Tensor
 
 
-class VQVAE(nn.Module):
+class VQVAE(Trainable):
     """Speech through a bottleneck (van den Oord et al. 2017, section 4.3), discrete unless it is to be compared."""
 
     def __init__(
@@ -83,8 +84,12 @@ class VQVAE(nn.Module):
         latents = [self.discrete.lookup(row[None])[0] for row in codes]
         return self.decoder.generate(latents, speaker, sampling, utterances)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses of a batch by name; `loss`, their sum, is the one to descend."""
+    @property
+    def reconstruction(self) -> str:
+        return self.decoder.reconstruction
+
+    def forward(self, batch: Batch, turn: str = "model") -> dict[str, Tensor]:
+        """The weighted losses of a batch by name: of the decoder, the bottleneck, and the predictor if there is one."""
         latent = self.bottleneck(self.encoder(self.augment(batch.wav)))
         losses = self.decoder.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
         if self.predictor is not None:
@@ -92,7 +97,7 @@ class VQVAE(nn.Module):
             margin = self.encoder.margin
             inner = latent.z[..., margin : latent.z.shape[2] - margin]
             losses["predictive"] = self.predictor_weight * self.predictor(inner)
-        return losses | {"loss": torch.stack([*losses.values()]).sum()}
+        return losses
 
     def freeze(self, parts: Iterable[str]) -> None:
         """Stop training the named submodules: no gradient, and always in evaluation mode."""
@@ -122,9 +127,8 @@ class VQVAE(nn.Module):
         for wav, speaker in batches:
             latent = self.bottleneck(self.encoder(wav))
             losses = self.decoder.losses(latent.z, speaker, wav)
-            name = self.decoder.reconstruction
-            loss = losses[name]
-            shuffled = self.decoder.losses(latent.z.roll(1, 0), speaker, wav)[name]
+            loss = losses[self.reconstruction]
+            shuffled = self.decoder.losses(latent.z.roll(1, 0), speaker, wav)[self.reconstruction]
             row = losses | latent.losses | {"loss": loss, "gap": shuffled - loss}
             if latent.bits is not None:
                 row["bits_per_latent"] = latent.bits

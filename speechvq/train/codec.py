@@ -1,4 +1,4 @@
-"""From a configuration and a prepared corpus to a run of the trainer."""
+"""The run of a codec: its model, started from another one if asked, and crops of a prepared corpus."""
 
 from functools import partial
 from pathlib import Path
@@ -14,46 +14,45 @@ from speechvq.folder.histogram import save_histogram
 from speechvq.folder.weights import load_tensors, load_weights
 from speechvq.nn.vqvae import VQVAE, build, submodule
 from speechvq.train.batches import Crops, held_out_batches
-from speechvq.train.loop import Trainer, processes
-from speechvq.train.run import open_run
+from speechvq.train.loop import processes
+from speechvq.train.run import Training
 
 COUNTED = 100  # batches
 
 
-def train(config: CodecRun, data: Path, out: Path, *, resume: bool = False, force: bool = False) -> dict[str, float]:
-    """Train the configured model on the corpus prepared in `data` -> the last held-out figures.
+def assemble_codec(config: CodecRun, data: Path) -> Training:
+    """The run of a codec on the corpus prepared in `data`.
 
-    The run folder `out` becomes a model folder. SpeechVQError where it holds another run and neither `resume` nor
-    `force` is given, or where configuration, data and initial model do not fit.
+    Raises SpeechVQError if configuration, data and initial model do not fit.
     """
     utterances = read_manifest(data)
-    speakers = sorted({u.speaker for u in utterances if u.split == "train"})
-    card = Card(config, tuple(speakers), {key: value for key, value in read_speakers(data).items() if key in speakers})
+    train = [u for u in utterances if u.split == "train"]
+    speakers = tuple(sorted({u.speaker for u in train}))
+    info = {key: value for key, value in read_speakers(data).items() if key in speakers}
     torch.manual_seed(config.train.seed)
     model = build(config.model, len(speakers))
     check_crop(config.train, model.hop_length)
-    initialize(model, config.init, card.speakers)
-    rank, count = processes()
+    initialize(model, config.init, speakers)
+    how = config.train
     crops = Crops(
         data,
-        [u for u in utterances if u.split == "train"],
+        train,
         speakers,
-        crop=config.train.crop,
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        steps=config.train.steps,
-        shard=(rank, count),
+        crop=how.crop,
+        batch_size=how.batch_size,
+        seed=how.seed,
+        steps=how.steps,
+        shard=processes(),
     )
     valid = [u for u in utterances if u.split == "valid"]
-    held_out = partial(held_out_batches, data, valid, speakers, config.train.crop, config.train.eval_crops)
-    next(held_out())  # what cannot be measured is refused before anything is written
-    if rank == 0:
-        open_run(out, card, resume, force)
-    figures = Trainer(model, crops, held_out, config.train, out).run(resume)
-    if rank == 0 and model.bottleneck.codes:
-        load_weights(model, out / WEIGHTS)
-        save_histogram(out, count_codes(model.eval(), crops))
-    return figures
+    held_out = partial(held_out_batches, data, valid, speakers, how.crop, how.eval_crops)
+
+    def finish(out: Path) -> None:
+        if model.bottleneck.codes:
+            load_weights(model, out / WEIGHTS)
+            save_histogram(out, count_codes(model.eval(), crops))
+
+    return Training(Card(config, speakers, info), model, crops, held_out, how, finish)
 
 
 @torch.inference_mode()

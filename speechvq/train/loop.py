@@ -4,13 +4,13 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -22,25 +22,12 @@ from speechvq.files import atomic_write
 from speechvq.folder.card import WEIGHTS
 from speechvq.folder.weights import fill, load_tensors, save_tensors
 from speechvq.nn.distributed import leave
+from speechvq.nn.trainable import Trainable, total
 from speechvq.progress import interval
 
 log = logging.getLogger(__name__)
 LAST = "last.safetensors"
 LOG = "log.jsonl"
-
-
-class Trainable(Protocol):
-    """An nn.Module whose call gives named losses with `loss` among them, and which measures itself."""
-
-    def __call__(self, batch: Any) -> dict[str, Tensor]: ...
-
-    def held_out(self, batches: Iterable[Any]) -> dict[str, float]:
-        """Figures on held-out batches; the best model is the one with the lowest `loss`."""
-        ...
-
-    def concerns(self, figures: dict[str, float]) -> list[str]:
-        """Warnings about a trained model with these figures."""
-        ...
 
 
 def processes() -> tuple[int, int]:
@@ -65,29 +52,36 @@ def average(decay: float) -> Callable[[Tensor, Tensor, Any], Tensor]:
 class Trainer:
     """Trains `model` into the folder `out`: weights of the best held-out loss, the last state, a log.
 
-    `data[step]` is the batch of a step, `held_out()` the batches to measure on. Interrupted and resumed
-    training ends, on one CPU, with the same bits as training in one go (unless `minutes` bounds it).
+    data: item `step` is the batch of that training step.
+    held_out: gives the batches to measure on.
+    Interrupted and resumed training ends, on one CPU, with the same bits as training in one go (unless `minutes`
+    bounds it).
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Trainable,
         data: Dataset[Any],
         held_out: Callable[[], Iterator[Any]],
         config: TrainConfig,
         out: Path,
     ) -> None:
         with needed_for("training", "train"):
-            from accelerate import Accelerator
+            from accelerate import Accelerator, DistributedDataParallelKwargs
 
         self.config, self.data, self.held_out, self.out = config, data, held_out, out
-        self.accelerator = Accelerator(mixed_precision=config.precision)
+        # With several optimizers, no turn uses all parameters.
+        unused = DistributedDataParallelKwargs(find_unused_parameters=len(model.turns) > 1)
+        self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[unused])
         self.device = self.accelerator.device
         self.model = model.to(self.device)
-        self.averaged = AveragedModel(self.model, avg_fn=average(config.average)).eval()
+        self.averaged = AveragedModel(self.model.exported, avg_fn=average(config.average)).eval()
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
-        trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = kind(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.parameters = {turn: [p for p in model.parameters_of(turn) if p.requires_grad] for turn in model.turns}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            turn: kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+            for turn, parameters in self.parameters.items()
+        }
         self.step, self.seconds, self.best = 0, 0.0, math.inf
 
     def run(self, resume: bool = False) -> dict[str, float]:
@@ -96,7 +90,7 @@ class Trainer:
             self._load()
             if self.progress() >= 1:
                 return dict(*read_log(self.out)[-1:])
-        wrapped, optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        wrapped, *optimizers = self.accelerator.prepare(self.model, *self.optimizers.values())
         main = self.accelerator.is_main_process
         writer = self._tensorboard() if main else None
         loader = DataLoader(
@@ -108,17 +102,17 @@ class Trainer:
         )
         figures = self._evaluate(writer) if self.step == 0 else dict(*read_log(self.out)[-1:])
         begun, before = time.monotonic(), self.seconds
+        name = self.model.reconstruction
         wrapped.train()
         with self._bar() as bar:
             for batch in loader:
-                losses = self._descend(wrapped, optimizer, batch)
+                losses = self._descend(wrapped, optimizers, batch)
                 self.seconds = self._shared(before + time.monotonic() - begun)
                 done = self.progress() >= 1
                 bar.update(100 * self.progress() - bar.n)
                 if self.step % 10 == 0 or done:
-                    bar.set_postfix_str(f"step {self.step}, loss {losses['loss'].item():.3f}", refresh=False)
+                    bar.set_postfix_str(f"step {self.step}, {name} {losses[name].item():.3f}", refresh=False)
                 if self.step % self.config.eval_every == 0 or done:
-                    losses["total"] = losses.pop("loss")  # `loss` is the reconstruction alone in held_out
                     _scalars(writer, "train", {key: value.item() for key, value in losses.items()}, self.step)
                     figures = self._evaluate(writer)
                     wrapped.train()
@@ -134,29 +128,34 @@ class Trainer:
         by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
         return min(max(self.step / self.config.steps, by_time), 1.0)
 
-    def _descend(self, wrapped: Any, optimizer: Any, batch: Any) -> dict[str, Tensor]:
+    def _descend(self, wrapped: Any, optimizers: list[Any], batch: Any) -> dict[str, Tensor]:
+        """One step of every optimizer, in turns -> the losses of all turns by name, and `total` of the first."""
         rate = learning_rate(self.config, self.step, self.progress())
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        with self.accelerator.autocast():
-            losses: dict[str, Tensor] = wrapped(_to(batch, self.device))
-        self.accelerator.backward(losses["loss"])
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        if norm is not None and not torch.isfinite(norm) and self.config.precision != "fp16":
-            raise SpeechVQError(
-                f"training diverged at step {self.step}: the gradient is not finite; lower train.learning_rate"
-            )
-        optimizer.step()
-        optimizer.zero_grad()
+        batch, found = _to(batch, self.device), dict[str, Tensor]()
+        for turn, optimizer in zip(self.optimizers, optimizers, strict=True):
+            for group in self.optimizers[turn].param_groups:
+                group["lr"] = rate
+            with self.accelerator.autocast():
+                losses: dict[str, Tensor] = wrapped(batch, turn)
+            descended = total(losses)
+            self.accelerator.backward(descended)
+            norm = self.accelerator.clip_grad_norm_(self.parameters[turn], self.config.clip)
+            if norm is not None and not torch.isfinite(norm) and self.config.precision != "fp16":
+                raise SpeechVQError(
+                    f"training diverged at step {self.step}: the gradient is not finite; lower train.learning_rate"
+                )
+            optimizer.step()
+            self.model.zero_grad()  # of all: a critic's gradients come with the generator's, and are not its own
+            found = {**losses, "total": descended, **found}
         self.step += 1
-        self.averaged.update_parameters(self.model)
-        return losses
+        self.averaged.update_parameters(self.model.exported)
+        return found
 
     def _evaluate(self, writer: Any) -> dict[str, float]:
         """Measure, log, and save: the averaged weights if they are the best so far, and always the last state."""
         if not self.accelerator.is_main_process:
             return {}
-        judged: Any = self.averaged.module if self.config.average else self.model.eval()
+        judged = cast("Trainable", self.averaged.module) if self.config.average else self.model.exported.eval()
         state = torch.get_rng_state()  # measuring must not change what training draws next
         figures = judged.held_out(_to(batch, self.device) for batch in self.held_out())
         torch.set_rng_state(state)
@@ -174,10 +173,13 @@ class Trainer:
         return figures
 
     def _save(self) -> None:
-        slots = self.optimizer.state_dict()["state"]
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         tensors |= {f"averaged.{key}": value for key, value in self.averaged.state_dict().items()}
-        tensors |= {f"optimizer.{i}.{key}": value for i, slot in slots.items() for key, value in slot.items()}
+        for turn, optimizer in self.optimizers.items():
+            slots = optimizer.state_dict()["state"]
+            tensors |= {
+                f"optimizer.{turn}.{i}.{key}": value for i, slot in slots.items() for key, value in slot.items()
+            }
         tensors["random"] = torch.get_rng_state()
         save_tensors(self.out / LAST, tensors, {"step": self.step, "seconds": self.seconds, "best": self.best})
 
@@ -196,11 +198,12 @@ class Trainer:
             groups[group][key] = tensor
         fill(self.model, groups["model"], LAST)
         fill(self.averaged, groups["averaged"], LAST)
-        slots: dict[int, dict[str, Tensor]] = {}
+        slots: dict[str, dict[int, dict[str, Tensor]]] = {turn: {} for turn in self.optimizers}
         for name, tensor in groups["optimizer"].items():
-            index, _, key = name.partition(".")
-            slots.setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": slots})
+            turn, index, key = name.split(".", 2)
+            slots[turn].setdefault(int(index), {})[key] = tensor
+        for turn, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": slots[turn]})
         if self.accelerator.is_main_process:
             kept = [json.dumps(row) + "\n" for row in read_log(self.out) if row["step"] <= self.step]
             with atomic_write(self.out / LOG) as temporary:  # without what came after this state, or was cut off

@@ -1,4 +1,4 @@
-"""Train a prior on the codes of a prepared corpus."""
+"""The run of a prior: a WaveNet over the codes of a prepared corpus."""
 
 import math
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from speechvq.data.manifest import read_manifest, read_speakers
 from speechvq.folder.card import Card
 from speechvq.nn.prior import Prior
 from speechvq.train.batches import CodeWindows, held_out_windows
-from speechvq.train.loop import Trainer, processes
-from speechvq.train.run import open_run
+from speechvq.train.loop import processes
+from speechvq.train.run import Training
 
 
 def ngram_bits(rows: Sequence[np.ndarray], scored: Sequence[np.ndarray], size: int) -> dict[str, float]:
@@ -39,13 +39,11 @@ def ngram_bits(rows: Sequence[np.ndarray], scored: Sequence[np.ndarray], size: i
     return {"nominal": math.log2(size), "unigram": float(single), "bigram": float(double)}
 
 
-def train_prior(
-    config: PriorRun, codec: Codec, data: Path, out: Path, *, resume: bool = False, force: bool = False
-) -> dict[str, float]:
-    """Train a prior of the codec's codes on the corpus prepared in `data` -> the last held-out figures.
+def assemble_prior(config: PriorRun, data: Path, codec: Codec) -> Training:
+    """The run of a prior of the codec's codes on the corpus prepared in `data`.
 
-    The figures are those of `Prior.held_out` on the split `valid`, beside `ngram_bits` on the same codes. SpeechVQError
-    where `out` holds another run and neither `resume` nor `force` is given, or there are no utterances.
+    Its held-out figures are those of `Prior.held_out` on the split `valid`, beside `ngram_bits` on the same codes.
+    Raises SpeechVQError if there are no utterances.
     """
     utterances = read_manifest(data)
     train = [u for u in utterances if u.split == "train"]
@@ -54,26 +52,22 @@ def train_prior(
     if not train or not valid:
         raise SpeechVQError(f"{data}: no utterances to {'validate' if train else 'train'} on")
     info = {key: value for key, value in read_speakers(data).items() if key in speakers}
-    card = Card(config, speakers, info, codec.alphabet)
     torch.manual_seed(config.train.seed)
     prior = Prior(config.prior, codec.alphabet.codes, len(speakers))
-    rank, count = processes()
-    if rank == 0:
-        open_run(out, card, resume, force)
-    shifts = config.prior.shifts
+    shard, shifts, how = processes(), config.prior.shifts, config.train
     versions = [corpus_codes(codec, data, train, codec.hop_length * i // shifts) for i in range(shifts)]
-    held_out = corpus_codes(codec, data, valid)
-    prior.baselines = ngram_bits([row for rows in versions for row in rows], held_out, prior.codes)
+    rows, held_out = [row for version in versions for row in version], corpus_codes(codec, data, valid)
+    prior.baselines = ngram_bits(rows, held_out, prior.codes)
     windows = CodeWindows(
-        [row for rows in versions for row in rows],
+        rows,
         [speakers.index(u.speaker) for u in train] * shifts,
         start=prior.codes,
-        length=config.train.crop,
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        steps=config.train.steps,
-        shard=(rank, count),
+        length=how.crop,
+        batch_size=how.batch_size,
+        seed=how.seed,
+        steps=how.steps,
+        shard=shard,
     )
-    told = [speakers.index(u.speaker) for u in valid]
-    batches = partial(held_out_windows, held_out, told, prior.codes, config.train.crop, config.train.eval_crops)
-    return Trainer(prior, windows, batches, config.train, out).run(resume)
+    known = [speakers.index(u.speaker) for u in valid]
+    batches = partial(held_out_windows, held_out, known, prior.codes, how.crop, how.eval_crops)
+    return Training(Card(config, speakers, info, codec.alphabet), prior, windows, batches, how)

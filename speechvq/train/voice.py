@@ -18,8 +18,7 @@ from speechvq.folder.card import Card
 from speechvq.folder.histogram import save_histogram
 from speechvq.nn.vqvae import VQVAE, build
 from speechvq.train.batches import Crops, held_out_batches
-from speechvq.train.loop import Trainer
-from speechvq.train.run import open_run
+from speechvq.train.run import Training, run
 
 HELD_OUT = 0.15  # of the speech: it tells which step was the best
 EVALUATIONS = 6
@@ -51,12 +50,14 @@ def adapt(
             next(held_out())
         except SpeechVQError:
             raise SpeechVQError(f"{source}: too little speech to learn a voice from; a minute is enough") from None
+
+        def finish(out: Path) -> None:
+            if codec.histogram is not None:
+                save_histogram(out, codec.histogram)
+
         torch.manual_seed(seed)
-        open_run(out, Card(codec.card.config, speakers, codec.card.speaker_info), resume=False, force=force)
-        figures = Trainer(model, crops, held_out, train, out).run()
-    if codec.histogram is not None:
-        save_histogram(out, codec.histogram)
-    return figures
+        card = Card(codec.card.config, speakers, codec.card.speaker_info)
+        return run(Training(card, model, crops, held_out, train, finish), out, force=force)
 
 
 def with_one_more(codec: Codec) -> VQVAE:

@@ -1,0 +1,47 @@
+"""The contract between a model and the training loop."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Trainable(nn.Module):
+    """A module that the loop can train: losses by name for each of its optimizers, and figures on held-out batches.
+
+    turns: the names of its optimizers, in the order in which they step on every batch.
+    """
+
+    turns: tuple[str, ...] = ("model",)
+
+    @property
+    def reconstruction(self) -> str:
+        """The name of the loss that `held_out` reports alone, unweighted by the others, as `loss`."""
+        raise NotImplementedError
+
+    @property
+    def exported(self) -> "Trainable":
+        """The part that is averaged, measured and written as the trained model: without a critic, say."""
+        return self
+
+    def parameters_of(self, turn: str) -> Iterable[nn.Parameter]:
+        """The parameters that the optimizer of a turn moves."""
+        return self.parameters()
+
+    def forward(self, batch: Any, turn: str = "model") -> dict[str, Tensor]:
+        """The weighted losses (scalars) of a batch by name; the optimizer of `turn` descends their sum."""
+        raise NotImplementedError
+
+    def held_out(self, batches: Iterable[Any]) -> dict[str, float]:
+        """Figures on held-out batches, in evaluation mode. The model with the lowest `loss` is the one that is kept."""
+        raise NotImplementedError
+
+    def concerns(self, figures: dict[str, float]) -> list[str]:
+        """Warnings about a trained model with these figures, one sentence each."""
+        return []
+
+
+def total(losses: dict[str, Tensor]) -> Tensor:
+    """The sum of weighted losses, which an optimizer descends."""
+    return torch.stack([*losses.values()]).sum()
