@@ -1,4 +1,4 @@
-"""The contract of every quantizer, against NumPy oracles."""
+"""What all vector quantizers share, and the two ways of learning a codebook, against NumPy oracles."""
 
 from dataclasses import replace
 from typing import get_args, get_type_hints
@@ -41,20 +41,10 @@ def brute_force(vectors: np.ndarray, table: np.ndarray) -> np.ndarray:
     return ((vectors[:, None].astype(np.float64) - table[None]) ** 2).sum(-1)
 
 
-@pytest.mark.parametrize("mode", [True, False])
-def test_lookup_of_the_codes_is_what_was_quantized(quantizer, mode):
-    before = quantizer.table.detach().clone()
-    quantized = quantizer.train(mode)(latents())
-    assert quantized.codes.dtype == torch.int64
-    assert quantized.codes.shape == (4, 11)
-    assert quantized.codes.min() >= 0
-    assert quantized.codes.max() < K
-    # In training, too: the codebook of before the update, which chose the codes. 1e-6: z + (e - z) is rounded.
-    expected = before[quantized.codes].transpose(1, 2)
-    torch.testing.assert_close(quantized.z.detach(), expected, atol=1e-6, rtol=1e-6)
-    if not mode:
-        torch.testing.assert_close(quantizer.lookup(quantized.codes), expected, atol=0, rtol=0)
-        assert torch.equal(quantizer.encode(latents()), quantized.codes)
+def test_a_row_of_the_codebook_has_its_own_code(quantizer):
+    codes = torch.arange(K)[None]
+    assert torch.equal(quantizer.lookup(codes)[0].T, quantizer.table)
+    assert torch.equal(quantizer.encode(quantizer.lookup(codes)), codes)
 
 
 def test_codes_are_the_nearest_ones(quantizer):
@@ -118,13 +108,6 @@ def test_codebook_loss_moves_only_the_codebook():
     assert z.grad is None
 
 
-def test_evaluation_never_moves_the_codebook(quantizer):
-    before = {key: value.clone() for key, value in quantizer.state_dict().items()}
-    quantizer.eval()(latents())
-    after = quantizer.state_dict()
-    assert all(torch.equal(before[key], after[key]) for key in before)
-
-
 @pytest.mark.parametrize("kind", QUANTIZERS)
 def test_evaluation_does_not_initialize(kind):
     quantizer = fresh(kind).eval()
@@ -181,15 +164,6 @@ def test_initialized_survives_a_checkpoint(quantizer):
     other.load_state_dict(quantizer.state_dict())
     assert other.initialized
     assert torch.equal(other.encode(latents()), quantizer.encode(latents()))
-
-
-def test_mixed_precision_does_not_reach_the_search(quantizer):
-    quantizer.eval()
-    with torch.autocast("cpu", torch.bfloat16):
-        mixed = quantizer(latents())
-    full = quantizer(latents())
-    assert torch.equal(mixed.codes, full.codes)
-    assert torch.equal(mixed.z, full.z)
 
 
 def test_ema_against_numpy():

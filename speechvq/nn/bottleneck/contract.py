@@ -50,8 +50,8 @@ class Bottleneck(nn.Module):
 class Discrete(Bottleneck):
     """The contract of a bottleneck with codes; it says nothing about how they are found or learned.
 
-    For each latent alone, independent of its neighbours: `lookup(encode(z))` is the z of `forward` in evaluation, and
-    `encode(lookup(codes))` is codes for every code that `encode` can return.
+    A code depends on its own latent only, and different codes have different vectors. In evaluation `forward` returns
+    the vectors `lookup(encode(z))`.
     """
 
     def encode(self, z: Tensor) -> Tensor:
