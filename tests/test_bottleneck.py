@@ -66,6 +66,9 @@ def discrete(request) -> Discrete:
 
 def test_every_kind_has_a_configuration_and_a_class():
     assert set(CONFIGS) == set(BOTTLENECKS)
+    assert {kind: fresh(kind).codes for kind in CONFIGS} == {
+        kind: parse(cls, settings(kind)).codes for kind, cls in CONFIGS.items()
+    }
 
 
 # --- any bottleneck
