@@ -63,6 +63,24 @@ class EMAConfig:
 
 
 @dataclass(frozen=True)
+class FSQConfig:
+    """Finite scalar quantization: dimension i is rounded to levels[i] values; the codes are their combinations.
+
+    levels: two or more each, at most 2^16 combinations; the paper advises 5 or more.
+    dim: width of the latents, which are projected to the dimensions that are rounded, and back.
+    """
+
+    kind: Literal["fsq"] = "fsq"
+    levels: tuple[int, ...] = (8, 5, 5, 5)
+    dim: int = 64
+
+    @property
+    def codes(self) -> int:
+        """The number of combinations."""
+        return math.prod(self.levels)
+
+
+@dataclass(frozen=True)
 class AEConfig:
     """No bottleneck but the dimension: the autoencoder that the others are compared with."""
 
@@ -89,6 +107,9 @@ class VAEConfig:
     def codes(self) -> int:
         """None: it is continuous."""
         return 0
+
+
+BottleneckConfig = VQConfig | EMAConfig | FSQConfig | AEConfig | VAEConfig
 
 
 @dataclass(frozen=True)
@@ -187,7 +208,7 @@ class ModelConfig:
     """jitter is the chance that a code is replaced by one of its two neighbours in training."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    bottleneck: VQConfig | EMAConfig | AEConfig | VAEConfig = field(default_factory=EMAConfig)
+    bottleneck: BottleneckConfig = field(default_factory=EMAConfig)
     decoder: DecoderConfig = field(default_factory=WaveNetDecoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

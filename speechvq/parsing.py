@@ -112,7 +112,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "shift": (0, 2**16),
     **dict.fromkeys(("learning_rate", "clip", "rate"), (1e-12, 1e12)),
     "eval_crops": (2, 2**40),
-    "codes": (2, 2**16),
+    **dict.fromkeys(("codes", "levels"), (2, 2**16)),
     "kernel": (2, 16),
     "layers": (1, 16),
     **dict.fromkeys(("ahead", "shifts"), (1, 64)),

@@ -2,6 +2,7 @@
 
 from speechvq.nn.bottleneck.continuous import Gaussian, Identity
 from speechvq.nn.bottleneck.contract import Bottleneck, Discrete, Latent
+from speechvq.nn.bottleneck.fsq import FSQ
 from speechvq.nn.bottleneck.vq import EMAVQ, GradientVQ
 
 __all__ = ["BOTTLENECKS", "Bottleneck", "Discrete", "Latent"]
@@ -10,4 +11,5 @@ BOTTLENECKS: dict[str, type[Bottleneck]] = {
     "vae": Gaussian,
     "vq": GradientVQ,
     "ema": EMAVQ,
+    "fsq": FSQ,
 }
