@@ -15,8 +15,7 @@ from speechvq.config import FSQConfig, PriorConfig, PriorRun, TrainConfig, WaveN
 from speechvq.data.manifest import read_manifest
 from speechvq.folder.weights import fingerprint
 from speechvq.nn.bottleneck.fsq import FSQ
-from speechvq.train.codec import train
-from speechvq.train.prior import train_prior
+from speechvq.train.kinds import train
 
 D = 6
 LEVELS = [(8, 5, 5, 5), (2, 3), (7,), (4, 2, 9)]
@@ -132,7 +131,7 @@ def test_a_codec_from_training_to_a_file(corpus, tiny, tmp_path):
         PriorConfig(WaveNetConfig(cycles=1, layers=3, residual=8, gate=8, skip=8), shifts=1),
         TrainConfig(steps=4, batch_size=4, crop=20, eval_every=2),
     )
-    train_prior(prior, codec, corpus, tmp_path / "prior")
+    train(prior, corpus, tmp_path / "prior", codec=codec)
     coders = Coders(codec, tmp_path / "prior")
     item = codec.encode_file(corpus / read_manifest(corpus)[0].path)
     assert torch.equal(item.codes, codes)
