@@ -15,8 +15,8 @@ import numpy as np
 from speechvq import SpeechVQError
 from speechvq.audio.io import read
 from speechvq.data.align import Aligner
-from speechvq.data.corpora.demo import speak_corpus
-from speechvq.data.corpora.vctk import read_vctk
+from speechvq.data.corpora.demo_speech import speak_corpus
+from speechvq.data.corpora.vctk import VCTK
 from speechvq.data.labels import frame_labels, read_labels
 from speechvq.data.phones import SILENCE
 
@@ -31,7 +31,7 @@ def main() -> None:
     aligner, rows, failed = Aligner(), {}, 0
     with tempfile.TemporaryDirectory() as folder:
         speak_corpus(Path(folder), count=options.count)
-        for source in read_vctk(Path(folder)):
+        for source in VCTK.read(Path(folder)):
             exact = read_labels(Path(folder) / "lab" / source.speaker / f"{source.id}.lab")
             try:
                 found = aligner.align(read(source.path), source.text).phones

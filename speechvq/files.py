@@ -1,9 +1,9 @@
-"""Files that are whole or absent. Standard library only."""
+"""Files: written whole or not at all, and found in folders. Standard library only."""
 
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,3 +38,13 @@ def save_json(path: Path, data: Any) -> None:
     """Write a file of JSON atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def visible_files(folder: Path, suffixes: Collection[str], pattern: str = "**/*") -> list[Path]:
+    """The files in a folder that match a glob pattern (all below it) and have one of these suffixes, sorted.
+
+    suffixes: in lower case; the files' own may be in either.
+    Hidden files, and files in hidden folders, are left out: they are what systems leave behind, such as `._x.wav`.
+    """
+    found = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in suffixes and path.is_file())
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]

@@ -9,7 +9,7 @@ import soundfile
 
 from speechvq.codec import Codec
 from speechvq.config import CodecRun, InitConfig, PriorRun, WaveNetConfig, WaveNetDecoderConfig
-from speechvq.data.corpora.folder import read_folder
+from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.manifest import Split
 from speechvq.data.prepare import Treatment, prepare
 from speechvq.parsing import parse
@@ -43,7 +43,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
             wav = speech(pitch, list(random.integers(len(VOWELS), size=5)), random)
             soundfile.write(source / voice / f"{i:02}.wav", wav, 16_000)
     split = Split(valid=0.25, test=0.1, unseen=0.0)
-    prepare(read_folder(source), out, Treatment(trim_db=60.0), split, speakers={})
+    prepare(FOLDER.read(source), out, Treatment(trim_db=60.0), split, speakers={})
     return out
 
 

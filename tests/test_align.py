@@ -14,10 +14,11 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.data.align import Aligner, align_corpus
-from speechvq.data.corpora.folder import read_folder
-from speechvq.data.corpora.vctk import read_vctk
+from speechvq.data.corpora.contract import Source
+from speechvq.data.corpora.folder import FOLDER
+from speechvq.data.corpora.vctk import VCTK
 from speechvq.data.labels import Segment, frame_labels, read_labels, read_textgrid
-from speechvq.data.manifest import Source, Split, read_manifest
+from speechvq.data.manifest import Split, read_manifest
 from speechvq.data.phones import SILENCE
 from speechvq.data.prepare import Treatment, prepare
 from speechvq.data.transcript import words
@@ -33,7 +34,7 @@ HOP = 0.01
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A demo corpus of three voices."""
-    from speechvq.data.corpora.demo import VOICES, speak_corpus
+    from speechvq.data.corpora.demo_speech import VOICES, speak_corpus
 
     root = tmp_path_factory.mktemp("spoken")
     speak_corpus(root, count=COUNT, voices=(VOICES[0], VOICES[6], VOICES[7]))
@@ -42,7 +43,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sources(spoken: Path) -> list[Source]:
-    return read_vctk(spoken)
+    return VCTK.read(spoken)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def prepared(sources: list[Source], tmp_path_factory: pytest.TempPathFactory) ->
         shutil.copy(root / "e01" / f"{sources[0].id}.wav", root / "e01" / f"{name}.wav")
     texts.append("strange\tThe 3 florbits Xyzzyed, 3 florbits.\n")
     (root / "transcripts.tsv").write_text("".join(texts))
-    prepare(read_folder(root), out, Treatment(), Split(unseen=0.0), speakers={})
+    prepare(FOLDER.read(root), out, Treatment(), Split(unseen=0.0), speakers={})
     return out
 
 

@@ -200,7 +200,9 @@ def test_what_the_system_refuses_is_one_line(runs, wav, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     target = tmp_path / "file" / "out.wav"
     assert "file" in refused(capsys, "convert", wav, target, "--model", runs["mel"], "--speaker", "low")
-    assert "file" in refused(capsys, "prepare", "folder", tmp_path, tmp_path / "file")
+    (tmp_path / "speaker").mkdir()
+    shutil.copy(wav, tmp_path / "speaker")
+    assert "out.wav" in refused(capsys, "prepare", "folder", tmp_path, target)
 
 
 def test_demo_force_deletes_only_a_demo(tmp_path, capsys):

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechvq import SpeechVQError
-from speechvq.data.corpora.demo import VOICES, sentences, speak_corpus
+from speechvq.data.corpora.demo_speech import VOICES, sentences, speak_corpus
 from speechvq.data.corpora.espeak import PAUSE, Espeak, Spoken, Voice, segments
-from speechvq.data.corpora.vctk import read_vctk, read_vctk_speakers
+from speechvq.data.corpora.vctk import VCTK
 from speechvq.data.labels import Segment, read_lab, write_lab
 
 loader = pytest.importorskip("espeakng_loader", reason='espeak-ng is an extra: pip install ".[demo]"')
@@ -132,21 +132,21 @@ def test_segments_by_hand():
 
 
 def test_the_tree_is_a_vctk_tree(tree):
-    sources = read_vctk(tree)
+    sources = VCTK.read(tree)
     assert len(sources) == COUNT * len(CHOSEN)
     assert {source.speaker for source in sources} == {voice.speaker for voice in CHOSEN}
     for voice in CHOSEN:
         texts = [source.text for source in sources if source.speaker == voice.speaker]
         assert len(set(texts)) == COUNT
         assert set(texts) <= set(sentences())
-    info = read_vctk_speakers(tree)
+    info = VCTK.speakers(tree)
     assert {name: (row["sex"], row["accent"], row["region"]) for name, row in info.items()} == {
         voice.speaker: (voice.sex, voice.accent, voice.name) for voice in CHOSEN
     }
 
 
 def test_labels_belong_to_their_audio(tree):
-    for source in read_vctk(tree):
+    for source in VCTK.read(tree):
         header = soundfile.info(source.path)
         phones = read_lab(tree / "lab" / source.speaker / f"{source.id}.lab")
         assert (header.samplerate, header.channels, header.subtype) == (22050, 1, "PCM_16")
@@ -194,8 +194,8 @@ def test_what_is_missing_is_made_again_and_the_rest_is_kept(tree, tmp_path):
 
 def test_another_seed_says_something_else(tree, tmp_path):
     speak_corpus(tmp_path, seed=1, count=COUNT, voices=CHOSEN[-1:])
-    texts = {source.text for source in read_vctk(tree)}
-    assert {source.text for source in read_vctk(tmp_path)} != texts
+    texts = {source.text for source in VCTK.read(tree)}
+    assert {source.text for source in VCTK.read(tmp_path)} != texts
 
 
 def test_the_sentences_are_varied():

@@ -19,7 +19,7 @@ from speechvq.audio.io import read, write
 from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
-from speechvq.data.corpora.folder import read_folder, read_folder_speakers
+from speechvq.data.corpora.folder import FOLDER
 from speechvq.folder.card import PACKAGED, WEIGHTS, model_folder, packaged
 from speechvq.folder.hub import README, read_card
 
@@ -148,12 +148,12 @@ def test_three_corpora_become_one(tmp_path):
         (data / folder / "transcripts.tsv").write_text(f"{name}\tIt is {name}.\n")
     for _ in range(2):
         recipe("corpus").main(data, out)
-    assert {(s.speaker, s.text) for s in read_folder(out)} == {
+    assert {(s.speaker, s.text) for s in FOLDER.read(out)} == {
         ("p225", "Please call Stella."),
         ("bdl", "It is a."),
         ("19", "It is b."),
     }
-    assert read_folder_speakers(out) == {
+    assert FOLDER.speakers(out) == {
         "19": {"sex": "F", "minutes": "0.1"},
         "bdl": {"sex": "M", "accent": "American", "minutes": "0.1"},
         "p225": {"sex": "F", "accent": "English", "minutes": "0.1"},

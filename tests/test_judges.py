@@ -10,19 +10,19 @@ from sklearn.metrics import roc_curve
 
 from speechvq import SpeechVQError
 from speechvq.audio.io import read
-from speechvq.data.corpora.vctk import read_vctk
-from speechvq.data.manifest import Source
+from speechvq.data.corpora.contract import Source
+from speechvq.data.corpora.vctk import VCTK
 from speechvq.evaluate.metrics.judges import Judges, Quality, Recognizer, Voices, centre, equal_error, installed
 
-VCTK = Path(__file__).parents[2] / "shared" / "data" / "vctk"
-recorded = pytest.mark.skipif(not VCTK.is_dir(), reason="no recorded speech here (../shared/data/vctk)")
+RECORDED = Path(__file__).parents[2] / "shared" / "data" / "vctk"
+recorded = pytest.mark.skipif(not RECORDED.is_dir(), reason="no recorded speech here (../shared/data/vctk)")
 SPEAKERS = ("p225", "p226", "p239")
 
 
 @pytest.fixture(scope="module")
 def spoken() -> dict[str, list[Source]]:
     """Six utterances of each of three speakers."""
-    sources = read_vctk(VCTK)
+    sources = VCTK.read(RECORDED)
     return {name: [source for source in sources if source.speaker == name][10:16] for name in SPEAKERS}
 
 

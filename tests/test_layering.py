@@ -168,6 +168,11 @@ def test_training_does_without_librosa():
     assert not names & {"librosa", "numba", "sklearn", "scipy", "accelerate", "tensorboard", "espeakng_loader"}
 
 
+@pytest.mark.parametrize("module", ["transcript", "phones", "labels", "manifest", "corpora"])
+def test_labels_manifests_and_corpora_are_read_without_torch(module):
+    assert not loaded(f"import speechvq.data.{module}") & {"torch", "soundfile", "librosa", "praatio"}
+
+
 def test_librosa_is_imported_in_one_place():
     for file in [*FILES, *Path(__file__).parent.glob("*.py")]:
         imported = {line.split()[1] for line in file.read_text(encoding="utf-8").splitlines() if IMPORT.match(line)}
@@ -180,7 +185,7 @@ def test_help_is_fast_because_it_loads_nothing_heavy():
     code = """
 import sys
 from speechvq.cli import main
-for arguments in (["--help"], ["train", "--help"], ["--version"]):
+for arguments in (["--help"], ["train", "--help"], ["get", "--help"], ["prepare", "--help"], ["--version"]):
     try:
         main(arguments)
     except SystemExit as stop:

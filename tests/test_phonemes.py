@@ -12,7 +12,7 @@ from speechvq import SpeechVQError
 from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.config import EncoderConfig, MelDecoderConfig
-from speechvq.data.corpora.vctk import read_vctk
+from speechvq.data.corpora.vctk import VCTK
 from speechvq.data.labels import Segment, read_labels
 from speechvq.data.manifest import Split, Utterance, read_manifest
 from speechvq.data.phones import SILENCE
@@ -30,11 +30,11 @@ SCORED = {"e03", "e04"}
 def spoken(tmp_path_factory):
     """Folders: the demo corpus of 4 voices and 12 sentences, and what is prepared of it, its silences trimmed."""
     pytest.importorskip("espeakng_loader")
-    from speechvq.data.corpora.demo import VOICES, speak_corpus
+    from speechvq.data.corpora.demo_speech import VOICES, speak_corpus
 
     root, data = tmp_path_factory.mktemp("demo"), tmp_path_factory.mktemp("data")
     speak_corpus(root, count=12, voices=VOICES[:4])
-    prepare(read_vctk(root), data, Treatment(trim_db=12.0), Split(unseen_speakers=tuple(SCORED)), speakers={})
+    prepare(VCTK.read(root), data, Treatment(trim_db=12.0), Split(unseen_speakers=tuple(SCORED)), speakers={})
     return root, data
 
 

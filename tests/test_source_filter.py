@@ -9,9 +9,9 @@ from conftest import speech
 from scipy.fft import dct
 from scipy.signal import lfilter
 
-from speechvq.audio import SAMPLE_RATE
+from speechvq.audio import AUDIO_SUFFIXES, SAMPLE_RATE
 from speechvq.audio import source_filter as source
-from speechvq.audio.io import SUFFIXES, read
+from speechvq.audio.io import read
 from speechvq.evaluate.metrics.acoustics import log_pitch
 
 HOP = 160
@@ -60,7 +60,7 @@ def test_whatever_is_heard_pitch_is_one_that_can_be_spoken():
 @pytest.mark.skipif(not ARCTIC.is_dir(), reason="no recorded speech here (../shared/data/arctic)")
 @pytest.mark.parametrize("name", ["bdl", "slt"])
 def test_pitch_of_recordings_is_that_of_probabilistic_yin(name):
-    wav = read(next(path for path in sorted((ARCTIC / name).iterdir()) if path.suffix in SUFFIXES))
+    wav = read(next(path for path in sorted((ARCTIC / name).iterdir()) if path.suffix in AUDIO_SUFFIXES))
     pitch, voiced = source.pitch(wav[None, : len(wav) // HOP * HOP], HOP)
     expected = log_pitch(wav)
     at = (np.arange(len(expected)) * 256 / HOP).round().astype(int).clip(max=pitch.shape[1] - 1)

@@ -16,7 +16,7 @@ from speechvq.audio.io import read
 from speechvq.audio.level import normalize_loudness
 from speechvq.cli import main
 from speechvq.codec import Codec
-from speechvq.data.corpora.folder import read_folder
+from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.manifest import Split
 from speechvq.data.prepare import Treatment, prepare
 from speechvq.train.kinds import train
@@ -36,7 +36,7 @@ def model(tiny, tmp_path_factory) -> Path:
             soundfile.write(
                 source / voice / f"{i}.wav", speech(pitch, list(random.integers(4, size=8)), random), 16_000
             )
-    prepare(read_folder(source), data, Treatment(60.0), Split(valid=0.3, test=0.0, unseen=0.0), speakers={})
+    prepare(FOLDER.read(source), data, Treatment(60.0), Split(valid=0.3, test=0.0, unseen=0.0), speakers={})
     out = tmp_path_factory.mktemp("model")
     train(replace(tiny, train=replace(tiny.train, steps=150, eval_every=50)), data, out)
     return out

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import soundfile
 
-from speechvq.audio.io import SUFFIXES
-from speechvq.data.corpora.vctk import read_vctk, read_vctk_speakers
+from speechvq.audio import AUDIO_SUFFIXES
+from speechvq.data.corpora.vctk import VCTK
 
 OTHERS = {
     "bdl": {"sex": "M", "accent": "American"},
@@ -27,10 +27,10 @@ OTHERS = {
 def main(data: Path, out: Path) -> None:
     """Write the links, transcripts.tsv and speakers.json: sex, accent and minutes of each speaker."""
     out.mkdir(parents=True, exist_ok=True)
-    sources = read_vctk(data / "vctk")
+    sources = VCTK.read(data / "vctk")
     folders = {source.path.parent for source in sources}
     folders |= {path for name in ("arctic", "librispeech") for path in (data / name).iterdir() if path.is_dir()}
-    known = read_vctk_speakers(data / "vctk")
+    known = VCTK.speakers(data / "vctk")
     info = {name: {key: known[name][key] for key in ("sex", "accent")} for name in known} | OTHERS
     seconds: dict[str, float] = defaultdict(float)
     for folder in folders:
@@ -38,7 +38,7 @@ def main(data: Path, out: Path) -> None:
         link.unlink(missing_ok=True)
         link.symlink_to(folder.resolve())
         for path in folder.iterdir():
-            if path.suffix.lower() in SUFFIXES:
+            if path.suffix.lower() in AUDIO_SUFFIXES:
                 seconds[folder.name] += soundfile.info(path).duration
     described = {name: info.get(name, {}) | {"minutes": f"{whole / 60:.1f}"} for name, whole in sorted(seconds.items())}
     (out / "speakers.json").write_text(json.dumps(described, indent=2) + "\n")

@@ -14,7 +14,6 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.files import atomic_write
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
 PIECE = 2**20  # samples of a file that are read at a time
 
 

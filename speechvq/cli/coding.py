@@ -84,11 +84,11 @@ def _add_info(commands: Any) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from speechvq.audio.io import SUFFIXES
+    from speechvq.audio import AUDIO_SUFFIXES
     from speechvq.coding import jobs as batch
 
     with pipes(options, batch.CODES[0]) as (source, target):
-        jobs = batch.plan(source, target, SUFFIXES, batch.CODES, options.force)
+        jobs = batch.plan(source, target, AUDIO_SUFFIXES, batch.CODES, options.force)
         codec = load_codec(options)
         coder = batch.Coders(codec, options.prior).named(options.coder)
         _report_files(options, batch.encode_files(codec, jobs, coder, options.speaker))
@@ -105,11 +105,11 @@ def _decode(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from speechvq.audio.io import SUFFIXES
+    from speechvq.audio import AUDIO_SUFFIXES
     from speechvq.coding import jobs as batch
 
     with pipes(options, f".{options.format}") as (source, target):
-        jobs = batch.plan(source, target, SUFFIXES, _formats(options), options.force)
+        jobs = batch.plan(source, target, AUDIO_SUFFIXES, _formats(options), options.force)
         codec = load_codec(options)
         _report_files(options, batch.convert_files(codec, jobs, options.speaker, sampling(options)))
 

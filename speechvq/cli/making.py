@@ -4,10 +4,13 @@ import argparse
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from speechvq.cli.arguments import add_command, add_model, count, names, natural, plain, positive, report, share, table
+from speechvq.data.corpora import CORPORA
+from speechvq.data.corpora.contract import Corpus
 
 
 def add_commands(commands: Any) -> None:
@@ -30,32 +33,37 @@ def _add_demo(commands: Any) -> None:
 
 
 def _add_get(commands: Any) -> None:
-    text = "Get a corpus: VCTK 0.92 from where it is published (11 GB), or our own sentences spoken by espeak-ng."
-    command = add_command(commands, "get", _get, text)
-    command.add_argument("corpus", choices=("vctk", "demo"))
-    command.add_argument("out", metavar="DIR", type=Path)
-    command.add_argument("--count", type=count, help="sentences of the demo (default: all)")
+    command = add_command(commands, "get", _get, "Download a corpus from its publisher, or speak the demo corpus.")
+    downloads = {name: corpus for name, corpus in CORPORA.items() if corpus.download}
+    command.add_argument("corpus", choices=tuple(downloads), help=_summaries(downloads))
+    command.add_argument("out", metavar="DIR", type=Path, help="folder to put it in")
+    command.add_argument("--count", type=count, help="number of sentences of the demo corpus (default: all)")
 
 
 def _add_prepare(commands: Any) -> None:
     command = add_command(commands, "prepare", _prepare, "Turn a corpus into 16 kHz audio and a manifest.")
-    command.add_argument("kind", choices=("vctk", "folder"), help="the layout of SRC; the demo's is VCTK's")
-    command.add_argument("source", metavar="SRC", type=Path)
-    command.add_argument("out", metavar="OUT", type=Path)
+    command.add_argument("corpus", choices=tuple(CORPORA), help=_summaries(CORPORA))
+    command.add_argument("source", metavar="SRC", type=Path, help="folder that holds the corpus")
+    command.add_argument("out", metavar="OUT", type=Path, help="folder to write; files that it holds already are kept")
     command.add_argument("--workers", type=count, default=os.cpu_count() or 1, help="processes (default: all cores)")
-    command.add_argument("--trim-db", type=positive, default=30.0, help="trim edges this far below the peak")
-    command.add_argument("--valid", type=share, default=0.05, help="share of held-out utterances for validation")
-    command.add_argument("--test", type=share, default=0.05, help="share of held-out utterances for testing")
-    command.add_argument("--unseen", type=share, default=0.05, help="share of speakers held out altogether")
-    command.add_argument("--unseen-speakers", default="", metavar="A,B", help="hold out exactly these speakers")
+    command.add_argument(
+        "--trim-db", type=positive, default=30.0, help="cut edges this many dB below the peak (default: 30)"
+    )
+    text = "share of the training speakers' utterances held out for {} (default: 0.05)"
+    command.add_argument("--valid", type=share, default=0.05, help=text.format("validation"))
+    command.add_argument("--test", type=share, default=0.05, help=text.format("testing"))
+    text = "share of speakers held out, besides those that the corpus itself holds out (default: 0.05)"
+    command.add_argument("--unseen", type=share, default=0.05, help=text)
+    text = "hold out these speakers instead of a share"
+    command.add_argument("--unseen-speakers", default="", metavar="A,B", help=text)
 
 
 def _add_align(commands: Any) -> None:
-    text = "Make phone labels (Praat TextGrid) of a prepared corpus by forced alignment with its transcripts."
+    text = "Label the phones and words of a prepared corpus (Praat TextGrid) by forced alignment with its transcripts."
     command = add_command(commands, "align", _align, text)
     command.add_argument("data", metavar="DATA", type=Path, help="folder written by `speechvq prepare`")
-    command.add_argument("out", metavar="OUT", type=Path, help="folder of labels; what is there is kept")
-    command.add_argument("--force", action="store_true", help="align again what is there")
+    command.add_argument("out", metavar="OUT", type=Path, help="folder of labels; files that it holds already are kept")
+    command.add_argument("--force", action="store_true", help="align again what OUT holds already")
     command.add_argument("--workers", type=count, default=os.cpu_count() or 1, help="processes (default: all cores)")
 
 
@@ -102,44 +110,41 @@ def _demo(options: argparse.Namespace) -> None:
     report(options, summary, lines)
 
 
+def _summaries(corpora: Mapping[str, Corpus]) -> str:
+    return "; ".join(f"{name}: {corpus.summary}" for name, corpus in corpora.items())
+
+
 def _get(options: argparse.Namespace) -> None:
-    if options.corpus == "vctk":
-        from speechvq.data.corpora.vctk import download_vctk
-
-        path = download_vctk(options.out)
-    else:
-        from speechvq.data.corpora.demo import speak_corpus
-
-        speak_corpus(options.out, count=options.count)
-        path = options.out
+    download = CORPORA[options.corpus].download
+    assert download is not None  # argparse offers no others
+    path = download(options.out, options.count)
     report(options, {"corpus": str(path)}, [str(path)])
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from speechvq.data.corpora import folder, vctk
     from speechvq.data.manifest import Split
-    from speechvq.data.prepare import Treatment, prepare
+    from speechvq.data.prepare import SKIPPED_FILE, Treatment, prepare
 
+    corpus = CORPORA[options.corpus]
     split = Split(options.valid, options.test, options.unseen, tuple(names(options.unseen_speakers)))
+    sources, speakers = corpus.read(options.source), corpus.speakers(options.source)
     treatment = Treatment(options.trim_db)
-    sources = vctk.read_vctk(options.source) if options.kind == "vctk" else folder.read_folder(options.source)
-    speakers = (vctk.read_vctk_speakers if options.kind == "vctk" else folder.read_folder_speakers)(options.source)
     done = prepare(sources, options.out, treatment, split, speakers=speakers, workers=options.workers)
     lines = [f"{len(done.written)} prepared, {len(done.reused)} were there, {len(done.skipped)} skipped"]
     lines += [f"skipped {name}: {reason}" for name, reason in done.skipped[:10]]
     if len(done.skipped) > 10:
-        lines.append(f"... all in {options.out / 'skipped.tsv'}")
+        lines.append(f"... all in {options.out / SKIPPED_FILE}")
     report(options, dataclasses.asdict(done), lines)
 
 
 def _align(options: argparse.Namespace) -> None:
-    from speechvq.data.align import align_corpus
+    from speechvq.data.align import UNALIGNED_FILE, align_corpus
 
     done = align_corpus(options.data, options.out, workers=options.workers, force=options.force)
     lines = [f"{len(done.aligned)} aligned, {len(done.kept)} were there, {len(done.unaligned)} cannot be aligned"]
     lines += [f"not aligned {name}: {reason}" for name, reason in done.unaligned[:10]]
     if len(done.unaligned) > 10:
-        lines.append(f"... all in {options.out / 'unaligned.tsv'}")
+        lines.append(f"... all in {options.out / UNALIGNED_FILE}")
     report(options, dataclasses.asdict(done), lines)
 
 

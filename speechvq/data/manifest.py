@@ -1,32 +1,35 @@
-"""The manifest of a prepared corpus, what corpora offer, and how they are split."""
+"""The manifest of a prepared corpus, and how utterances are split."""
 
+import dataclasses
 import hashlib
 import json
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from speechvq import SpeechVQError
+from speechvq.files import atomic_write
 
 MANIFEST = "manifest.jsonl"
 SPEAKERS = "speakers.json"
-
-
-@dataclass(frozen=True)
-class Source:
-    """An utterance of a corpus as it lies on disk; text is '' where there is none."""
-
-    id: str
-    speaker: str
-    path: Path
-    text: str
+# Training; held-out utterances of training speakers (valid, test); speakers held out altogether.
+SPLITS = ("train", "valid", "test", "unseen")
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A line of the manifest. `path` is relative to the manifest's folder; `samples` at 16 kHz.
+    """A line of the manifest.
 
-    `start`: where in the source (in samples at 16 kHz) the trimmed audio begins, to shift labels by.
+    id: unique in the corpus
+    speaker: the speaker's name
+    path: the audio file, relative to the manifest's folder
+    samples: length of the audio, in samples at 16 kHz
+    start: where the trimmed audio begins in its source recording, in samples at 16 kHz (to shift labels by)
+    text: the transcript; '' if there is none
+    split: train, valid, test or unseen
+    extra: the line's further fields: the official `subset`, or what another version of speechvq wrote
     """
 
     id: str
@@ -36,6 +39,7 @@ class Utterance:
     start: int
     text: str
     split: str
+    extra: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 def rank_key(name: str) -> float:
@@ -45,10 +49,14 @@ def rank_key(name: str) -> float:
 
 @dataclass(frozen=True)
 class Split:
-    """Shares of held-out utterances (valid, test) and of held-out speakers (unseen), or their names instead.
+    """How utterances are split where the corpus does not say it.
 
-    By hashes of the words, so that no sentence is both trained on and held out, and of the id where there are none:
-    adding files moves none that were there.
+    By hashes of the words, so that no sentence is both trained on and held out, and of the id where there are no
+    words. Adding files moves none that were there.
+
+    valid, test: shares of the training speakers' utterances
+    unseen: share of speakers
+    unseen_speakers: names, instead of a share
     """
 
     valid: float = 0.05
@@ -60,16 +68,26 @@ class Split:
         if self.valid + self.test > 1:
             raise SpeechVQError(f"valid and test are shares of one whole; {self.valid} + {self.test} is more")
 
-    def of(self, name: str, speaker: str, text: str = "") -> str:
-        """train, valid, test or unseen."""
-        if speaker in self.unseen_speakers or (not self.unseen_speakers and rank_key(speaker) < self.unseen):
+    def of(self, name: str, speaker: str, text: str = "", official: str = "") -> str:
+        """The split of an utterance: train, valid, test or unseen.
+
+        official: the split that the corpus gives it; it goes before every share, but not before `unseen_speakers`
+        """
+        if speaker in self.unseen_speakers:
             return "unseen"
-        where = rank_key(" ".join(re.findall(r"\w+", text.casefold())) or name)
-        return "valid" if where < self.valid else "test" if where < self.valid + self.test else "train"
+        if official:
+            return official
+        if not self.unseen_speakers and rank_key(speaker) < self.unseen:
+            return "unseen"
+        rank = rank_key(" ".join(re.findall(r"\w+", text.casefold())) or name)
+        return "valid" if rank < self.valid else "test" if rank < self.valid + self.test else "train"
 
 
 def read_manifest(folder: Path) -> list[Utterance]:
-    """The utterances prepared in a folder; SpeechVQError where it is not one that `prepare` wrote."""
+    """The utterances of a prepared corpus.
+
+    Raises SpeechVQError if `prepare` did not write this folder, naming the line that is malformed.
+    """
     path = folder / MANIFEST
     try:
         # Not splitlines: an id may hold what Unicode, but not JSON, calls the end of a line.
@@ -78,21 +96,37 @@ def read_manifest(folder: Path) -> list[Utterance]:
         raise SpeechVQError(f"{folder}: not a prepared corpus, {MANIFEST} is missing or unreadable") from None
     if lines == [""]:
         raise SpeechVQError(f"{path}: holds no utterances")
-    known = {field.name: field.type for field in fields(Utterance)}
-    utterances = []
-    for i, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            if {key: type(value) for key, value in row.items()} != known:
-                raise ValueError("other keys or types than a manifest's")
-            utterances.append(Utterance(**row))
-        except (ValueError, AttributeError, TypeError) as error:
-            raise SpeechVQError(f"{path}, line {i}: {error}") from None
-    return utterances
+    return [_utterance(line, f"{path}, line {i}") for i, line in enumerate(lines, 1)]
+
+
+def _utterance(line: str, where: str) -> Utterance:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise SpeechVQError(f"{where}: {error}") from None
+    if not isinstance(row, dict):
+        raise SpeechVQError(f"{where}: not an object with the fields of an utterance")
+    known = {one.name: one.type for one in dataclasses.fields(Utterance) if one.name != "extra"}
+    for name, kind in known.items():
+        if type(row.get(name)) is not kind:
+            raise SpeechVQError(f"{where}: '{name}' is missing or of another type")
+    extra = {name: value for name, value in row.items() if name not in known}
+    return Utterance(**{name: row[name] for name in known}, extra=extra)
+
+
+def write_manifest(folder: Path, utterances: Iterable[Utterance]) -> None:
+    """Write a manifest, a line of JSON for each utterance, its extra fields among the others."""
+    rows = [dataclasses.asdict(utterance) for utterance in utterances]
+    lines = [json.dumps(row | extra, ensure_ascii=False) + "\n" for row in rows for extra in [row.pop("extra")]]
+    with atomic_write(folder / MANIFEST) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def read_speakers(folder: Path) -> dict[str, dict[str, str]]:
-    """What is known of each speaker of a prepared corpus (speakers.json)."""
+    """What is known of each speaker of a prepared corpus (speakers.json), by name.
+
+    Raises SpeechVQError if `prepare` did not write this folder.
+    """
     try:
         data: dict[str, dict[str, str]] = json.loads((folder / SPEAKERS).read_text(encoding="utf-8"))
         if not all(isinstance(value, str) for info in data.values() for value in info.values()):

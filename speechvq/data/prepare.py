@@ -1,7 +1,7 @@
 """Prepare a corpus: 16 kHz audio, trimmed and levelled, and its manifest. Parallel, resumable."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,27 +10,36 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read, write
 from speechvq.audio.level import normalize_loudness, trim
-from speechvq.data.manifest import MANIFEST, SPEAKERS, Source, Split, Utterance
-from speechvq.data.workers import share
-from speechvq.files import atomic_write
+from speechvq.data.corpora.contract import Source
+from speechvq.data.manifest import MANIFEST, SPEAKERS, Split, Utterance, read_manifest, write_manifest
+from speechvq.data.workers import in_processes
+from speechvq.files import atomic_write, save_json
 from speechvq.folder.card import speaker_index
 from speechvq.progress import progress
 
-SETTINGS = "prepare.json"
-DONE = "prepared.jsonl"
-SKIPPED = "skipped.tsv"
+TREATMENT_FILE = "prepare.json"  # the treatment that the audio got
+FINISHED_FILE = "prepared.jsonl"  # a line for each file of audio, written as soon as it is
+SKIPPED_FILE = "skipped.tsv"  # ids and reasons of those that cannot be read
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done to the audio besides levelling: edges `trim_db` below the peak are cut."""
+    """What is done to the audio besides levelling.
+
+    trim_db: edges this far below the peak are cut off, in dB
+    """
 
     trim_db: float = 30.0
 
 
 @dataclass
-class Report:
-    """Ids prepared now, ids found already prepared, and (id, reason) of what could not be read."""
+class PreparationReport:
+    """The outcome of `prepare`.
+
+    written: ids prepared now
+    reused: ids that were prepared already
+    skipped: (id, reason) of files that cannot be read
+    """
 
     written: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
@@ -45,11 +54,15 @@ def prepare(
     *,
     speakers: dict[str, dict[str, str]],
     workers: int = 1,
-) -> Report:
+) -> PreparationReport:
     """Write OUT/audio/ID.flac, manifest.jsonl, speakers.json and skipped.tsv.
 
-    What an earlier call with the same treatment has finished is kept. SpeechVQError where two sources share
-    an id or no source can be used.
+    What an earlier call with the same treatment has finished is kept.
+
+    split: decides where a source does not say its split
+    speakers: what is known of each speaker, by name
+    workers: processes
+    Raises SpeechVQError if two sources share an id, a speaker to hold out is unknown, or no source can be used.
     """
     ids = [source.id for source in sources]
     if len(set(ids)) < len(ids):
@@ -57,33 +70,47 @@ def prepare(
     if not sources:
         raise SpeechVQError("no audio files found")
     for name in split.unseen_speakers:
-        speaker_index(sorted({source.speaker for source in sources}), name)  # a slip would hold out nobody
-    done = _resume(out, treatment)
-    missing = [source for source in sources if source.id not in done]
-    report = Report(reused=sorted(done.keys() & set(ids)))
-    with (out / DONE).open("a", encoding="utf-8") as log:
-        for row in progress(_treat_all(missing, out, treatment, workers), len(missing), unit="file"):
+        speaker_index(sorted({source.speaker for source in sources}), name)  # a misspelt name would hold out no speaker
+    finished = _resume(out, treatment)
+    jobs = [(source, out, treatment) for source in sources if source.id not in finished]
+    report = PreparationReport(reused=sorted(finished.keys() & set(ids)))
+    with (out / FINISHED_FILE).open("a", encoding="utf-8") as log:
+        for row in progress(in_processes(_treat, jobs, workers, ["scipy.signal"]), len(jobs), unit="file"):
             if "error" in row:
                 report.skipped.append((row["id"], row["error"]))
                 continue
             report.written.append(row["id"])
-            done[row["id"]] = row
+            finished[row["id"]] = row
             log.write(json.dumps(row) + "\n")
     report.skipped.sort()
-    utterances = [_utterance(source, done[source.id], split) for source in sources if source.id in done]
+    extra = _extra_fields(out)
+    utterances = [
+        _utterance(source, finished[source.id], split, extra.get(source.id, {}))
+        for source in sources
+        if source.id in finished
+    ]
     if not utterances:
         name, reason = report.skipped[0]
         raise SpeechVQError(f"none of the {len(sources)} files can be used; the first, {name}: {reason}")
-    _save(out / MANIFEST, "".join(json.dumps(asdict(u), ensure_ascii=False) + "\n" for u in utterances))
-    names = {u.speaker for u in utterances}
-    _save(out / SPEAKERS, json.dumps({name: speakers.get(name, {}) for name in sorted(names)}, indent=2) + "\n")
-    _save(out / SKIPPED, "".join(f"{name}\t{reason}\n" for name, reason in report.skipped))
+    write_manifest(out, utterances)
+    save_json(out / SPEAKERS, {name: speakers.get(name, {}) for name in sorted({u.speaker for u in utterances})})
+    _save(out / SKIPPED_FILE, "".join(f"{name}\t{reason}\n" for name, reason in report.skipped))
     return report
 
 
-def _utterance(source: Source, row: dict[str, Any], split: Split) -> Utterance:
-    where = split.of(source.id, source.speaker, source.text)
-    return Utterance(source.id, source.speaker, _path(source), row["samples"], row["start"], source.text, where)
+def _extra_fields(out: Path) -> dict[str, dict[str, Any]]:
+    """The further fields of an earlier manifest, by id; {} if there is none that can be read."""
+    try:
+        return {utterance.id: utterance.extra for utterance in read_manifest(out)}
+    except SpeechVQError:
+        return {}
+
+
+def _utterance(source: Source, row: dict[str, Any], split: Split, extra: dict[str, Any]) -> Utterance:
+    name = split.of(source.id, source.speaker, source.text, source.split)
+    return Utterance(
+        source.id, source.speaker, _path(source), row["samples"], row["start"], source.text, name, extra | source.extra
+    )
 
 
 def _path(source: Source) -> str:
@@ -97,32 +124,23 @@ def _save(path: Path, text: str) -> None:
 
 
 def _resume(out: Path, treatment: Treatment) -> dict[str, dict[str, Any]]:
-    """What is finished already: noted as done with the same treatment, and there."""
+    """The rows of what is finished: logged, with the same treatment, and its file there in full."""
     settings = json.dumps(asdict(treatment))
-    path = out / SETTINGS
+    path, log = out / TREATMENT_FILE, out / FINISHED_FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != settings:
-        (out / DONE).unlink(missing_ok=True)
-        (out / MANIFEST).unlink(missing_ok=True)  # its lengths are about to be untrue
+        log.unlink(missing_ok=True)
+        (out / MANIFEST).unlink(missing_ok=True)  # the lengths in it are about to be wrong
         _save(path, settings)
     rows = {}
-    for line in (out / DONE).read_text(encoding="utf-8").splitlines() if (out / DONE).is_file() else []:
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else []:
         try:
             row = json.loads(line)
             if (out / row["path"]).stat().st_size == row["bytes"]:
                 rows[row["id"]] = row
         except (ValueError, KeyError, OSError):
-            continue  # a line cut off by a kill, or a file that is gone: done again
-    _save(out / DONE, "".join(json.dumps(row) + "\n" for row in rows.values()))
+            continue  # a line cut off by a kill, or a file that is gone: prepared again
+    _save(log, "".join(json.dumps(row) + "\n" for row in rows.values()))
     return rows
-
-
-def _treat_all(sources: Sequence[Source], out: Path, treatment: Treatment, workers: int) -> Iterator[dict[str, Any]]:
-    """In the order in which they are finished, roughly; never more than a few per process in memory."""
-    jobs = [(source, out, treatment) for source in sources]
-    if workers <= 1 or len(jobs) < 2:
-        yield from map(_treat, jobs)
-        return
-    yield from share(_treat, jobs, workers, ("scipy.signal",))
 
 
 def _treat(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
@@ -139,5 +157,5 @@ def _treat(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    """A name that is no UTF-8, in a form that can be written."""
+    """The text with bytes that are not UTF-8 as escapes, so that it can be written."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,8 +1,29 @@
-"""The words of a transcript."""
+"""Transcripts: their words, and the file that holds those of a folder."""
 
 import re
+from pathlib import Path
+
+TRANSCRIPTS = "transcripts.tsv"
 
 
 def words(text: str) -> list[str]:
     """The words of a text in lower case; of punctuation only the apostrophes within words are kept."""
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
+
+
+def one_line(text: bytes) -> str:
+    """The text as one line with single spaces; bytes that are not UTF-8 become U+FFFD."""
+    return " ".join(text.decode("utf-8", "replace").split())
+
+
+def read_text(path: Path) -> str:
+    """A transcript that has a file of its own, as one line; '' if there is no such file."""
+    return one_line(path.read_bytes()) if path.is_file() else ""
+
+
+def read_transcripts(folder: Path) -> dict[str, str]:
+    """The text of each recording, by file stem, from the folder's transcripts.tsv (stem, tab, text); {} without one."""
+    path = folder / TRANSCRIPTS
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    rows = (line.partition(b"\t") for line in lines)
+    return {stem.decode("utf-8", "replace"): one_line(text) for stem, _, text in rows}

@@ -1,4 +1,4 @@
-"""Work shared out to processes of one thread each."""
+"""Work shared among processes of one thread each."""
 
 import os
 import signal
@@ -10,16 +10,23 @@ from typing import TypeVar
 
 import torch
 
-J = TypeVar("J")
-R = TypeVar("R")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
-def share(work: Callable[[J], R], jobs: Sequence[J], workers: int, needed: Sequence[str] = ()) -> Iterator[R]:
-    """What `work` makes of each job, in their order, by so many processes of one thread each.
+def in_processes(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int, needed: Sequence[str] = ()
+) -> Iterator[Result]:
+    """`work(job)` of each job, in the order of the jobs, by a number of processes of one thread each.
 
-    They are forked from a process that has done nothing but import (`needed`, too): torch's threads do not survive a
-    fork, and torch imported by each would take a third of a gigabyte from each.
+    The processes are forked from one that has done nothing but import: torch's threads do not survive a fork, and
+    each process that imported torch by itself would take a third of a gigabyte. One worker works in this process.
+
+    needed: modules that `work` imports late, to be imported once for all processes
     """
+    if workers <= 1 or len(jobs) < 2:
+        yield from map(work, jobs)
+        return
     context = get_context("forkserver")
     context.set_forkserver_preload([work.__module__, *needed])
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:

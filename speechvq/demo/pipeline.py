@@ -13,8 +13,8 @@ from typing import Any
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.config import CodecRun
-from speechvq.data.corpora.demo import VOICES, sentences, speak_corpus
-from speechvq.data.corpora.vctk import read_vctk, read_vctk_speakers
+from speechvq.data.corpora.demo import DEMO
+from speechvq.data.corpora.demo_speech import VOICES, sentences, speak_corpus
 from speechvq.data.manifest import Split, Utterance, read_manifest
 from speechvq.data.prepare import Treatment, prepare
 from speechvq.evaluate import tables as tell
@@ -47,11 +47,11 @@ def run_demo(out: Path, *, minutes: float, seed: int, force: bool) -> dict[str, 
         speak_corpus(out / "corpus", seed=seed, voices=VOICES)
     with clock.stage("prepare", "16 kHz audio and a manifest"):
         report = prepare(
-            read_vctk(out / "corpus"),
+            DEMO.read(out / "corpus"),
             out / "data",
             Treatment(),
             Split(unseen_speakers=(VOICES[-1].speaker, VOICES[-2].speaker)),
-            speakers=read_vctk_speakers(out / "corpus"),
+            speakers=DEMO.speakers(out / "corpus"),
             workers=2,
         )
     for name in DECODERS:

@@ -18,6 +18,7 @@ from speechvq.audio.io import read
 from speechvq.codec import Codec
 from speechvq.data.labels import LABEL_SUFFIXES, Segment, read_labels
 from speechvq.data.manifest import Utterance, rank_key, read_manifest
+from speechvq.files import visible_files
 from speechvq.nn.distributed import share_out
 
 CLUSTERED = 100_000  # frames: enough to rank_key some hundred centres by
@@ -76,10 +77,8 @@ def find_labels(folder: Path, utterances: Sequence[Utterance]) -> dict[str, Path
     if not folder.is_dir():
         raise SpeechVQError(f"{folder}: no such folder")
     by_stem: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in LABEL_SUFFIXES and not hidden:
-            by_stem.setdefault(path.stem.removesuffix("_mic1"), []).append(path)
+    for path in visible_files(folder, LABEL_SUFFIXES):
+        by_stem.setdefault(path.stem.removesuffix("_mic1"), []).append(path)
     stems = {u.id: u.id.rpartition("/")[2].removesuffix("_mic1") for u in utterances}
     shared = Counter(stems.values())
     found = {}

@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.audio.io import SUFFIXES
+from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.codec import Codec
 from speechvq.config import CodecRun, TrainConfig
-from speechvq.data.manifest import Source, Split, Utterance, rank_key, read_manifest
+from speechvq.data.corpora.contract import Source
+from speechvq.data.manifest import Split, Utterance, rank_key, read_manifest
 from speechvq.data.prepare import Treatment, prepare
+from speechvq.files import visible_files
 from speechvq.folder.card import Card
 from speechvq.folder.histogram import save_histogram
 from speechvq.nn.vqvae import VQVAE, build
@@ -77,8 +79,7 @@ def with_one_more(codec: Codec) -> VQVAE:
 
 def _speech(source: Path, speaker: str, data: Path) -> tuple[list[Utterance], list[Utterance]]:
     """The recordings below a folder, prepared: those to learn from, and those to measure on."""
-    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    sources = [Source(f"{i:05}", speaker, path, "") for i, path in enumerate(paths)]
+    sources = [Source(f"{i:05}", speaker, path) for i, path in enumerate(visible_files(source, AUDIO_SUFFIXES))]
     if not sources:
         raise SpeechVQError(f"{source}: no recordings here")
     prepare(sources, data, Treatment(), Split(valid=0, test=0, unseen=0), speakers={})

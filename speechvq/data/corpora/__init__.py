@@ -1,0 +1,12 @@
+"""The corpora that can be prepared, by name. A new one is a file with a `Corpus`, and a line here."""
+
+from speechvq.data.corpora.contract import Corpus
+from speechvq.data.corpora.demo import DEMO
+from speechvq.data.corpora.folder import FOLDER
+from speechvq.data.corpora.vctk import VCTK
+
+CORPORA: dict[str, Corpus] = {
+    "vctk": VCTK,
+    "folder": FOLDER,
+    "demo": DEMO,
+}

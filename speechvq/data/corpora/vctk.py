@@ -1,58 +1,58 @@
-"""VCTK, release 0.92 or 0.80."""
+"""The CSTR VCTK Corpus, release 0.92 (first microphone) or 0.80."""
 
 import re
 import shutil
 from pathlib import Path
 
 from speechvq import SpeechVQError
-from speechvq.data.corpora.folder import one_line, visible
-from speechvq.data.manifest import Source
+from speechvq.data.corpora.contract import Corpus, Source
+from speechvq.data.transcript import read_text
+from speechvq.files import visible_files
 
-VCTK = "VCTK-Corpus-0.92"
+RELEASE = "VCTK-Corpus-0.92"
 
 
-def download_vctk(root: Path, url: str | None = None) -> Path:
-    """VCTK 0.92 (11 GB) by torchaudio's downloader -> ROOT/VCTK-Corpus-0.92, whole; nothing is done if it is there.
+def download(folder: Path, count: int | None = None, url: str | None = None) -> Path:
+    """Download release 0.92 by torchaudio's downloader -> its root; what is there already is kept.
 
-    url: another place of the archive. SpeechVQError where it cannot be had.
+    folder: the root will be VCTK-Corpus-0.92 in it, and is there only when it is whole
+    url: another address of the archive
+    Raises SpeechVQError if it cannot be downloaded, or a number of sentences is asked for.
     """
     from torchaudio.datasets import vctk
 
-    done, partial = root / VCTK, root / "incomplete"
-    if done.is_dir():
-        return done
-    shutil.rmtree(partial / VCTK, ignore_errors=True)  # unpacked in part; an archive that is there is whole
+    if count is not None:
+        raise SpeechVQError("VCTK is downloaded whole, not by a number of sentences")
+    root, partial = folder / RELEASE, folder / "incomplete"
+    if root.is_dir():
+        return root
+    shutil.rmtree(partial / RELEASE, ignore_errors=True)  # unpacked in part; an archive that is there is whole
     partial.mkdir(parents=True, exist_ok=True)
     try:
         vctk.VCTK_092(str(partial), "mic1", download=True, url=url or vctk.URL)
     except (OSError, RuntimeError) as error:
         raise SpeechVQError(
-            f"VCTK cannot be downloaded ({error}); fetch {VCTK}.zip by other means, unpack it into {done}"
+            f"VCTK cannot be downloaded ({error}); fetch {RELEASE}.zip by other means, unpack it into {root}"
         ) from None
-    (partial / VCTK).rename(done)
+    (partial / RELEASE).rename(root)
     shutil.rmtree(partial)
-    return done
+    return root
 
 
-def read_vctk(root: Path) -> list[Source]:
-    """The utterances of VCTK, release 0.92 (first microphone) or 0.80."""
-    new, old = root / "wav48_silence_trimmed", root / "wav48"
-    if not (new.is_dir() or old.is_dir()):
-        raise SpeechVQError(f"{root}: no VCTK here (neither {new.name}/ nor {old.name}/)")
-    paths = sorted(new.glob("*/*_mic1.flac") if new.is_dir() else old.glob("*/*.wav"))
-    return [_vctk_source(root, path) for path in visible(paths, root)]
+def _find(root: Path) -> list[Source]:
+    paths = visible_files(root, [".flac"], "wav48_silence_trimmed/*/*_mic1.flac")
+    return [_source(root, path) for path in paths or visible_files(root, [".wav"], "wav48/*/*.wav")]
 
 
-def _vctk_source(root: Path, path: Path) -> Source:
+def _source(root: Path, path: Path) -> Source:
     name, speaker = path.stem.removesuffix("_mic1"), path.parent.name
-    text = root / "txt" / speaker / f"{name}.txt"
-    return Source(name, speaker, path, one_line(text.read_bytes()) if text.is_file() else "")
+    return Source(name, speaker, path, read_text(root / "txt" / speaker / f"{name}.txt"))
 
 
-def read_vctk_speakers(root: Path) -> dict[str, dict[str, str]]:
-    """age, sex, accent and region of each speaker, from speaker-info.txt; empty where there is no such file.
+def _speakers(root: Path) -> dict[str, dict[str, str]]:
+    """age, sex, accent and region of each speaker, from speaker-info.txt; {} if there is no such file.
 
-    Columns are ID AGE GENDER ACCENTS REGION; release 0.80 leaves the p out of the ID, the region may be missing.
+    Its columns are ID AGE GENDER ACCENTS REGION. Release 0.80 leaves the p out of the ID; the region may be missing.
     """
     path = root / "speaker-info.txt"
     rows = path.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if path.is_file() else []
@@ -69,3 +69,12 @@ def read_vctk_speakers(root: Path) -> dict[str, dict[str, str]]:
                 "region": " ".join(region.split()),
             }
     return result
+
+
+VCTK = Corpus(
+    "VCTK, release 0.92 (11 GB to download) or 0.80",
+    ("wav48_silence_trimmed/SPEAKER/*_mic1.flac", "wav48/SPEAKER/*.wav"),
+    _find,
+    _speakers,
+    download,
+)

@@ -1,0 +1,167 @@
+"""The manifest: read, written again, refused where it is malformed; and splits, by names and by the corpus."""
+
+import json
+import math
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trees import text
+
+from speechvq import SpeechVQError
+from speechvq.data.manifest import (
+    MANIFEST,
+    SPEAKERS,
+    SPLITS,
+    Split,
+    Utterance,
+    rank_key,
+    read_manifest,
+    read_speakers,
+    write_manifest,
+)
+
+GOOD = {
+    "id": "a/0",
+    "speaker": "a",
+    "path": "audio/a/0.flac",
+    "samples": 100,
+    "start": 0,
+    "text": "é",
+    "split": "train",
+}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+NAMES = st.text(st.characters(codec="utf-8")).filter(lambda name: name not in GOOD)
+
+
+def test_a_manifest_by_hand(tmp_path):
+    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in (GOOD, GOOD | {"id": "a/1"}))
+    text(tmp_path / MANIFEST, content)
+    utterances = read_manifest(tmp_path)
+    assert utterances == [
+        Utterance("a/0", "a", "audio/a/0.flac", 100, 0, "é", "train"),
+        Utterance(**GOOD | {"id": "a/1"}),
+    ]
+    write_manifest(tmp_path, utterances)
+    assert (tmp_path / MANIFEST).read_text(encoding="utf-8") == content
+
+
+@given(st.dictionaries(NAMES, JSON, max_size=4), st.text(st.characters(codec="utf-8")))
+def test_fields_of_a_newer_version_are_read_and_written_again(tmp_path_factory, extra, words):
+    folder = tmp_path_factory.getbasetemp()
+    text(folder / MANIFEST, json.dumps(extra | GOOD | {"text": words}) + "\n")
+    (utterance,) = read_manifest(folder)
+    assert (utterance.extra, utterance.text) == (extra, words)
+    assert len({utterance, replace(utterance)}) == 1  # hashable whatever the further fields are
+    write_manifest(folder, [utterance])
+    assert json.loads((folder / MANIFEST).read_text(encoding="utf-8")) == extra | GOOD | {"text": words}
+    assert read_manifest(folder) == [utterance]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        "null",
+        json.dumps({k: v for k, v in GOOD.items() if k != "text"}),
+        json.dumps(GOOD | {"samples": "100"}),
+        json.dumps(GOOD | {"samples": 1.5}),
+        json.dumps(GOOD | {"start": True}),
+        json.dumps(GOOD | {"text": None}),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path, line):
+    text(tmp_path / MANIFEST, f"{json.dumps(GOOD)}\n{line}\n{json.dumps(GOOD)}\n")
+    with pytest.raises(SpeechVQError) as error:
+        read_manifest(tmp_path)
+    assert str(error.value).startswith(f"{tmp_path / MANIFEST}, line 2: ")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_no_manifest(tmp_path):
+    text(tmp_path / "binary" / MANIFEST, b"\xff\xfe\x00")
+    for folder in (tmp_path, tmp_path / "missing", tmp_path / "binary"):
+        with pytest.raises(SpeechVQError, match=r"not a prepared corpus, manifest\.jsonl is missing or unreadable$"):
+            read_manifest(folder)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"[]", b'{"p": "F"}', b'{"p": {"sex": 1}}'])
+def test_no_speakers(tmp_path, content):
+    if content is not None:
+        text(tmp_path / SPEAKERS, content)
+    with pytest.raises(SpeechVQError, match=r"not a prepared corpus, speakers\.json is missing or unreadable$"):
+        read_speakers(tmp_path)
+
+
+# --- splits
+
+
+def test_shares_are_about_right():
+    split = Split(valid=0.05, test=0.1, unseen=0.0)
+    counts = Counter(split.of(f"p{i % 100}_{i:05}", f"p{i % 100}") for i in range(10_000))
+    for name, share in (("valid", 0.05), ("test", 0.1), ("train", 0.85)):
+        assert abs(counts[name] - 10_000 * share) < 4 * math.sqrt(10_000 * share * (1 - share)), name
+    unseen = sum(replace(split, unseen=0.2).of("x", f"speaker{i}") == "unseen" for i in range(10_000))
+    assert abs(unseen - 2000) < 4 * math.sqrt(1600)
+
+
+@given(st.text(), st.text(), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_a_split_is_a_function_of_the_names_alone(name, speaker, valid, test):
+    split = Split(valid=valid, test=test, unseen=0.0)
+    rank = rank_key(name)
+    assert 0 <= rank < 1
+    expected = "valid" if rank < valid else "test" if rank < valid + test else "train"
+    assert split.of(name, speaker) == Split(valid, test, 0.0).of(name, "another") == expected
+
+
+def test_the_speaker_does_not_move_a_sentence():
+    split = Split(unseen=0.0, valid=0.3, test=0.3)
+    spoken = {split.of(f"p{i}_001", f"p{i}", text) for i in range(50) for text in ("It's here.", "  IT'S here ")}
+    assert len(spoken) == 1
+    assert {split.of("x", "s", f"sentence {i}") for i in range(50)} == {"train", "valid", "test"}
+
+
+def test_a_larger_share_takes_from_train_alone():
+    names = [f"u{i}" for i in range(2000)]
+    few = {n for n in names if Split(valid=0.05).of(n, "s") == "valid"}
+    many = {n for n in names if Split(valid=0.1).of(n, "s") == "valid"}
+    assert few < many
+
+
+def test_splits_of_today_are_those_of_tomorrow():
+    """Published numbers hang on these: another hash would be another test set."""
+    assert [rank_key(name) for name in ("", "p225_001")] == pytest.approx([0.3070528, 0.7633466], abs=1e-6)
+
+
+def test_unseen_speakers_by_share_are_whole_speakers():
+    split = Split(unseen=0.3)
+    by_speaker = {f"s{i}": {split.of(f"s{i}_{j}", f"s{i}") for j in range(50)} for i in range(50)}
+    unseen = {name for name, splits in by_speaker.items() if "unseen" in splits}
+    assert unseen == {name for name in by_speaker if rank_key(name) < 0.3}
+    assert 5 < len(unseen) < 30
+    assert all(by_speaker[name] == {"unseen"} for name in unseen)
+
+
+def test_unseen_speakers_by_name_replace_the_share():
+    split = Split(unseen=1.0, unseen_speakers=("s1", "s2"))
+    splits = {name: split.of(f"{name}_x", name) == "unseen" for name in ("s0", "s1", "s2", "s3")}
+    assert splits == {"s0": False, "s1": True, "s2": True, "s3": False}
+
+
+@given(st.sampled_from(SPLITS), st.floats(0, 1))
+def test_what_the_corpus_says_goes_before_every_share(official, share):
+    split = Split(valid=share, test=1 - share, unseen=share)
+    assert split.of("a", "s", "some words", official) == official
+    assert replace(split, unseen_speakers=("t",)).of("a", "s", "some words", official) == official
+    assert replace(split, unseen_speakers=("s",)).of("a", "s", "some words", official) == "unseen"  # asked for by name

@@ -1,0 +1,60 @@
+"""Small trees of files, one for each corpus, laid out as the corpus is published."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+
+def tone(path: Path, seconds: float = 0.3, lead: float = 0.0, rate: int = 16_000, frequency: float = 440) -> Path:
+    """Write a tone after `lead` seconds of silence."""
+    wav = 0.3 * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.concatenate([np.zeros(round(lead * rate)), wav]), rate)
+    return path
+
+
+def text(path: Path, content: str | bytes) -> None:
+    """Write a file of text and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def vctk(root: Path) -> None:
+    """VCTK 0.92: p280 has no second microphone, p315 no text."""
+    audio = root / "wav48_silence_trimmed"
+    for name in ("p225/p225_002_mic2", "p225/p225_002_mic1", "p225/p225_001_mic1", "p280/p280_001_mic1"):
+        tone(audio / f"{name}.flac", rate=48_000)
+    tone(audio / "p315" / "p315_007_mic1.flac")
+    (audio / "p225" / "._p225_003_mic1.flac").write_bytes(b"\0\5\26\7")  # what macOS leaves in archives
+    (audio / "log.txt").write_text("p300 ...")
+    text(root / "txt" / "p225" / "p225_001.txt", "Please call\r\n  Stella. \n")
+    text(root / "txt" / "p225" / "p225_002.txt", b"caf\xe9 and caf\xc3\xa9\n")
+    text(root / "txt" / "p280" / "p280_001.txt", "Ask her.")
+    text(
+        root / "speaker-info.txt",
+        "ID  AGE  GENDER  ACCENTS  REGION COMMENTS \n"
+        "p225  23  F    English    Southern  England\n"
+        "p280  25  F    French    France (mic2 files unavailable)\n"
+        "p315  18  M    American    New England (txt files unavailable)\n",
+    )
+
+
+def folder(root: Path) -> None:
+    """Two speakers, transcripts of both and of one, and files that are not recordings."""
+    for name in ("b/2.wav", "b/deep/er/x.y.flac", "a/1.WAV", "a/été.ogg", ".cache/1.wav", "a/.trash/2.wav"):
+        tone(root / name)
+    tone(root / "b" / ".hidden.wav")
+    tone(root / "beside.wav")  # of no speaker
+    text(root / "b" / "notes.txt", "not audio")
+    text(root / "transcripts.tsv", "1\tOne, common\n2\tTwo, common\nété\tsummer\r\n")
+    text(root / "b" / "transcripts.tsv", "2\tTwo\t own\nx.y\t  Deep. \nmissing\tnothing\n\nwithout a tab\n")
+    text(root / "speakers.json", '{"a": {"sex": "F"}, "b": {}}')
+
+
+TREES: dict[str, Callable[[Path], None]] = {
+    "vctk": vctk,
+    "folder": folder,
+    "demo": vctk,
+}
