@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from speechvq import SpeechVQError
 from speechvq.data.labels import (
+    HTK_RATE,
     LABEL_SUFFIXES,
-    UNITS,
     Segment,
     frame_labels,
     read_lab,
@@ -83,7 +83,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
         write_lab(path, [Segment(0, 1, "b"), Segment(float("nan"), 1, "c")])
     with pytest.raises(UnicodeEncodeError):
         write_lab(path, [Segment(0, 1, "\ud800")])
-    assert path.read_text() == f"0 {UNITS} a\n"
+    assert path.read_text() == f"0 {HTK_RATE} a\n"
     assert [p.name for p in tmp_path.iterdir()] == ["x.lab"]
 
 
@@ -284,7 +284,7 @@ def test_a_symbol_means_what_its_source_means():
 
 @pytest.mark.parametrize("label", ["xx", "AH3", "0AH", "1", "tS", "AH 0", "@"])
 def test_an_unknown_label_is_named(label):
-    with pytest.raises(SpeechVQError, match=f"'{label}' is no phone"):
+    with pytest.raises(SpeechVQError, match=f"'{label}' is not a known phone"):
         arpabet(label)
 
 
@@ -302,7 +302,7 @@ def test_labels_are_read_by_suffix_into_one_inventory(tmp_path):
     }
     assert {Path(name).suffix.lower() for name in labels} == set(LABEL_SUFFIXES)
     write_lab(tmp_path / "hts.lab", [Segment(0, 1, "pau"), Segment(1, 2, "qq")])
-    with pytest.raises(SpeechVQError, match=r"hts\.lab: 'qq' is no phone"):
+    with pytest.raises(SpeechVQError, match=r"hts\.lab: 'qq' is not a known phone"):
         read_labels(tmp_path / "hts.lab")
     with pytest.raises(SpeechVQError, match=r"x\.wrd: labels are \.textgrid, \.lab, \.phn files"):
         read_labels(tmp_path / "x.wrd")

@@ -1,4 +1,4 @@
-"""Phone labels: segments of time, and the files that hold them (TIMIT, HTK, Praat TextGrid)."""
+"""Phone labels: segments of time, and their files (TIMIT, HTK, Praat TextGrid)."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,13 +12,17 @@ from speechvq.data.phones import ARPABET, ESPEAK, TIMIT_FOLDED, arpabet
 from speechvq.extras import needed_for
 from speechvq.files import atomic_write
 
-UNITS = 10_000_000  # HTK counts in 100 ns
-TIMIT_RATE = 16_000  # TIMIT counts in samples
+HTK_RATE = 10_000_000  # HTK's units of time in a second (100 ns)
+TIMIT_RATE = 16_000  # TIMIT's units of time in a second (samples)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A labelled stretch of time; start and end in seconds."""
+    """A labelled stretch of time.
+
+    start, end: in seconds
+    label: a phone, or a word
+    """
 
     start: float
     end: float
@@ -26,17 +30,18 @@ class Segment:
 
 
 def read_lab(path: Path) -> list[Segment]:
-    """Read an HTK label file: lines of start, end (100 ns) and label.
+    """Read an HTK label file, lines of start, end (100 ns) and label.
 
-    SpeechVQError, naming file and line, for anything else.
+    Raises SpeechVQError, naming file and line, if it holds anything else.
     """
-    return _read(path, UNITS, "100 ns")
+    return _read(path, HTK_RATE, "100 ns")
 
 
 def read_phn(path: Path) -> list[Segment]:
     """Read a TIMIT label file, lines of start, end (samples) and symbol, folded to the 39 of Lee and Hon.
 
-    The glottal stop, which they leave out, is a gap. SpeechVQError, naming file and line, for anything else.
+    The glottal stop, which they leave out, is a gap.
+    Raises SpeechVQError, naming file and line, if it holds anything else.
     """
     segments = [s for s in _read(path, TIMIT_RATE, "samples") if s.label != "q"]
     return [Segment(s.start, s.end, TIMIT_FOLDED.get(s.label, s.label)) for s in segments]
@@ -45,20 +50,23 @@ def read_phn(path: Path) -> list[Segment]:
 def frame_labels(
     segments: Sequence[Segment], frames: int, hop: float, offset: float = 0.0, majority: bool = False
 ) -> list[str | None]:
-    """The label of each of `frames` frames, `hop` seconds long: None where there is none.
+    """The label of each frame: that at its centre, or that of its largest part; None where there is none.
 
-    That at the centre of frame t, at (t + 1/2) * hop + offset seconds; with `majority`, the one that has the largest
-    part of the frame moved by offset. Segments are in the order of time and do not overlap.
+    segments: in the order of time, without overlaps
+    frames: number of frames
+    hop: length of a frame, in seconds
+    offset: time at which the first frame begins, in seconds
+    majority: take the label that has the largest part of the frame, not that at the centre
     """
     ends = np.array([segment.end for segment in segments])
     starts = np.array([segment.start for segment in segments])
     if majority:
         begin = np.arange(frames)[:, None] * hop + offset
-        parts = np.minimum(ends, begin + hop) - np.maximum(starts, begin)
+        parts = np.minimum(ends, begin + hop) - np.maximum(starts, begin)  # (frames, segments), in seconds
         return [_longest(segments, row) for row in parts.clip(0)]
     centres = (np.arange(frames) + 0.5) * hop + offset
-    places = np.searchsorted(ends, centres, side="right")
-    found = [(i, centre) for i, centre in zip(places, centres, strict=True)]
+    candidates = np.searchsorted(ends, centres, side="right")  # the first segment that ends after each centre
+    found = zip(candidates, centres, strict=True)
     return [segments[i].label if i < len(segments) and starts[i] <= centre else None for i, centre in found]
 
 
@@ -91,22 +99,24 @@ def _segment(line: str, where: str, units: int, name: str) -> Segment:
 
 def write_lab(path: Path, segments: Sequence[Segment]) -> None:
     """Write an HTK label file."""
-    lines = [f"{round(s.start * UNITS)} {round(s.end * UNITS)} {s.label}\n" for s in segments]
+    lines = [f"{round(s.start * HTK_RATE)} {round(s.end * HTK_RATE)} {s.label}\n" for s in segments]
     with atomic_write(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def read_textgrid(path: Path, tier: str = "phones") -> list[Segment]:
-    """Every interval of a Praat TextGrid's tier, or of its only interval tier; empty ones too, with the label ''.
+    """Read the intervals of a Praat TextGrid, empty ones too, with the label ''.
 
-    The tier may have a speaker's name before it ("p225 - phones"). SpeechVQError for anything else.
+    tier: name of the tier, which may follow a speaker's name ("p225 - phones"); the only interval tier of a file may
+        have another name
+    Raises SpeechVQError if the file is not a TextGrid, has no such tier, or is cut off.
     """
     with needed_for("reading .TextGrid files", "align"):
         from praatio import textgrid
 
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="silence")
-    except Exception as error:  # praatio's parser fails in many ways on what is no TextGrid
+    except Exception as error:  # praatio's parser raises many kinds of errors
         raise SpeechVQError(f"{path}: cannot be read as a TextGrid ({_line(error)})") from None
     tiers = {one.name: one for one in grid.tiers if isinstance(one, textgrid.IntervalTier)}
     kinds = {name: name.lower().split(" - ")[-1] for name in tiers}
@@ -124,18 +134,20 @@ def _line(error: Exception) -> str:
 
 
 def write_textgrid(path: Path, segments: Sequence[Segment], words: Sequence[Segment] | None = None) -> None:
-    """Write a Praat TextGrid from 0 to the last end: tiers `words`, where there are any, and `phones`.
+    """Write a Praat TextGrid from 0 to the last end; gaps become empty intervals.
 
-    Gaps become empty intervals. SpeechVQError where segments overlap, have no length, or are none at all.
+    segments: of the tier `phones`
+    words: of the tier `words`; None for no such tier
+    Raises SpeechVQError if segments overlap or have no length, or there are none.
     """
     with needed_for("writing .TextGrid files", "align"):
         from praatio import textgrid
         from praatio.utilities.errors import PraatioException
 
     if not segments:
-        raise SpeechVQError(f"{path}: a TextGrid of nothing cannot be written")
+        raise SpeechVQError(f"{path}: a TextGrid without segments cannot be written")
     tiers = {"words": words or [], "phones": segments}
-    end = max(s.end for some in tiers.values() for s in some)
+    end = max(segment.end for tier in tiers.values() for segment in tier)
     grid = textgrid.Textgrid(0.0, end)
     try:
         for name in tiers if words is not None else ["phones"]:
@@ -153,19 +165,17 @@ LABEL_SUFFIXES = tuple(_READERS)  # in lower case
 
 
 def read_labels(path: Path) -> list[Segment]:
-    """Read a .TextGrid, .lab or .phn file, its labels as `arpabet` has them.
+    """Read a .TextGrid, .lab or .phn file, its labels as `arpabet` writes them.
 
-    A file with a label that only espeak-ng has is the demo's. SpeechVQError, naming the file, for an unknown label or
-    segments that are not in the order of time.
+    A file that holds a label of espeak-ng alone is the demo corpus's.
+    Raises SpeechVQError, naming the file, if a label is unknown, or segments are not in the order of time.
     """
     if path.suffix.lower() not in _READERS:
         raise SpeechVQError(f"{path}: labels are {', '.join(LABEL_SUFFIXES)} files")
     segments = _READERS[path.suffix.lower()](path)
-    for one, other in itertools.pairwise(segments):
-        if other.start < one.end - 1e-6:
-            raise SpeechVQError(
-                f"{path}: what begins at {other.start:g} s, '{other.label}', is not after '{one.label}'"
-            )
+    for first, second in itertools.pairwise(segments):
+        if second.start < first.end - 1e-6:
+            raise SpeechVQError(f"{path}: '{second.label}' at {second.start:g} s begins before '{first.label}' ends")
     espeak = any(s.label in ESPEAK and s.label.lower() not in ARPABET for s in segments)
     try:
         return [Segment(s.start, s.end, arpabet(s.label, espeak)) for s in segments]
