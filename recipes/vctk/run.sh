@@ -23,9 +23,9 @@ first=0 last=9 corpus="" out="" config=small demo="" unseen=""
 while (($#)); do
     case $1 in
         --demo) demo=yes && shift && continue ;;
-        --stage | --stop | --data | --out | --config | --unseen) [[ $# -gt 1 ]] || { echo "run.sh: $1 what?" >&2 && exit 2; } ;;
+        --stage | --stop | --data | --out | --config | --unseen) [[ $# -gt 1 ]] || { echo "run.sh: $1 needs a value" >&2 && exit 2; } ;;
         -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0" && exit ;;
-        *) echo "run.sh: what is $1? (--help)" >&2 && exit 2 ;;
+        *) echo "run.sh: unknown option $1 (see --help)" >&2 && exit 2 ;;
     esac
     case $1 in
         --stage) first=$2 ;;
@@ -40,7 +40,7 @@ done
 [[ $first =~ ^[0-9]$ && $last =~ ^[0-9]$ ]] || { echo "run.sh: stages are 0 to 9" >&2 && exit 2; }
 [[ $config == paper || $config == small ]] || { echo "run.sh: --config is paper or small" >&2 && exit 2; }
 [[ -z $corpus || -d $corpus ]] || { echo "run.sh: $corpus: no such folder" >&2 && exit 2; }
-[[ -z $demo || -z $corpus ]] || { echo "run.sh: --demo speaks its own corpus; --data is for others" >&2 && exit 2; }
+[[ -z $demo || -z $corpus ]] || { echo "run.sh: --demo makes its own corpus; leave out --data" >&2 && exit 2; }
 out=${out:-runs/${demo:+demo}}
 [[ $out != runs/ ]] || out=runs/vctk
 data=$out/data labels=$out/labels
@@ -81,10 +81,10 @@ else
 fi
 
 stage=4
-spoken=(--count 3)
-[[ -z $demo ]] || spoken=(--count 1 --speakers e01,e02,e03)
-step convert evaluate "$voice" conversion --wavs "$voice/wavs" "${spoken[@]}"
-[[ $config == paper ]] || step convert-codes evaluate "$out/codes" conversion --wavs "$out/codes/wavs" "${spoken[@]}"
+pairs=(--count 3)
+[[ -z $demo ]] || pairs=(--count 1 --speakers e01,e02,e03)
+step convert evaluate "$voice" conversion --wavs "$voice/wavs" "${pairs[@]}"
+[[ $config == paper ]] || step convert-codes evaluate "$out/codes" conversion --wavs "$out/codes/wavs" "${pairs[@]}"
 
 stage=5
 if [[ $config == paper ]]; then configuration=paper-640x; else configuration=phonemes; fi
