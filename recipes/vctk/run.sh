@@ -52,7 +52,7 @@ few() { # N: for the demo, the option that sets the Nth number of STEPS
 }
 
 voice=$out/voice phonemes=$out/phonemes codes=$out/voice prior=$out/prior speaker=p225 kind=vctk
-[[ -z $demo ]] || speaker=e01
+[[ -z $demo ]] || speaker=e01 kind=demo
 
 stage=0
 if [[ $demo ]]; then
