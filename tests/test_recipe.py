@@ -19,7 +19,7 @@ import torch
 
 from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
-from speechvq.data.corpora.folder import read_folder
+from speechvq.data.corpora import CORPORA
 from speechvq.data.manifest import read_manifest
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -254,7 +254,7 @@ def test_speakers_of_three_corpora_become_one_folder(tmp_path):
     for path in recordings:
         soundfile.write(path, np.zeros(16_000), 16_000)
     script_module("models/corpus.py").main(tmp_path, tmp_path / "out")
-    sources = read_folder(tmp_path / "out")
+    sources = CORPORA["folder"].read(tmp_path / "out")
     assert {source.speaker: source.text for source in sources} == {
         "p225": "Please call Stella.",
         "bdl": "good morning",
