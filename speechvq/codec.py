@@ -1,7 +1,6 @@
 """Codec: a trained model as its user sees it, from numpy or torch audio to codes and back."""
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,15 @@ from speechvq.audio.io import pieces, resample, validate
 from speechvq.audio.level import Meter
 from speechvq.config import CodecRun, ModelConfig
 from speechvq.folder.card import WEIGHTS, Alphabet, Card, load_card, model_folder, save_card, speaker_index
+from speechvq.folder.description import describe
+from speechvq.folder.fingerprint import WeightsSummary
 from speechvq.folder.histogram import load_histogram, save_histogram
 from speechvq.folder.hub import Pretrained
-from speechvq.folder.weights import fingerprint, load_weights, save_tensors
+from speechvq.folder.weights import count_parameters, fingerprint, load_weights, save_tensors
 from speechvq.nn.vqvae import VQVAE, build
 from speechvq.wavenet.sampler import Sampling
 
-BATCH = 16  # utterances sampled side by side: one step of 16 costs little more than one of 1
+UTTERANCES_PER_BATCH = 16  # decoded at once: one step of 16 costs little more than one of 1
 BLOCK = 2**19  # samples that are encoded at a time: half a minute
 
 
@@ -103,23 +104,8 @@ class Codec(Pretrained):
         return Alphabet(self.fingerprint, self.model.discrete.codes, self.hop_length)
 
     def describe(self) -> dict[str, Any]:
-        """What `speechvq info` says of it: rates, sizes, held-out figures and speakers."""
-        config = _model_config(self.card)
-        rate = self.sample_rate / self.hop_length
-        codes = self.model.bottleneck.codes
-        return {
-            "fingerprint": self.fingerprint,
-            "encoder": config.encoder.kind,
-            "bottleneck": config.bottleneck.kind,
-            "decoder": config.decoder.kind,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "sample_rate": self.sample_rate,
-            "hop_length": self.hop_length,
-            "latents_per_s": rate,
-            **({"codes": codes, "bit_per_s": rate * math.log2(codes)} if codes else {}),
-            "held_out": self.figures,
-            "speakers": {name: self.card.speaker_info.get(name, {}) for name in self.speakers},
-        }
+        """The result of `speechvq info`: rates, sizes, held-out figures and speakers."""
+        return describe(self.card, WeightsSummary(self.fingerprint, count_parameters(self.model), self.figures))
 
     def encode(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
         """wav (T,) or (channels, T) in [-1, 1] at any rate -> codes (N,) int64, N = ceil(T' / hop_length).
@@ -188,8 +174,8 @@ class Codec(Pretrained):
         index = [speaker_index(self.speakers, speaker) for speaker in speakers]
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         result: dict[int, Tensor] = {}
-        for begin in range(0, len(order), BATCH):
-            some = order[begin : begin + BATCH]
+        for begin in range(0, len(order), UTTERANCES_PER_BATCH):
+            some = order[begin : begin + UTTERANCES_PER_BATCH]
             speaker = torch.tensor([index[i] for i in some], device=self.device)
             streams = [stream_number(rows[i]) for i in some]
             wavs = self.model.decode([rows[i] for i in some], speaker, sampling, streams)
@@ -252,7 +238,7 @@ class Codec(Pretrained):
         return row
 
 
-def _model_config(card: Card, folder: Path = Path()) -> ModelConfig:
+def _model_config(card: Card, folder: Path) -> ModelConfig:
     if not isinstance(card.config, CodecRun):
         raise SpeechVQError(f"{folder}: a prior, not a codec")
     return card.config.model

@@ -14,8 +14,8 @@ import torch
 
 from speechvq.cli import main
 from speechvq.codec import Codec, Encoded
-from speechvq.coding import jobs as batch
 from speechvq.coding.bitstream import pack
+from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.coders import Fixed
 from speechvq.data.manifest import read_manifest
 from speechvq.nn.prior import Prior
@@ -298,7 +298,7 @@ def test_sample(runs, prior, wav, tmp_path, capsys, monkeypatch):
     assert drawn["cold"] == drawn["one"] == drawn["few"]
     assert len({drawn["seed"], drawn["cold"], (tmp_path / "a.wav").read_bytes()}) == 3
     codec = Codec.load(runs["mel"])
-    expected = [codec.encode(soundfile.read(wav)[0], 16_000), batch.Coders(codec, prior).read(tmp_path / "c.svq").codes]
+    expected = [codec.encode(soundfile.read(wav)[0], 16_000), CodeFiles(codec, prior).read(tmp_path / "c.svq").codes]
     assert [prefix.tolist() for prefix in given if prefix is not None] == [codes.tolist() for codes in expected]
     capsys.readouterr()
     assert "exists" in refused(capsys, "sample", tmp_path / "b.wav", *base, "--count", "2")

@@ -195,7 +195,7 @@ def test_long_files_are_spoken_while_they_are_written(runs, wav, tmp_path, monke
     for name in ("mel", "wavenet"):
         command = ["convert", str(tmp_path / "in.wav"), str(tmp_path / f"{name}.wav"), "--speaker", "mid"]
         assert main([*command, "--model", str(runs[name])]) == 0
-        monkeypatch.setattr("speechvq.coding.jobs.LONG", 1000)
+        monkeypatch.setattr("speechvq.coding.jobs.LONG_FILE", 1000)
         command[2] = str(tmp_path / f"{name}-long.wav")
         assert main([*command, "--model", str(runs[name])]) == 0
         assert (tmp_path / f"{name}.wav").read_bytes() == (tmp_path / f"{name}-long.wav").read_bytes()

@@ -10,7 +10,7 @@ import torch
 from speechvq import SpeechVQError
 from speechvq.audio.io import read
 from speechvq.codec import Codec
-from speechvq.coding.corpus import corpus_codes
+from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.config import PriorConfig, PriorRun, TrainConfig, WaveNetConfig
 from speechvq.data.manifest import read_manifest
 from speechvq.folder.card import load_card

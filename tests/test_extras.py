@@ -13,7 +13,7 @@ import pytest
 import speechvq
 from speechvq.data.manifest import read_manifest
 from speechvq.extras import needed_for
-from speechvq.train.codec import train
+from speechvq.train.kinds import train
 from speechvq.train.loop import read_log
 
 PACKAGE = Path(speechvq.__file__).parent

@@ -10,7 +10,7 @@ from speechvq import SpeechVQError
 from speechvq.audio.io import read
 from speechvq.codec import Codec
 from speechvq.coding.bitstream import pack
-from speechvq.coding.jobs import Coders
+from speechvq.coding.code_files import CodeFiles
 from speechvq.config import FSQConfig, PriorConfig, PriorRun, TrainConfig, WaveNetConfig
 from speechvq.data.manifest import read_manifest
 from speechvq.folder.weights import fingerprint
@@ -132,10 +132,10 @@ def test_a_codec_from_training_to_a_file(corpus, tiny, tmp_path):
         TrainConfig(steps=4, batch_size=4, crop=20, eval_every=2),
     )
     train(prior, corpus, tmp_path / "prior", codec=codec)
-    coders = Coders(codec, tmp_path / "prior")
+    files = CodeFiles(codec, tmp_path / "prior")
     item = codec.encode_file(corpus / read_manifest(corpus)[0].path)
     assert torch.equal(item.codes, codes)
     for name in ("fixed", "static", "prior"):
         path = tmp_path / f"{name}.svq"
-        path.write_bytes(pack(item, coders.named(name)))
-        assert torch.equal(coders.read(path).codes, codes)
+        path.write_bytes(pack(item, files.coder(name)))
+        assert torch.equal(files.read(path).codes, codes)

@@ -21,7 +21,7 @@ from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.folder.card import PACKAGED, WEIGHTS, model_folder, packaged
-from speechvq.folder.hub import README, read_card
+from speechvq.folder.readme import README, read_readme
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,7 +63,7 @@ def test_the_packaged_models_are_small_and_say_what_they_are():
     assert packaged() == ["convert-50hz", "phoneme-25hz"]
     assert sum(path.stat().st_size for path in PACKAGED.rglob("*")) < 25e6
     for name in packaged():
-        about = read_card(PACKAGED / name)
+        about = read_readme(PACKAGED / name)
         assert about.keys() == {"licence", "training_data", "measured"}
         for value in about["measured"].values():
             assert f"| {value} |" in (PACKAGED / name / README).read_text()  # the table that people read
@@ -72,7 +72,7 @@ def test_the_packaged_models_are_small_and_say_what_they_are():
         minutes = [float(info["minutes"]) for info in codec.card.speaker_info.values()]
         assert sum(minute > 5 for minute in minutes) >= 6
         assert not [path for path in (PACKAGED / name).rglob("*.json") if "/tmp" in path.read_text()]
-    prior = TrainedPrior.load("phoneme-25hz/prior", of=Codec.load("phoneme-25hz").alphabet)
+    prior = TrainedPrior.load("phoneme-25hz/prior", alphabet=Codec.load("phoneme-25hz").alphabet)
     assert prior.figures["bits_per_code"] < prior.figures["bigram"]
 
 
@@ -83,7 +83,7 @@ HEADS = [b"no head", b"---\n: [\n---\nx", b"---\nfoo\n---\n", b"\xff\xfe---", b"
 def test_a_card_without_a_head_tells_nothing(tmp_path, head):
     if head is not None:
         (tmp_path / README).write_bytes(head)
-    assert read_card(tmp_path) == {}
+    assert read_readme(tmp_path) == {}
 
 
 def test_info_lists_the_packaged_models(capsys):

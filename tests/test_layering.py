@@ -20,8 +20,8 @@ WINGS = [
     "progress",
     "config",
     "parsing",
-    "folder",
     "audio",
+    "folder",
     "data",
     "wavenet",
     "nn",
@@ -35,7 +35,7 @@ WINGS = [
 ]
 # Inside a wing, files stand in the order of the data, too.
 INSIDE = {
-    "folder": ["card", "weights", "provenance", "histogram", "hub"],
+    "folder": ["card", "fingerprint", "readme", "description", "weights", "provenance", "histogram", "hub"],
     "audio": ["librosa_lock", "io", "level", "mulaw", "features", "source_filter"],
     "data": ["transcript", "phones", "labels", "manifest", "corpora", "workers", "prepare", "align"],
     "wavenet": ["simd", "kernels", "layer_stack", "net", "compiled", "sampler"],
@@ -52,7 +52,17 @@ INSIDE = {
         "vqvae",
         "prior",
     ],
-    "coding": ["trained_prior", "integer_prior", "coders", "bitstream", "corpus", "jobs"],
+    "coding": [
+        "trained_prior",
+        "integer_prior",
+        "coders",
+        "header",
+        "bitstream",
+        "code_files",
+        "corpus_codes",
+        "plan",
+        "jobs",
+    ],
     "train": ["loop", "run", "batches", "codec", "prior", "voice", "kinds"],
     "evaluate": [
         "metrics",

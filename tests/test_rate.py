@@ -6,18 +6,18 @@ from speechvq import SpeechVQError
 from speechvq.audio.io import read
 from speechvq.codec import Codec, Encoded
 from speechvq.coding.bitstream import pack
-from speechvq.coding.jobs import Coders
+from speechvq.coding.code_files import CodeFiles
 from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.rate import evaluate_rate, lines
 
 
 @pytest.fixture(scope="module")
-def coders(runs, prior) -> Coders:
-    return Coders(Codec.load(runs["wavenet"]), prior)
+def files(runs, prior) -> CodeFiles:
+    return CodeFiles(Codec.load(runs["wavenet"]), prior)
 
 
-def test_rates_are_those_of_the_files(coders, corpus):
-    rates = evaluate_rate(coders, corpus, "valid")
+def test_rates_are_those_of_the_files(files, corpus):
+    rates = evaluate_rate(files, corpus, "valid")
     utterances = [u for u in read_manifest(corpus) if u.split == "valid"]
     seconds = sum(u.samples for u in utterances) / 16_000
     assert (rates.count, rates.seconds, rates.nominal) == (len(utterances), seconds, 200.0)
@@ -26,8 +26,8 @@ def test_rates_are_those_of_the_files(coders, corpus):
         sizes = {}
         for u in utterances:
             wav = read(corpus / u.path)
-            item = Encoded(coders.codec.encode(wav, 16_000), len(wav), coders.codec.alphabet)
-            sizes.setdefault(u.speaker, []).append((len(pack(item, coders.named(name))), len(wav) / 16_000))
+            item = Encoded(files.codec.encode(wav, 16_000), len(wav), files.codec.alphabet)
+            sizes.setdefault(u.speaker, []).append((len(pack(item, files.coder(name))), len(wav) / 16_000))
         total = [pair for pairs in sizes.values() for pair in pairs]
         assert rate.files == pytest.approx(8 * sum(size for size, _ in total) / seconds)
         assert rate.payload < rate.files
@@ -39,11 +39,11 @@ def test_rates_are_those_of_the_files(coders, corpus):
     assert len(lines(rates)) == 5
 
 
-def test_utterances_are_joined_to_longer_recordings(coders, corpus):
-    rates = evaluate_rate(coders, corpus, "train", seconds=2.0)
+def test_utterances_are_joined_to_longer_recordings(files, corpus):
+    rates = evaluate_rate(files, corpus, "train", seconds=2.0)
     assert rates.seconds / rates.count >= 2.0
-    assert rates.coders["fixed"].files < evaluate_rate(coders, corpus, "train").coders["fixed"].files
+    assert rates.coders["fixed"].files < evaluate_rate(files, corpus, "train").coders["fixed"].files
     with pytest.raises(SpeechVQError, match="no speech of the split 'valid' of 1000 s"):
-        evaluate_rate(coders, corpus, "valid", seconds=1000)
+        evaluate_rate(files, corpus, "valid", seconds=1000)
     with pytest.raises(SpeechVQError, match=r"no speech of the split 'unseen'$"):
-        evaluate_rate(coders, corpus, "unseen")
+        evaluate_rate(files, corpus, "unseen")

@@ -6,7 +6,7 @@ from scipy.spatial.distance import jensenshannon
 
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
-from speechvq.coding.jobs import Coders
+from speechvq.coding.code_files import CodeFiles
 from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.samples import divergence, evaluate_samples, likeness, lines
 from speechvq.wavenet.sampler import Sampling
@@ -35,8 +35,8 @@ def test_samples_are_more_like_training_than_order_0(runs, prior, corpus, tmp_pa
         (tmp_path / u.speaker).mkdir(exist_ok=True)
         text = "0 2000000 aa\n2000000 4000000 iy\n4000000 7500000 s\n"
         (tmp_path / u.speaker / f"{u.id.rpartition('/')[2]}.lab").write_text(text)
-    coders = Coders(Codec.load(runs["mel"]), prior)
-    result = evaluate_samples(coders, corpus, tmp_path, count=20, seconds=0.75, sampling=Sampling())
+    files = CodeFiles(Codec.load(runs["mel"]), prior)
+    result = evaluate_samples(files, corpus, tmp_path, count=20, seconds=0.75, sampling=Sampling())
     assert [*result] == ["samples", "shuffled", "order 0", "held out"]
     assert result["samples"].bigram < result["order 0"].bigram
     assert result["samples"].unigram == pytest.approx(result["shuffled"].unigram)
@@ -45,7 +45,7 @@ def test_samples_are_more_like_training_than_order_0(runs, prior, corpus, tmp_pa
     assert result["samples"].codes == result["order 0"].codes == held_out * 38 == result["held out"].codes
     assert 0 <= result["samples"].phones <= 1
     assert len(lines(result)) == 5
-    unlabelled = evaluate_samples(coders, corpus, None, count=2, seconds=0.5, sampling=Sampling())
+    unlabelled = evaluate_samples(files, corpus, None, count=2, seconds=0.5, sampling=Sampling())
     assert unlabelled["samples"].phones is None
     with pytest.raises(SpeechVQError, match="--prior"):
-        evaluate_samples(Coders(coders.codec), corpus, None, sampling=Sampling())
+        evaluate_samples(CodeFiles(files.codec), corpus, None, sampling=Sampling())

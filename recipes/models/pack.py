@@ -19,7 +19,8 @@ from torch import Tensor
 from speechvq.config import CodecRun
 from speechvq.folder.card import WEIGHTS, load_card, save_card
 from speechvq.folder.histogram import HISTOGRAM
-from speechvq.folder.hub import README, TAGS
+from speechvq.folder.hub import TAGS
+from speechvq.folder.readme import README
 from speechvq.folder.weights import load_tensors, save_tensors
 
 CORPUS = "VCTK 0.92 (a part), CMU ARCTIC bdl and slt, LibriSpeech 19, 26 and 27: 3.9 hours"

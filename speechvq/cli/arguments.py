@@ -44,14 +44,18 @@ def add_truncation(command: Any) -> None:
 
 
 def load_codec(options: argparse.Namespace) -> Any:
-    """The model that is asked for."""
-    from speechvq.codec import Codec
-    from speechvq.folder.card import speaker_index
+    """The model of --model. A speaker that it does not have is refused first, before torch is imported.
 
-    codec = Codec.load(options.model, options.device)
+    Raises SpeechVQError if the folder is not a model's or the model does not have the speaker of --speaker.
+    """
+    from speechvq.folder.card import load_card, model_folder, speaker_index
+
+    card = load_card(model_folder(options.model))
     if getattr(options, "speaker", None):
-        speaker_index(codec.speakers, options.speaker)  # before the work
-    return codec
+        speaker_index(card.speakers, options.speaker)
+    from speechvq.codec import Codec
+
+    return Codec.load(options.model, options.device)
 
 
 def sampling(options: argparse.Namespace) -> Any:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.cli.arguments import (
     add_command,
     add_model,
@@ -24,6 +25,7 @@ from speechvq.cli.arguments import (
     sampling,
     table,
 )
+from speechvq.coding.plan import CODE_SUFFIXES, plan_files, plan_samples, require_input
 
 PIPE = Path("-")
 
@@ -84,45 +86,48 @@ def _add_info(commands: Any) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from speechvq.audio import AUDIO_SUFFIXES
-    from speechvq.coding import jobs as batch
-
-    with pipes(options, batch.CODES[0]) as (source, target):
-        jobs = batch.plan(source, target, AUDIO_SUFFIXES, batch.CODES, options.force)
+    with pipes(options, CODE_SUFFIXES[0]) as (source, target):
+        jobs = plan_files(source, target, AUDIO_SUFFIXES, CODE_SUFFIXES, options.force)
         codec = load_codec(options)
-        coder = batch.Coders(codec, options.prior).named(options.coder)
-        _report_files(options, batch.encode_files(codec, jobs, coder, options.speaker))
+        from speechvq.coding.code_files import CodeFiles
+        from speechvq.coding.jobs import encode_files
+
+        files = CodeFiles(codec, options.prior)
+        _report_files(options, encode_files(files, jobs, options.speaker, options.coder))
 
 
 def _decode(options: argparse.Namespace) -> None:
-    from speechvq.coding import jobs as batch
-
     with pipes(options, f".{options.format}") as (source, target):
-        jobs = batch.plan(source, target, batch.CODES, _formats(options), options.force)
+        jobs = plan_files(source, target, CODE_SUFFIXES, _formats(options), options.force)
         codec = load_codec(options)
-        coders = batch.Coders(codec, options.prior)
-        _report_files(options, batch.decode_files(codec, jobs, coders, options.speaker, sampling(options)))
+        from speechvq.coding.code_files import CodeFiles
+        from speechvq.coding.jobs import decode_files
+
+        files = CodeFiles(codec, options.prior)
+        _report_files(options, decode_files(files, jobs, options.speaker, sampling(options)))
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from speechvq.audio import AUDIO_SUFFIXES
-    from speechvq.coding import jobs as batch
-
     with pipes(options, f".{options.format}") as (source, target):
-        jobs = batch.plan(source, target, AUDIO_SUFFIXES, _formats(options), options.force)
+        jobs = plan_files(source, target, AUDIO_SUFFIXES, _formats(options), options.force)
         codec = load_codec(options)
-        _report_files(options, batch.convert_files(codec, jobs, options.speaker, sampling(options)))
+        from speechvq.coding.jobs import convert_files
+
+        _report_files(options, convert_files(codec, jobs, options.speaker, sampling(options)))
 
 
 def _sample(options: argparse.Namespace) -> None:
-    from speechvq.coding import jobs as batch
-    from speechvq.wavenet.sampler import Sampling
-
     with pipes(options, f".{options.format}") as (_, target):
-        targets = batch.numbered(target, options.count, options.force)
+        targets = plan_samples(target, options.count, options.force)
+        if options.prefix:
+            require_input(options.prefix)
         codec = load_codec(options)
-        made = batch.sample_files(
-            batch.Coders(codec, options.prior),
+        from speechvq.coding.code_files import CodeFiles
+        from speechvq.coding.jobs import sample_files
+        from speechvq.wavenet.sampler import Sampling
+
+        done = sample_files(
+            CodeFiles(codec, options.prior),
             targets,
             options.speaker,
             seconds=options.seconds,
@@ -131,29 +136,29 @@ def _sample(options: argparse.Namespace) -> None:
             anyone=options.anyone,
             prefix=options.prefix,
         )
-        _report_files(options, made)
+        _report_files(options, done)
 
 
 def _info(options: argparse.Namespace) -> None:
-    from speechvq.coding import jobs as batch
-    from speechvq.coding.bitstream import read_header
+    from speechvq.coding.header import parse_file, read_header
     from speechvq.folder.card import PACKAGED, model_folder, packaged
+    from speechvq.folder.description import describe_folder
 
     if options.source is None:
-        each = {name: batch.describe_folder(PACKAGED / name) for name in packaged()}
-        report(options, each, [line for name, about in each.items() for line in (name, *_indented(about))])
+        each = {name: describe_folder(PACKAGED / name) for name in packaged()}
+        report(options, each, [line for name, values in each.items() for line in (name, *_indented(values))])
         return
     folder = model_folder(options.source)
     if folder.is_dir():
-        about = batch.describe_folder(folder)
+        result = describe_folder(folder)
     else:
         with pipes(options, "") as (source, _):
-            about = batch.about(source, read_header).describe()
-    report(options, about, table(about))
+            result = parse_file(source, read_header).describe()
+    report(options, result, table(result))
 
 
-def _indented(about: dict[str, Any]) -> list[str]:
-    return [f"  {line}" for line in table(about)] + [""]
+def _indented(values: dict[str, Any]) -> list[str]:
+    return [f"  {line}" for line in table(values)] + [""]
 
 
 @contextmanager

@@ -165,21 +165,21 @@ def _evaluate_leakage(options: argparse.Namespace) -> None:
 
 
 def _evaluate_rate(options: argparse.Namespace) -> None:
-    from speechvq.coding.jobs import Coders
+    from speechvq.coding.code_files import CodeFiles
     from speechvq.evaluate.rate import evaluate_rate, lines
 
-    coders = Coders(_load(options), options.prior)
-    rates = evaluate_rate(coders, options.data, options.split, options.seconds)
+    files = CodeFiles(_load(options), options.prior)
+    rates = evaluate_rate(files, options.data, options.split, options.seconds)
     report(options, dataclasses.asdict(rates), lines(rates))
 
 
 def _evaluate_samples(options: argparse.Namespace) -> None:
-    from speechvq.coding.jobs import Coders
+    from speechvq.coding.code_files import CodeFiles
     from speechvq.evaluate.samples import evaluate_samples, lines
 
-    coders = Coders(_load(options), options.prior)
+    files = CodeFiles(_load(options), options.prior)
     how = {"count": options.count, "seconds": options.seconds, "sampling": sampling(options)}
-    result = evaluate_samples(coders, options.data, options.labels, **how)
+    result = evaluate_samples(files, options.data, options.labels, **how)
     report(options, {name: dataclasses.asdict(one) for name, one in result.items()}, lines(result))
 
 

@@ -1,6 +1,7 @@
-"""Ways of writing codes as bytes: of fixed length, by a histogram, under a prior. Each gives back exactly the codes.
+"""Coders turn codes into bytes and back, without loss: of fixed length, by a histogram, or under a prior.
 
-The range coder is constriction's. Its models are made of whole numbers, and nothing else in them is a float.
+The entropy coder is constriction's range coder. Its models are given integers only, so that they are the same on every
+machine.
 """
 
 import hashlib
@@ -12,15 +13,17 @@ import numpy as np
 from speechvq.coding.integer_prior import IntegerPrior
 from speechvq.nn.prior import Prior
 
-TOGETHER = 32  # chunks that a prior decodes side by side
+CHUNKS_PER_BATCH = 32  # chunks that are decoded under a prior at once
 
 
 class Coder:
-    """The contract. number: in the file's header. tag: 4 bytes there that name the histogram or the prior, if any."""
+    """The contract of a coder.
 
-    number: ClassVar[int]
+    name: its name in a file's header, a key of `header.CODER_TAGS`.
+    tag: bytes in the header that name the histogram or the prior, as many as CODER_TAGS has for the name.
+    """
+
     name: ClassVar[str]
-    tag_size: ClassVar[int] = 4
     tag = b""
 
     def encode(self, chunks: Sequence[np.ndarray]) -> list[bytes]:
@@ -28,21 +31,24 @@ class Coder:
         raise NotImplementedError
 
     def decode(self, chunks: Sequence[bytes], lengths: Sequence[int]) -> list[np.ndarray | None]:
-        """The codes that `encode` was given, `lengths` codes a chunk; None for what it cannot have made."""
+        """The codes that `encode` was given, `lengths` codes a chunk; None for bytes that it cannot have returned."""
         raise NotImplementedError
 
 
 class Fixed(Coder):
-    """ceil(log2 K) bits a code, the highest first."""
+    """ceil(log2 K) bits per code, the highest bit first.
 
-    number, name, tag_size = 0, "fixed", 0
+    codes: their number K.
+    """
+
+    name = "fixed"
 
     def __init__(self, codes: int) -> None:
         self.codes, self.width = codes, max((codes - 1).bit_length(), 1)
 
     def encode(self, chunks: Sequence[np.ndarray]) -> list[bytes]:
-        places = np.arange(self.width)[::-1]
-        return [np.packbits(chunk[:, None] >> places & 1).tobytes() for chunk in chunks]
+        shifts = np.arange(self.width)[::-1]
+        return [np.packbits(chunk[:, None] >> shifts & 1).tobytes() for chunk in chunks]
 
     def decode(self, chunks: Sequence[bytes], lengths: Sequence[int]) -> list[np.ndarray | None]:
         return [self._decode(*pair) for pair in zip(chunks, lengths, strict=True)]
@@ -56,25 +62,29 @@ class Fixed(Coder):
 
 
 class Static(Coder):
-    """By how often each code was used in training: counts (K,) of whole numbers."""
+    """By the frequency of each code in training.
 
-    number, name = 1, "static"
+    counts: (K,) int64.
+    """
+
+    name = "static"
 
     def __init__(self, counts: np.ndarray) -> None:
-        self.weights = 2.0 * counts + 1  # none is impossible
+        self.weights = 2.0 * counts + 1  # no code is impossible
         self.tag = hashlib.sha256(counts.astype("<i8").tobytes()).digest()[:4]
 
     def encode(self, chunks: Sequence[np.ndarray]) -> list[bytes]:
         return [_encode(chunk, self._model()) for chunk in chunks]
 
     def decode(self, chunks: Sequence[bytes], lengths: Sequence[int]) -> list[np.ndarray | None]:
-        def draw(decoder: Any, length: int) -> np.ndarray | None:
+        def decode(chunk: bytes, length: int) -> np.ndarray | None:
             try:
-                return decoder.decode(self._model(), length).astype(np.int64)
-            except AssertionError:  # constriction's word for bytes that it cannot have written
+                codes: np.ndarray = _decoder(chunk).decode(self._model(), length)
+            except AssertionError:  # constriction's error for bytes that it cannot have written
                 return None
+            return codes.astype(np.int64)
 
-        return [draw(_decoder(chunk), length) for chunk, length in zip(chunks, lengths, strict=True)]
+        return [decode(*pair) for pair in zip(chunks, lengths, strict=True)]
 
     def _model(self) -> Any:
         import constriction  # not at import: only files need it
@@ -83,39 +93,39 @@ class Static(Coder):
 
 
 class UnderPrior(Coder):
-    """By what a prior expects after the codes before, in its arithmetic of whole numbers."""
+    """By the probabilities that a prior gives each code after the codes before it, computed in integers.
 
-    number, name = 2, "prior"
+    tag: 4 bytes that name the prior.
+    """
+
+    name = "prior"
 
     def __init__(self, prior: Prior, tag: bytes) -> None:
-        self.exact, self.tag = IntegerPrior(prior), tag
+        self.prior, self.tag = IntegerPrior(prior), tag
 
     def encode(self, chunks: Sequence[np.ndarray]) -> list[bytes]:
         return [_encode(chunk, _categorical(), self._weights(chunk)) for chunk in chunks]
 
     def _weights(self, chunk: np.ndarray) -> np.ndarray:
-        before = np.append(self.exact.codes, chunk[:-1])[None]
-        return self.exact.step(before, self.exact.start(1))[0]
+        before = np.append(self.prior.codes, chunk[:-1])[None]
+        return self.prior.step(before, self.prior.start(1))[0]
 
     def decode(self, chunks: Sequence[bytes], lengths: Sequence[int]) -> list[np.ndarray | None]:
-        groups = range(0, len(chunks), TOGETHER)
-        return [row for i in groups for row in self._decode(chunks[i : i + TOGETHER], lengths[i : i + TOGETHER])]
+        batches = [slice(i, i + CHUNKS_PER_BATCH) for i in range(0, len(chunks), CHUNKS_PER_BATCH)]
+        return [row for batch in batches for row in self._decode(chunks[batch], lengths[batch])]
 
     def _decode(self, chunks: Sequence[bytes], lengths: Sequence[int]) -> list[np.ndarray | None]:
         model, decoders = _categorical(), [_decoder(chunk) for chunk in chunks]
-        codes = np.full((len(chunks), max(lengths) + 1), self.exact.codes)
-        state, broken = self.exact.start(len(chunks)), set()
+        codes = np.full((len(chunks), max(lengths) + 1), self.prior.codes)
+        state, broken = self.prior.start(len(chunks)), set()
         for t in range(max(lengths)):
-            weights = self.exact.step(codes[:, t : t + 1], state)
+            weights = self.prior.step(codes[:, t : t + 1], state)
             for i in (i for i in range(len(chunks)) if t < lengths[i] and i not in broken):
                 try:
                     codes[i, t + 1] = decoders[i].decode(model, weights[i])[0]
                 except AssertionError:
                     broken.add(i)
         return [None if i in broken else codes[i, 1 : 1 + length] for i, length in enumerate(lengths)]
-
-
-KINDS: dict[int, type[Coder]] = {coder.number: coder for coder in (Fixed, Static, UnderPrior)}
 
 
 def _categorical() -> Any:
@@ -129,8 +139,9 @@ def _encode(codes: np.ndarray, model: Any, *weights: np.ndarray) -> bytes:
 
     encoder = constriction.stream.queue.RangeEncoder()
     encoder.encode(codes.astype(np.int32), model, *weights)
-    # The decoder reads zeros behind the end.
-    return encoder.get_compressed().astype(">u4").tobytes().rstrip(b"\0")
+    words: np.ndarray = encoder.get_compressed()
+    # Zeros at the end are left out: the decoder reads zeros behind the end.
+    return words.astype(">u4").tobytes().rstrip(b"\0")
 
 
 def _decoder(chunk: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""A prior as its user sees it: a folder written by `speechvq train`."""
+"""TrainedPrior: a prior over a model's codes, loaded from the folder that `speechvq train` wrote."""
 
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,21 @@ from torch import Tensor
 from speechvq import SpeechVQError
 from speechvq.config import PriorRun
 from speechvq.folder.card import WEIGHTS, Alphabet, Card, load_card, model_folder, speaker_index
-from speechvq.folder.weights import fingerprint, load_weights
+from speechvq.folder.description import describe, prior_speakers
+from speechvq.folder.fingerprint import WeightsSummary
+from speechvq.folder.weights import count_parameters, fingerprint, load_weights
 from speechvq.nn.prior import Prior
 from speechvq.wavenet.sampler import Sampling
 
 
 class TrainedPrior:
-    """A prior as its user sees it: a folder of `speechvq train` with a configuration such as recipes/vctk/prior.toml.
+    """A trained prior.
 
-    net: the `Prior`. alphabet: whose codes it knows. tag: 4 bytes that name its weights in .svq files.
+    net: the network.
+    alphabet: the codes that it is a prior of.
+    speakers: names of the speakers that it knows; empty if it was trained without.
+    figures: held-out figures of its training.
+    tag: 4 bytes that name its weights in .svq files.
     """
 
     def __init__(self, net: Prior, card: Card, figures: dict[str, float]) -> None:
@@ -25,8 +31,7 @@ class TrainedPrior:
         assert card.alphabet is not None
         self.net = net.eval().requires_grad_(False)
         self.alphabet, self.card, self.figures = card.alphabet, card, figures
-        # Of a prior that was trained without speakers nobody can be told.
-        self.speakers = card.speakers if card.config.prior.anyone < 1 else ()
+        self.speakers = prior_speakers(card.config, card)
         self.fingerprint = fingerprint(net)
 
     @property
@@ -34,15 +39,21 @@ class TrainedPrior:
         return bytes.fromhex(self.fingerprint)[:4]
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device | str = "cpu", of: Alphabet | None = None) -> "TrainedPrior":
-        """Read a prior's folder; SpeechVQError says what is wrong with one that cannot be read, or does not know the
-        codes that it should be `of`."""
+    def load(
+        cls, path: str | Path, device: torch.device | str = "cpu", alphabet: Alphabet | None = None
+    ) -> "TrainedPrior":
+        """Read a prior's folder, or the prior of a packaged model (NAME/prior).
+
+        alphabet: the codes that it must be a prior of.
+
+        Raises SpeechVQError if the folder is not a prior's, cannot be read, or is a prior of other codes.
+        """
         folder = model_folder(path)
         card = load_card(folder)
         if not isinstance(card.config, PriorRun) or card.alphabet is None:
             raise SpeechVQError(f"{folder}: not a prior")
-        if of not in (None, card.alphabet):
-            theirs, ours = card.alphabet.model, of.model if of else ""
+        if alphabet not in (None, card.alphabet):
+            theirs, ours = card.alphabet.model, alphabet.model if alphabet else ""
             raise SpeechVQError(f"{folder}: knows the codes of model {theirs}, not of this one ({ours})")
         net = Prior(card.config.prior, card.alphabet.codes, len(card.speakers))
         figures = load_weights(net, folder / WEIGHTS)
@@ -51,19 +62,16 @@ class TrainedPrior:
     def sample(
         self, count: int, length: int, speaker: str | None, sampling: Sampling, prefix: Tensor | None = None
     ) -> Tensor:
-        """`Prior.sample` in the manner of a speaker, of anyone's where it is None."""
+        """Draw codes (count, length) int64.
+
+        speaker: in the manner of this speaker; None for that of any.
+        prefix: codes (P,) that the samples continue.
+
+        Raises SpeechVQError if the prior does not know the speaker.
+        """
         row = self.net.anyone if speaker is None else speaker_index(self.speakers, speaker)
         return self.net.sample(count, length, row, sampling, prefix)
 
     def describe(self) -> dict[str, Any]:
-        """What `speechvq info` says of it."""
-        return {
-            "fingerprint": self.fingerprint,
-            "codes_of_model": self.alphabet.model,
-            "codes": self.alphabet.codes,
-            "hop_length": self.alphabet.hop_length,
-            "parameters": sum(p.numel() for p in self.net.parameters()),
-            "receptive_field": self.net.net.receptive_field,
-            "held_out": self.figures,
-            "speakers": list(self.speakers),
-        }
+        """The result of `speechvq info`: sizes, receptive field, held-out figures and speakers."""
+        return describe(self.card, WeightsSummary(self.fingerprint, count_parameters(self.net), self.figures))

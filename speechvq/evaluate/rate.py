@@ -13,9 +13,10 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.codec import Encoded
-from speechvq.coding.bitstream import pack, read_header, unpack
+from speechvq.coding.bitstream import pack, unpack
+from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.coders import Coder
-from speechvq.coding.jobs import Coders
+from speechvq.coding.header import read_header
 from speechvq.data.manifest import Utterance, read_manifest
 from speechvq.nn.distributed import share_out
 
@@ -46,13 +47,13 @@ class Rates:
     coders: dict[str, Rate]
 
 
-def evaluate_rate(coders: Coders, data: Path, split: str = "test", seconds: float = 0.0) -> Rates:
+def evaluate_rate(files: CodeFiles, data: Path, split: str = "test", seconds: float = 0.0) -> Rates:
     """Write the recordings prepared in `data` as files by every coder that there is, read them again, and measure.
 
     seconds: utterances of a speaker are joined to recordings of at least this length; what is left over is not used.
     SpeechVQError where no recording is left.
     """
-    codec = coders.codec
+    codec = files.codec
     utterances = [u for u in read_manifest(data) if u.split == split]
     recordings = [*_recordings(data, utterances, seconds)]
     if not recordings:
@@ -64,8 +65,8 @@ def evaluate_rate(coders: Coders, data: Path, split: str = "test", seconds: floa
         return speaker, Encoded(codec.encode(wav, SAMPLE_RATE), len(wav), codec.alphabet)
 
     encoded = share_out(recordings, encode, unit="recording")
-    names = ["fixed"] + ["static"] * (codec.histogram is not None) + ["prior"] * (coders.prior is not None)
-    measured = {name: _measure(encoded, coders.named(name)) for name in names}  # type: ignore[arg-type]
+    names = ["fixed"] + ["static"] * (codec.histogram is not None) + ["prior"] * (files.prior is not None)
+    measured = {name: _measure(encoded, files.coder(name)) for name in names}
     whole = sum(item.samples for _, item in encoded) / SAMPLE_RATE
     return Rates(len(encoded), whole, codec.describe()["bit_per_s"], measured)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
-from speechvq.coding.corpus import corpus_codes
-from speechvq.coding.jobs import Coders
+from speechvq.coding.code_files import CodeFiles
+from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.data.labels import frame_labels
 from speechvq.data.manifest import read_manifest
 from speechvq.data.phones import SILENCE
@@ -34,15 +34,15 @@ class Likeness:
 
 
 def evaluate_samples(
-    coders: Coders, data: Path, labels: Path | None, *, count: int = 64, seconds: float = 10.0, sampling: Sampling
+    files: CodeFiles, data: Path, labels: Path | None, *, count: int = 64, seconds: float = 10.0, sampling: Sampling
 ) -> dict[str, Likeness]:
-    """Draw `count` sequences of codes over anyone's speech from the prior of `coders` and compare them.
+    """Draw `count` sequences of codes over anyone's speech from the prior of `files` and compare them.
 
     `samples`; beside them `shuffled`, the same in random order, `order 0`, drawn one by one as often as in training,
     and `held out`, real speech of the split `valid`. All are of about as many codes, for few are never alike: fewer
     than `count` sequences are drawn where there is less held out. SpeechVQError without a prior.
     """
-    codec, prior = coders.codec, coders.prior
+    codec, prior = files.codec, files.prior
     if prior is None:
         raise SpeechVQError("samples are drawn from a prior (--prior)")
     utterances = read_manifest(data)
@@ -61,7 +61,7 @@ def evaluate_samples(
         "order 0": [random.choice(everything, length) for _ in drawn],
         "held out": _first(held_out, count * length),
     }
-    told, pairs = _phones(coders, data, labels, dict(zip((u.id for u in train), rows, strict=True)))
+    told, pairs = _phones(files, data, labels, dict(zip((u.id for u in train), rows, strict=True)))
     size = codec.alphabet.codes
     return {name: likeness(some, rows, size, told, pairs) for name, some in sets.items()}
 
@@ -96,12 +96,12 @@ def divergence(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _phones(
-    coders: Coders, data: Path, labels: Path | None, codes: dict[str, np.ndarray]
+    files: CodeFiles, data: Path, labels: Path | None, codes: dict[str, np.ndarray]
 ) -> tuple[np.ndarray | None, set[tuple[int, int]] | None]:
     """The most likely phone of each code, silence among them, and the pairs of neighbours in the labels."""
     if labels is None:
         return None, None
-    codec = coders.codec
+    codec = files.codec
     labelled = [one for one in read_labelled(data, labels)[0] if one.utterance.id in codes]
     names = sorted({segment.label for one in labelled for segment in one.segments} | {SILENCE})
     index = {name: i for i, name in enumerate(names)}

@@ -1,16 +1,15 @@
-"""Weights without pickle: safetensors files, and fingerprints of modules."""
+"""Weights without pickle: tensors and modules in safetensors files."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from speechvq import SpeechVQError
 from speechvq.files import atomic_write
+from speechvq.folder.fingerprint import fingerprint_of, open_weights, read_metadata
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -22,26 +21,31 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote; SpeechVQError for a missing, truncated or corrupt file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-            return tensors, {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-    except FileNotFoundError:
-        raise SpeechVQError(f"{path.parent}: incomplete, {path.name} is missing") from None
-    except (SafetensorError, ValueError, OSError) as error:
-        raise SpeechVQError(f"{path}: truncated or corrupt ({error})") from None
+    """The tensors and the metadata that `save_tensors` wrote.
+
+    Raises SpeechVQError if the file is missing, truncated or corrupt.
+    """
+    with open_weights(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, read_metadata(file)  # noqa: SIM118, not a dict
 
 
 def load_weights(module: nn.Module, path: Path) -> dict[str, Any]:
-    """Fill a module from a file of weights -> the file's metadata; SpeechVQError where the two do not fit."""
+    """Fill a module from a file of weights -> the file's metadata.
+
+    Raises SpeechVQError if the file cannot be read or does not fit the module.
+    """
     tensors, metadata = load_tensors(path)
     fill(module, tensors, str(path))
     return metadata
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Copy tensors into a module that has exactly these names and shapes; SpeechVQError otherwise."""
+    """Copy tensors into a module.
+
+    source: what the tensors are called in errors.
+
+    Raises SpeechVQError if the module has other names or shapes.
+    """
     own = module.state_dict()
     odd = sorted(own.keys() ^ tensors.keys()) or [name for name in own if own[name].shape != tensors[name].shape]
     if odd:
@@ -50,10 +54,15 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
 
 
 def fingerprint(*parts: nn.Module) -> str:
-    """16 hex digits that name the weights of these modules: SHA-256 of names, shapes and values."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for name, tensor in sorted(part.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    """16 hex digits that name the weights of these modules."""
+    return fingerprint_of(
+        *(
+            {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in part.state_dict().items()}
+            for part in parts
+        )
+    )
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trained values."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -10,7 +10,7 @@ import torch
 
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
-from speechvq.coding.corpus import corpus_codes
+from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.config import PriorRun
 from speechvq.data.manifest import read_manifest, read_speakers
 from speechvq.folder.card import Card

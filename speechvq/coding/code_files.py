@@ -1,0 +1,86 @@
+"""Files of codes (.svq) of one model, read and written by any of its coders."""
+
+import logging
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from speechvq import SpeechVQError
+from speechvq.codec import Codec, Encoded
+from speechvq.coding.bitstream import pack, unpack
+from speechvq.coding.coders import Coder, Fixed, Static, UnderPrior
+from speechvq.coding.header import FINGERPRINT_DIGITS, Header, parse_file
+from speechvq.coding.trained_prior import TrainedPrior
+from speechvq.files import atomic_write
+from speechvq.folder.histogram import HISTOGRAM
+
+log = logging.getLogger(__name__)
+
+
+class CodeFiles:
+    """Reads and writes .svq files of a model's codes.
+
+    codec: the model.
+    prior: folder of a prior of its codes, for the coder `prior`.
+
+    >>> codes = CodeFiles(codec).read(Path("speech.svq")).codes
+
+    Raises SpeechVQError if the prior is of another model's codes.
+    """
+
+    def __init__(self, codec: Codec, prior: Path | None = None) -> None:
+        self.codec = codec
+        self.prior = None if prior is None else TrainedPrior.load(prior, codec.device, codec.alphabet)
+
+    def coder(self, name: str | None = None) -> Coder:
+        """The coder `fixed`, `static` or `prior`; without a name, the last of these that there is.
+
+        Raises SpeechVQError if the coder needs a histogram or a prior that is not there.
+        """
+        histogram = self.codec.histogram
+        if name == "prior" or (name is None and self.prior is not None):
+            if self.prior is None:
+                raise SpeechVQError("the coder 'prior' needs a prior (--prior)")
+            return self._under_prior
+        if name == "static" and histogram is None:
+            raise SpeechVQError(f"the coder 'static' needs the model's {HISTOGRAM}, which training it writes")
+        return Fixed(self.codec.alphabet.codes) if name == "fixed" or histogram is None else Static(histogram)
+
+    def read(self, path: Path) -> Encoded:
+        """The codes of a file.
+
+        The parts of a damaged file that are lost are logged as warnings. Raises SpeechVQError if it is not a .svq file,
+        needs another model, histogram or prior, or all of it is lost.
+        """
+        encoded = parse_file(path, lambda data: unpack(data, self._coder_of))
+        if sum(end - start for start, end in encoded.lost) == len(encoded.codes):
+            raise SpeechVQError(f"{path}: damaged, and all of its codes are lost")
+        seconds = encoded.alphabet.hop_length / self.codec.sample_rate
+        for start, end in encoded.lost:
+            span = f"{start * seconds:.2f} to {end * seconds:.2f} s"
+            log.warning("%s: damaged, codes %d to %d (%s) are lost", path, start, end - 1, span)
+        return encoded
+
+    def write(self, path: Path, encoded: Encoded, coder: Coder) -> None:
+        """Write a file, atomically."""
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(pack(encoded, coder))
+
+    @cached_property
+    def _under_prior(self) -> UnderPrior:
+        assert self.prior is not None
+        return UnderPrior(self.prior.net, self.prior.tag)
+
+    def _coder_of(self, header: Header) -> Coder:
+        """The coder with which a file was written."""
+        wanted, own = header.alphabet.model, self.codec.fingerprint[:FINGERPRINT_DIGITS]
+        if header.alphabet != replace(self.codec.alphabet, model=own):
+            raise SpeechVQError(f"codes of model {wanted}, not of this one ({own})")
+        if header.coder == "prior" and self.prior is None:
+            raise SpeechVQError(f"written under the prior {header.tag.hex()}: give it as --prior")
+        coder = self.coder(header.coder)
+        if coder.tag != header.tag:
+            raise SpeechVQError(
+                f"written under the {header.coder} {header.tag.hex()}, not this one ({coder.tag.hex()})"
+            )
+        return coder

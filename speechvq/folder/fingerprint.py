@@ -1,0 +1,91 @@
+"""A file of weights as it lies on disk: its metadata, size and fingerprint, without a model and without torch."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from speechvq import SpeechVQError
+
+# Float tensors that are state, but not parameters, by the last part of their names: of batches, and of an EMA codebook.
+STATISTICS = frozenset({"running_mean", "running_var", "sums", "counts"})
+
+
+@dataclass(frozen=True)
+class WeightsSummary:
+    """The summary of a file of weights.
+
+    fingerprint: 16 hex digits that name some of its weights.
+    parameters: number of trained values in all of it.
+    metadata: what was saved with the weights, such as held-out figures.
+    """
+
+    fingerprint: str
+    parameters: int
+    metadata: dict[str, Any]
+
+
+def summarize_weights(path: Path, parts: Sequence[str]) -> WeightsSummary:
+    """Read a safetensors file without building its model.
+
+    parts: names of the submodules that make up the fingerprint, in this order; none for the whole model.
+
+    Raises SpeechVQError if the file is missing, truncated or corrupt.
+    """
+    with open_weights(path, "numpy") as file:
+        names, parameters = sorted(file.keys()), 0
+        for name in names:
+            tensor = file.get_slice(name)
+            if tensor.get_dtype().startswith(("F", "BF")) and name.rpartition(".")[2] not in STATISTICS:
+                parameters += math.prod(tensor.get_shape())
+        prefixes = [f"{part}." for part in parts] or [""]
+        chosen = [
+            {name.removeprefix(prefix): _loaded(file.get_tensor(name)) for name in names if name.startswith(prefix)}
+            for prefix in prefixes
+        ]
+        return WeightsSummary(fingerprint_of(*chosen), parameters, read_metadata(file))
+
+
+def fingerprint_of(*parts: Mapping[str, np.ndarray]) -> str:
+    """16 hex digits that name the weights of these modules: SHA-256 of names, shapes and values.
+
+    parts: for each module, its state by name.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        for name, values in sorted(part.items()):
+            digest.update(f"{name} {values.shape}\n".encode())
+            digest.update(values.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _loaded(values: np.ndarray) -> np.ndarray:
+    """As a model holds them: floats of any size are loaded into float32."""
+    return values.astype(np.float32) if values.dtype.kind == "f" else values
+
+
+@contextmanager
+def open_weights(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]:
+    """An open safetensors file, whose tensors are arrays of the framework.
+
+    Raises SpeechVQError if the file is missing, truncated or corrupt.
+    """
+    try:
+        with safe_open(path, framework=framework) as file:
+            yield file
+    except FileNotFoundError:
+        raise SpeechVQError(f"{path.parent}: incomplete, {path.name} is missing") from None
+    except (SafetensorError, ValueError, OSError) as error:
+        raise SpeechVQError(f"{path}: truncated or corrupt ({error})") from None
+
+
+def read_metadata(file: Any) -> dict[str, Any]:
+    """The metadata of an open safetensors file, in the order of their names; the values are JSON."""
+    return {key: json.loads(value) for key, value in sorted((file.metadata() or {}).items())}
