@@ -25,8 +25,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 @pytest.fixture(params=CORPORA)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Corpus, Path]:
     """Each corpus and a small tree of it."""
-    TREES[request.param](tmp_path / "tree")
-    return CORPORA[request.param], tmp_path / "tree"
+    TREES[request.param]((tmp_path / "tree").resolve())
+    return CORPORA[request.param], (tmp_path / "tree").resolve()
 
 
 # --- the contract

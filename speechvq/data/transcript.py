@@ -1,9 +1,7 @@
-"""Transcripts: their words, and the file that holds those of a folder."""
+"""Transcripts: their files, and the words in them."""
 
 import re
 from pathlib import Path
-
-TRANSCRIPTS = "transcripts.tsv"
 
 
 def words(text: str) -> list[str]:
@@ -21,9 +19,8 @@ def read_text(path: Path) -> str:
     return one_line(path.read_bytes()) if path.is_file() else ""
 
 
-def read_transcripts(folder: Path) -> dict[str, str]:
-    """The text of each recording, by file stem, from the folder's transcripts.tsv (stem, tab, text); {} without one."""
-    path = folder / TRANSCRIPTS
+def read_transcripts(path: Path, separator: bytes = b"\t") -> dict[str, str]:
+    """The text of each recording, by its file stem, from a file of lines (stem, separator, text); {} without a file."""
     lines = path.read_bytes().splitlines() if path.is_file() else []
-    rows = (line.partition(b"\t") for line in lines)
+    rows = (line.partition(separator) for line in lines)
     return {stem.decode("utf-8", "replace"): one_line(text) for stem, _, text in rows}

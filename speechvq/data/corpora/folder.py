@@ -8,6 +8,8 @@ from speechvq.data.manifest import SPEAKERS, read_speakers
 from speechvq.data.transcript import read_transcripts
 from speechvq.files import visible_files
 
+TRANSCRIPTS = "transcripts.tsv"
+
 
 def _find(root: Path) -> list[Source]:
     """Every audio file below the speakers' folders, at any depth; its id is the path without the suffix.
@@ -15,9 +17,9 @@ def _find(root: Path) -> list[Source]:
     transcripts.tsv (file stem, tab, text) is read from the root and from each speaker's folder.
     """
     sources = []
-    common = read_transcripts(root)
+    common = read_transcripts(root / TRANSCRIPTS)
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        texts = common | read_transcripts(folder)
+        texts = common | read_transcripts(folder / TRANSCRIPTS)
         for path in visible_files(folder, AUDIO_SUFFIXES):
             name = path.relative_to(root).with_suffix("").as_posix()
             sources.append(Source(name, folder.name, path, texts.get(path.stem, "")))
