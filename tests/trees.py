@@ -53,8 +53,30 @@ def folder(root: Path) -> None:
     text(root / "speakers.json", '{"a": {"sex": "F"}, "b": {}}')
 
 
+def librispeech(root: Path) -> None:
+    """A training set and both kinds of held-out sets, the file of speakers, and what macOS leaves in archives."""
+    for name in ("train-clean-100/19/198/19-198-0000", "train-clean-100/19/198/19-198-0001"):
+        tone(root / f"{name}.flac")
+    tone(root / "train-clean-100" / "60" / "121082" / "60-121082-0000.flac")
+    tone(root / "dev-clean" / "84" / "121123" / "84-121123-0000.flac")
+    tone(root / "test-other" / "1688" / "142285" / "1688-142285-0000.flac")
+    text(root / "dev-clean" / "84" / "121123" / "._84-121123-0000.flac", b"\0\5\26\7")
+    text(
+        root / "train-clean-100/19/198/19-198.trans.txt",
+        "19-198-0000 NORTHANGER ABBEY\n19-198-0001 THIS  LITTLE WORK\n",
+    )
+    text(root / "dev-clean/84/121123/84-121123.trans.txt", "84-121123-0000 GO\n")
+    text(
+        root / "SPEAKERS.TXT",
+        "; Some pipe(|) separated metadata about all LibriVox readers\n;ID  |SEX| SUBSET           |MINUTES| NAME\n"
+        "19   | F | train-clean-100  | 25.19 | Kara Shallenberg\n60   | M | train-clean-100  | 20.18 | |CBW|Simon\n"
+        "84   | F | dev-clean        | 8.02  | Christie Nowak\n1688 | M | test-other       | 8.02  | O'Neil\n",
+    )
+
+
 TREES: dict[str, Callable[[Path], None]] = {
     "vctk": vctk,
     "folder": folder,
     "demo": vctk,
+    "librispeech": librispeech,
 }

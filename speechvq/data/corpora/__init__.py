@@ -3,10 +3,12 @@
 from speechvq.data.corpora.contract import Corpus
 from speechvq.data.corpora.demo import DEMO
 from speechvq.data.corpora.folder import FOLDER
+from speechvq.data.corpora.librispeech import LIBRISPEECH
 from speechvq.data.corpora.vctk import VCTK
 
 CORPORA: dict[str, Corpus] = {
     "vctk": VCTK,
     "folder": FOLDER,
     "demo": DEMO,
+    "librispeech": LIBRISPEECH,
 }
