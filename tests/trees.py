@@ -74,9 +74,27 @@ def librispeech(root: Path) -> None:
     )
 
 
+def libritts(root: Path) -> None:
+    """Two sets, texts normalized and original, the table of the package beside that of LibriSpeech."""
+    first = root / "train-clean-100" / "19" / "198"
+    for name in ("19_198_000000_000000", "19_198_000000_000002"):
+        tone(first / f"{name}.wav", rate=24_000)
+    text(first / "19_198_000000_000000.original.txt", "CHAPTER 1.\n")
+    text(first / "19_198_000000_000000.normalized.txt", "CHAPTER one.\n")
+    text(first / "19_198_000000_000002.original.txt", "Northanger\n Abbey")
+    text(first / "19_198.trans.tsv", "19_198_000000_000000\tCHAPTER 1.\tCHAPTER one.\n")
+    tone(root / "dev-clean" / "84" / "121123" / "84_121123_000007_000001.wav", rate=24_000)
+    tone(root / "dev-clean" / "84" / "121123" / "._84_121123_000007_000001.wav")
+    text(
+        root / "speakers.tsv",
+        "READER\tGENDER\tSUBSET\tNAME\n19\tF\ttrain-clean-100\tKara Shallenberg\n84\tF\tdev-clean\tChristie Nowak\n",
+    )
+
+
 TREES: dict[str, Callable[[Path], None]] = {
     "vctk": vctk,
     "folder": folder,
     "demo": vctk,
     "librispeech": librispeech,
+    "libritts": libritts,
 }

@@ -4,6 +4,7 @@ from speechvq.data.corpora.contract import Corpus
 from speechvq.data.corpora.demo import DEMO
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.corpora.librispeech import LIBRISPEECH
+from speechvq.data.corpora.libritts import LIBRITTS
 from speechvq.data.corpora.vctk import VCTK
 
 CORPORA: dict[str, Corpus] = {
@@ -11,4 +12,5 @@ CORPORA: dict[str, Corpus] = {
     "folder": FOLDER,
     "demo": DEMO,
     "librispeech": LIBRISPEECH,
+    "libritts": LIBRITTS,
 }
