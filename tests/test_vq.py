@@ -6,13 +6,10 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from speechvq.config import EMAConfig, ModelConfig, VQConfig
 from speechvq.nn.bottleneck import BOTTLENECKS
 from speechvq.nn.bottleneck.vq import EMAVQ, GradientVQ, VectorQuantizer
-from speechvq.nn.kmeans import kmeans, nearest
 
 VARIANTS = {variant.kind: variant for variant in get_args(get_type_hints(ModelConfig)["bottleneck"])}
 QUANTIZERS = {kind: kept for kind, kept in BOTTLENECKS.items() if issubclass(kept, VectorQuantizer)}
@@ -52,21 +49,6 @@ def test_codes_are_the_nearest_ones(quantizer):
     rows = z.detach().transpose(1, 2).reshape(-1, D).numpy()
     expected = brute_force(rows, quantizer.table.detach().numpy()).argmin(1)
     assert quantizer(z).codes.flatten().tolist() == expected.tolist()
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.integers(1, 40), st.integers(1, 30), st.integers(1, 16), st.floats(0.01, 100), st.floats(0, 30), st.integers(0)
-)
-def test_nearest_against_brute_force(count, codes, width, scale, offset, seed):
-    random = np.random.default_rng(seed)
-    vectors = (scale * random.standard_normal((count, width)) + offset).astype(np.float32)
-    table = (scale * random.standard_normal((codes, width)) + offset).astype(np.float32)
-    distances = brute_force(vectors, table)
-    chosen = nearest(torch.from_numpy(vectors), torch.from_numpy(table)).numpy()
-    # Only a near tie may be decided otherwise: float32 rounds the squared norms that are subtracted.
-    slack = 1e-6 * (np.square(vectors).sum(1) + np.square(table).sum(1).max()) * width
-    assert (distances[np.arange(count), chosen] <= distances.min(1) + slack).all()
 
 
 def test_straight_through_gradient_is_the_decoders(quantizer):
@@ -234,19 +216,6 @@ def test_restart_leaves_used_codes_alone():
         quantizer(z)
     torch.testing.assert_close(quantizer.table, torch.tensor([[-1.0], [1.0]]), rtol=1e-5, atol=0)
     torch.testing.assert_close(quantizer.counts, torch.tensor([9.0, 3.0]), rtol=0.05, atol=0)
-
-
-def test_kmeans_centres_are_the_means_of_their_vectors():
-    torch.manual_seed(0)
-    vectors = torch.randn(200, D)
-    centres = kmeans(vectors, 8, iterations=100)
-    codes = nearest(vectors, centres)
-    means = torch.stack([vectors[codes == code].mean(0) for code in range(8)])
-    torch.testing.assert_close(centres, means, rtol=1e-4, atol=1e-5)
-
-
-def test_kmeans_of_few_vectors_makes_no_two_codes_equal():
-    assert len(kmeans(torch.randn(3, D), 8).unique(dim=0)) == 8
 
 
 def test_gradient_codebook_descends_to_the_means():

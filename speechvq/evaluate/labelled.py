@@ -1,6 +1,5 @@
 """A prepared corpus as a model sees it, frame by frame, joined with its phone labels."""
 
-import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.cluster.vq import kmeans2, vq
 from torch.nn import functional as F
 
 from speechvq import SpeechVQError
@@ -20,6 +18,7 @@ from speechvq.data.labels import LABEL_SUFFIXES, Segment, read_labels
 from speechvq.data.manifest import Utterance, rank_key, read_manifest
 from speechvq.files import visible_files
 from speechvq.nn.distributed import share_out
+from speechvq.nn.kmeans import assign, kmeans
 
 CLUSTERED = 100_000  # frames: enough to rank_key some hundred centres by
 
@@ -118,9 +117,9 @@ def clusters(rows: Sequence[np.ndarray], fitted: Sequence[bool], count: int, see
     mean, std = known.mean(0), known.std(0) + 1e-9
     random = np.random.default_rng(seed)
     some = random.choice(known, min(len(known), CLUSTERED), replace=False)
-    with warnings.catch_warnings(action="ignore"):  # of centres that are left with no frame
-        centres, _ = kmeans2((some - mean) / std, count, iter=30, minit="++", seed=random)
-    return [vq((row - mean) / std, centres)[0] for row in rows]
+    generator = torch.Generator().manual_seed(seed)
+    centres = kmeans((some - mean) / std, count, init="k-means++", iterations=30, generator=generator)
+    return [assign((row - mean) / std, centres).numpy() for row in rows]
 
 
 def scored_speakers(speech: Sequence[Labelled], asked: Collection[str]) -> set[str]:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from speechvq.config import EMAConfig, VQConfig
 from speechvq.nn.bottleneck.contract import Discrete, Latent
 from speechvq.nn.distributed import all_rows, from_first, over_all
-from speechvq.nn.kmeans import assign, kmeans, nearest
+from speechvq.nn.kmeans import kmeans, nearest, sums_and_counts
 
 COUNT_FLOOR = 1e-6  # of an unused code's moving count, which then stops shrinking
 TINY = 1e-12  # in place of the counts of a codebook that is not initialized yet
@@ -139,7 +139,7 @@ class EMAVQ(VectorQuantizer):
 
     @torch.no_grad()
     def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
-        sums, counts = map(over_all, assign(vectors.flatten(0, 1), codes.flatten(), self.config.codes))
+        sums, counts = map(over_all, sums_and_counts(vectors.flatten(0, 1), codes.flatten(), self.config.codes))
         # A code long unused is left alone before its counts underflow: its quotient must stay what it was.
         weight = (1 - self.config.decay) * ((counts > 0) | (self.counts > COUNT_FLOOR))
         self.sums.lerp_(sums, weight[:, None])
