@@ -17,7 +17,7 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read, resample
 from speechvq.codec import Codec
 from speechvq.data.manifest import Utterance, rank_key, read_manifest
-from speechvq.evaluate.metrics.judges import Heard, Recognizer
+from speechvq.evaluate.metrics.judges import Recognition, Recognizer
 from speechvq.progress import progress
 from speechvq.wavenet.sampler import Sampling
 
@@ -76,7 +76,7 @@ def main() -> None:
 
 def measure(
     recognizer: Recognizer, codecs: list[Codec], options: argparse.Namespace, utterance: Utterance, change: Change
-) -> tuple[list[Heard], list[Tensor], list[list[Heard]]]:
+) -> tuple[list[Recognition], list[Tensor], list[list[Recognition]]]:
     """What is heard in the changed recording; for each codec which codes are kept, and what is heard in conversions."""
     natural = read(options.data / utterance.path)
     wav = change(natural)
@@ -86,11 +86,11 @@ def measure(
         codes = codec.encode(wav, SAMPLE_RATE)
         kept.append(codes == codec.encode(natural, SAMPLE_RATE))
         made = codec.decode_many([codes] * len(targets), targets, Sampling())
-        conversions.append([recognizer.hear(one, utterance.text) for one in made])
-    return [recognizer.hear(wav, utterance.text)], kept, conversions
+        conversions.append([recognizer.recognize(one, utterance.text) for one in made])
+    return [recognizer.recognize(wav, utterance.text)], kept, conversions
 
 
-def rate(heard: list[Heard]) -> str:
+def rate(heard: list[Recognition]) -> str:
     """Word errors in percent."""
     return f"{100 * sum(h.word_errors for h in heard) / sum(h.words for h in heard):.1f}"
 

@@ -183,24 +183,24 @@ def test_what_is_drawn_is_limited_and_decided_by_the_seed():
     random = np.random.default_rng(5)
     speakers, found, counts = speech(random, utterances=60, contexts=4)
     features = [random.standard_normal((count, 4)) for count in counts]
-    everything = abx(features, speakers, found, most=100)
-    assert abx(features, speakers, found, most=100, seed=1) == everything
-    few = abx(features, speakers, found, most=2)
+    everything = abx(features, speakers, found, max_tokens=100)
+    assert abx(features, speakers, found, max_tokens=100, seed=1) == everything
+    few = abx(features, speakers, found, max_tokens=2)
     assert (few.within_cells, few.within_triples) == (everything.within_cells, 4 * everything.within_cells)
     assert (few.across_cells, few.across_triples) == (everything.across_cells, 8 * everything.across_cells)
     # Six ordered pairs of phones, of which each has 12 cells within and 24 across.
     assert (everything.within_cells, everything.across_cells) == (72, 144)
-    drawn = abx(features, speakers, found, cells=31)
+    drawn = abx(features, speakers, found, max_cells=31)
     assert (drawn.within_cells, drawn.across_cells) == (30, 30)
-    assert abx(features, speakers, found, cells=31) == drawn != abx(features, speakers, found, cells=31, seed=1)
-    assert abx(features, speakers, found, cells=1).within_cells == 6
+    assert abx(features, speakers, found, max_cells=31) == drawn != abx(features, speakers, found, max_cells=31, seed=1)
+    assert abx(features, speakers, found, max_cells=1).within_cells == 6
 
 
 def test_every_pair_has_its_share_of_what_is_drawn():
     speakers, found, counts = speech(np.random.default_rng(8), utterances=60, contexts=4)
     alike = one_hot(found, counts, lambda token: int(token.phone) // 2)  # 0 and 1 are
     for cells in (1, 20, 1000):
-        result = abx(alike, speakers, found, cells=cells)
+        result = abx(alike, speakers, found, max_cells=cells)
         assert result.within == result.across == pytest.approx(2 / 6 / 2)  # two of six pairs, by chance
 
 
@@ -209,7 +209,7 @@ def test_a_draw_is_near_the_whole():
     speakers, found, counts = speech(random, utterances=150, phones=4, contexts=8)
     hot = one_hot(found, counts, lambda token: int(token.phone))
     features = [row + 0.7 * random.standard_normal(row.shape) for row in hot]
-    everything, drawn = abx(features, speakers, found), abx(features, speakers, found, cells=120)
+    everything, drawn = abx(features, speakers, found), abx(features, speakers, found, max_cells=120)
     assert drawn.across_cells == 120 < everything.across_cells / 4
     assert 0.02 < everything.across < 0.4
     assert drawn.across == pytest.approx(everything.across, abs=0.04)

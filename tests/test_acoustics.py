@@ -1,4 +1,4 @@
-"""What is told of a voice without listening, against NumPy, SciPy and by hand."""
+"""Acoustic measures against NumPy, SciPy and by hand."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from scipy.fft import dct
 
 from speechvq.audio.features import LogMel
 from speechvq.evaluate.metrics.acoustics import (
-    HOP,
+    FRAME_HOP,
     cepstral_distortion,
     compare,
     log_energy,
@@ -75,10 +75,12 @@ def oracle(source: np.ndarray, converted: np.ndarray) -> float:
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(5 * HOP, 60 * HOP), st.integers(5 * HOP, 60 * HOP))
+@given(
+    st.integers(0, 2**32 - 1), st.integers(5 * FRAME_HOP, 60 * FRAME_HOP), st.integers(5 * FRAME_HOP, 60 * FRAME_HOP)
+)
 def test_it_is_pearsons_correlation_of_the_contours(seed, first, second):
     random = np.random.default_rng(seed)
-    gains = np.repeat(random.uniform(0.001, 1, 61), HOP)
+    gains = np.repeat(random.uniform(0.001, 1, 61), FRAME_HOP)
     source, converted = ((0.2 * gains[:n] * random.standard_normal(n)).astype(np.float32) for n in (first, second))
     result = compare(torch.from_numpy(source), torch.from_numpy(converted))
     assert result.energy_correlation == pytest.approx(oracle(source, converted), abs=1e-9)
@@ -86,9 +88,9 @@ def test_it_is_pearsons_correlation_of_the_contours(seed, first, second):
 
 
 def test_log_energy_of_a_constant_is_its_level():
-    contour = log_energy(np.full(10 * HOP, 0.1, np.float32))
+    contour = log_energy(np.full(10 * FRAME_HOP, 0.1, np.float32))
     np.testing.assert_allclose(contour[2:-2], np.log(0.1 + 1e-4), rtol=1e-6)
-    np.testing.assert_allclose(log_energy(np.zeros(10 * HOP)), np.log(1e-4))
+    np.testing.assert_allclose(log_energy(np.zeros(10 * FRAME_HOP)), np.log(1e-4))
 
 
 def test_samples_at_full_scale_are_counted():
@@ -168,7 +170,7 @@ def test_pitch_correlation_is_over_the_frames_with_two_voices():
 def test_cepstral_distortion_is_the_formula():
     """By SciPy's cosine transform of the log-mel bands, as the series whose first 12 terms without the 0th count."""
     one, other = syllables(seed=0)[:16_000], syllables(seed=1)[:16_000]
-    bands = [LogMel(HOP)(wav[None])[0].T.numpy().astype(float) for wav in (one, other)]
+    bands = [LogMel(FRAME_HOP)(wav[None])[0].T.numpy().astype(float) for wav in (one, other)]
     series = [dct(band, type=2, axis=1)[:, 1:13] / band.shape[1] for band in bands]
     wanted = (10 / np.log(10) * np.sqrt(2 * ((series[0] - series[1]) ** 2).sum(1))).mean()
     assert cepstral_distortion(one, other) == pytest.approx(wanted, rel=1e-4)

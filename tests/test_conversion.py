@@ -1,4 +1,4 @@
-"""Which utterances are spoken by whom, and how what is heard is judged."""
+"""The choice of pairs, and the figures of natural, reconstructed and converted speech."""
 
 import json
 import math
@@ -17,17 +17,16 @@ from speechvq.config import MFCCDecoderConfig
 from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.conversion import (
     SEMITONE,
-    Evaluation,
+    ConversionEvaluation,
     choose_pairs,
     evaluate_conversion,
-    hear_reference,
-    lines,
     read_pairs,
     summarize,
-    verification,
 )
 from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, log_pitch
-from speechvq.evaluate.metrics.judges import Judges, Voices
+from speechvq.evaluate.metrics.judges import Judges, SpeakerEncoder
+from speechvq.evaluate.reference import reference_voices, verification
+from speechvq.evaluate.tables import conversion_table
 from speechvq.train.kinds import train
 from speechvq.wavenet.sampler import Sampling
 
@@ -38,9 +37,9 @@ def codec(runs: dict[str, Path]) -> Codec:
 
 
 @pytest.fixture(scope="module")
-def evaluation(codec: Codec, corpus: Path) -> Evaluation:
+def evaluation(codec: Codec, corpus: Path) -> ConversionEvaluation:
     pairs = choose_pairs(codec, corpus, ("mid", "high"), 1, "test")
-    return evaluate_conversion(codec, corpus, pairs, Judges(voices=Voices()), Sampling())
+    return evaluate_conversion(codec, corpus, pairs, Judges(speaker_encoder=SpeakerEncoder()), Sampling())
 
 
 def test_each_speaker_says_what_the_others_said(codec, corpus):
@@ -66,8 +65,8 @@ def test_unseen_sources_are_everyone_who_is(codec, corpus, tmp_path):
     [
         (["nobody"], "test", "unknown speaker 'nobody'"),
         (["low", "mid"], "test", "no test utterance of speaker 'low'"),
-        (["mid"], "test", "no test utterance to be spoken by another"),
-        ([], "unseen", "no unseen utterance to be spoken by another"),
+        (["mid"], "test", "no test utterance to convert to another"),
+        ([], "unseen", "no unseen utterance to convert to another"),
     ],
 )
 def test_pairs_that_are_none(codec, corpus, speakers, split, message):
@@ -91,8 +90,8 @@ def test_pairs_of_a_file(codec, corpus, tmp_path):
             read_pairs(codec, corpus, file)
 
 
-def test_the_rows_are_what_is_heard(codec, corpus, evaluation):
-    """Made again step by step: the copy, the reconstruction and the conversion of one utterance."""
+def test_the_rows_are_figures_of_the_decoded_speech(codec, corpus, evaluation):
+    """Repeated step by step: the copy, the reconstruction and the conversion of one utterance."""
     name = evaluation.rows[0]["utterance"]
     [utterance] = [u for u in read_manifest(corpus) if u.id == name]
     natural = read(corpus / utterance.path)
@@ -106,11 +105,12 @@ def test_the_rows_are_what_is_heard(codec, corpus, evaluation):
     }
     rows = {row["kind"]: row for row in evaluation.rows if row["utterance"] == name}
     assert rows.keys() == wavs.keys()
-    voices, all_of_it = Voices(), hear_reference(corpus, Judges(voices=Voices()), {"mid", "high"}, {name})
+    encoder = SpeakerEncoder()
+    reference = reference_voices(corpus, Judges(speaker_encoder=encoder), {"mid", "high"}, {name})
     for kind, wav in wavs.items():
         assert rows[kind]["energy_correlation"] == compare(natural, wav).energy_correlation
         assert rows[kind]["speaker"] == (other if kind == "conversion" else utterance.speaker)
-        target = voices.embed(wav) @ all_of_it.centres[rows[kind]["speaker"]]
+        target = encoder.embed(wav) @ reference.centroids[rows[kind]["speaker"]]
         assert rows[kind]["similarity"] == pytest.approx(target, abs=0.02)  # the other's utterance is left out too
     assert rows["copy"]["cepstral_distortion"] == cepstral_distortion(natural, wavs["copy"])
     assert rows["natural"]["pitch_difference"] < 1
@@ -126,21 +126,21 @@ def test_natural_speech_is_the_ceiling(evaluation):
     assert evaluation.speakers == 3
 
 
-def test_the_table_tells_what_was_measured(evaluation):
-    text = "\n".join(lines(evaluation))
+def test_the_table_has_what_was_measured(evaluation):
+    text = "\n".join(conversion_table(evaluation))
     assert "nearest to the speaker of all, %" in text
     assert "equal error rate" in text
-    assert "word errors" not in text
+    assert "word error rate" not in text
     json.dumps(evaluation.rows, allow_nan=False)
 
 
 def test_pitch_is_compared_with_the_speakers_own(corpus):
-    reference = hear_reference(corpus, Judges(), {"low", "high"}, ())
+    reference = reference_voices(corpus, Judges(), {"low", "high"}, ())
     assert math.exp(reference.pitch["low"]) == pytest.approx(90, rel=0.05)
     assert (reference.pitch["high"] - reference.pitch["low"]) / SEMITONE == pytest.approx(
         12 * math.log2(230 / 90), abs=1
     )
-    assert reference.centres == {}
+    assert reference.centroids == {}
     own = [u for u in read_manifest(corpus) if u.speaker == "low"]
     pitches = [np.nanmean(log_pitch(read(corpus / u.path))) for u in own]
     assert reference.pitch["low"] == pytest.approx(np.mean(pitches))
@@ -172,7 +172,7 @@ def test_summary_by_hand():
     assert (figures["clipped_samples"], figures["dnsmos"]) == (3, None)
 
 
-def test_what_cannot_speak_is_refused(corpus, tiny, tmp_path):
+def test_a_decoder_without_audio_is_refused(corpus, tiny, tmp_path):
     config = replace(
         tiny, model=replace(tiny.model, decoder=MFCCDecoderConfig(conditioner=tiny.model.decoder.conditioner))
     )

@@ -8,7 +8,7 @@ import soundfile
 from speechvq.cli import main
 from speechvq.data.corpora import demo as corpus
 from speechvq.demo import pipeline
-from speechvq.evaluate.conversion import heard_file
+from speechvq.evaluate.conversion import wav_name
 
 
 def test_a_short_demo_goes_through_every_stage(tmp_path, monkeypatch, capsys):
@@ -31,7 +31,7 @@ def test_a_short_demo_goes_through_every_stage(tmp_path, monkeypatch, capsys):
     for name in ("mel", "wavenet"):
         rows = json.loads((out / name / "conversion.json").read_text())["rows"]
         assert [row["kind"] for row in rows] == 3 * ["natural", "copy", "reconstruction", "conversion"]
-        lengths = {soundfile.info(out / name / "wavs" / heard_file(row)).frames for row in rows[:4]}
+        lengths = {soundfile.info(out / name / "wavs" / wav_name(row)).frames for row in rows[:4]}
         assert len(lengths) == 1
         assert summary["conversions"][name]["conversion"]["utterances"] == 3
     assert 0 < summary["phonemes"]["held_out"] < 1

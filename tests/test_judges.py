@@ -12,7 +12,15 @@ from speechvq import SpeechVQError
 from speechvq.audio.io import read
 from speechvq.data.corpora.contract import Source
 from speechvq.data.corpora.vctk import VCTK
-from speechvq.evaluate.metrics.judges import Judges, Quality, Recognizer, Voices, centre, equal_error, installed
+from speechvq.evaluate.metrics.judges import (
+    DNSMOS,
+    Judges,
+    Recognizer,
+    SpeakerEncoder,
+    centroid,
+    equal_error_rate,
+    installed_judges,
+)
 
 RECORDED = Path(__file__).parents[2] / "shared" / "data" / "vctk"
 recorded = pytest.mark.skipif(not RECORDED.is_dir(), reason="no recorded speech here (../shared/data/vctk)")
@@ -30,7 +38,7 @@ def spoken() -> dict[str, list[Source]]:
 def test_equal_error_is_where_the_curve_meets_the_diagonal(seed):
     random = np.random.default_rng(seed)
     same, different = random.normal(1, 1, 400), random.normal(0, 1, 3000)
-    rate, threshold = equal_error(same, different)
+    rate, threshold = equal_error_rate(same, different)
     truth, scores = np.repeat([1, 0], [400, 3000]), np.concatenate([same, different])
     accepted, hit, _ = roc_curve(truth, scores, drop_intermediate=False)
     wanted = np.abs(accepted - (1 - hit)).argmin()
@@ -39,18 +47,18 @@ def test_equal_error_is_where_the_curve_meets_the_diagonal(seed):
 
 
 def test_voices_apart_have_no_errors():
-    assert equal_error(np.array([0.8, 0.9]), np.array([0.1, 0.5]))[0] == 0
-    assert equal_error(np.array([0.1]), np.array([0.9]))[0] == 1
+    assert equal_error_rate(np.array([0.8, 0.9]), np.array([0.1, 0.5]))[0] == 0
+    assert equal_error_rate(np.array([0.1]), np.array([0.9]))[0] == 1
 
 
 def test_the_centre_is_of_unit_length():
-    np.testing.assert_allclose(centre([np.array([1.0, 0.0]), np.array([0.0, 1.0])]), [0.5**0.5, 0.5**0.5])
+    np.testing.assert_allclose(centroid([np.array([1.0, 0.0]), np.array([0.0, 1.0])]), [0.5**0.5, 0.5**0.5])
 
 
 @recorded
 def test_voices_are_told_apart(spoken):
-    voices = Voices()
-    known = {name: centre([voices.embed(read(s.path)) for s in some[:3]]) for name, some in spoken.items()}
+    voices = SpeakerEncoder()
+    known = {name: centroid([voices.embed(read(s.path)) for s in some[:3]]) for name, some in spoken.items()}
     for name, some in spoken.items():
         for source in some[3:]:
             vector = voices.embed(read(source.path))
@@ -60,18 +68,18 @@ def test_voices_are_told_apart(spoken):
 
 @pytest.mark.parametrize("wav", [torch.zeros(16_000), torch.zeros(1), 1e-4 * torch.ones(400), torch.randn(8_000)])
 def test_any_sound_has_an_embedding(wav):
-    assert np.isfinite(Voices().embed(wav)).all()
+    assert np.isfinite(SpeakerEncoder().embed(wav)).all()
 
 
 @recorded
 def test_speech_is_understood_and_noise_is_not(spoken):
     recognizer = Recognizer()
     sources = [source for some in spoken.values() for source in some[:2]]
-    heard = [recognizer.hear(read(source.path), source.text) for source in sources]
+    heard = [recognizer.recognize(read(source.path), source.text) for source in sources]
     assert sum(h.word_errors for h in heard) <= 0.2 * sum(h.words for h in heard)
     wav = read(sources[0].path)
     noisy = wav + 0.3 * torch.randn(len(wav), generator=torch.Generator().manual_seed(0))
-    assert recognizer.hear(noisy, sources[0].text).word_errors > heard[0].word_errors
+    assert recognizer.recognize(noisy, sources[0].text).word_errors > heard[0].word_errors
 
 
 def edits(one: list[str] | str, other: list[str] | str) -> int:
@@ -89,7 +97,7 @@ def test_errors_are_the_least_edits(spoken):
     """The words of one utterance against the sound of another; punctuation and case do not matter."""
     recognizer = Recognizer()
     first, second = spoken["p225"][:2]
-    heard = recognizer.hear(read(first.path), f"  {second.text.upper()}!? ")
+    heard = recognizer.recognize(read(first.path), f"  {second.text.upper()}!? ")
     plain = "".join(c for c in second.text.lower() if c.isalpha() or c in "' ")
     assert (heard.words, heard.characters) == (len(plain.split()), len(plain))
     assert heard.word_errors == edits(plain.split(), heard.heard.split()) > 0
@@ -99,7 +107,7 @@ def test_errors_are_the_least_edits(spoken):
 @recorded
 def test_noise_costs_quality(spoken):
     wav = read(spoken["p225"][0].path)
-    quality = Quality()
+    quality = DNSMOS()
     noise = torch.randn(len(wav), generator=torch.Generator().manual_seed(0))
     scores = [quality.score(wav + level * wav.std() * noise) for level in (0, 0.1, 1)]
     assert scores[0] > scores[1] > scores[2]
@@ -109,13 +117,13 @@ def test_noise_costs_quality(spoken):
 @pytest.mark.parametrize("package", ["resemblyzer", "faster_whisper", "jiwer", "speechmos.dnsmos"])
 def test_what_is_not_installed_is_told_and_left_out(package, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, package, None)
-    judges = installed()
-    absent = [name for name in ("voices", "recognizer", "quality") if getattr(judges, name) is None]
-    assert absent == {"resemblyzer": ["voices"], "speechmos.dnsmos": ["quality"]}.get(package, ["recognizer"])
+    judges = installed_judges()
+    absent = [name for name in ("speaker_encoder", "recognizer", "dnsmos") if getattr(judges, name) is None]
+    assert absent == {"resemblyzer": ["speaker_encoder"], "speechmos.dnsmos": ["dnsmos"]}.get(package, ["recognizer"])
     assert 'pip install ".[evaluate]"' in caplog.text
     assert judges != Judges()
 
 
 def test_a_recogniser_that_is_not_there_is_refused():
-    with pytest.raises(SpeechVQError, match="'no-such-model' is no recogniser that is here"):
-        installed("no-such-model")
+    with pytest.raises(SpeechVQError, match="'no-such-model' is not a recogniser on this machine"):
+        installed_judges("no-such-model")

@@ -68,6 +68,7 @@ INSIDE = {
         "metrics",
         "labelled",
         "reconstruction",
+        "reference",
         "conversion",
         "phonemes",
         "leakage",

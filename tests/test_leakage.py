@@ -1,4 +1,4 @@
-"""Who speaks, told by codes: known answers, scikit-learn as oracle, chance."""
+"""Leakage of the speaker into codes: known answers, scikit-learn as oracle, chance."""
 
 import json
 
@@ -10,7 +10,7 @@ from sklearn.naive_bayes import MultinomialNB
 
 from speechvq import SpeechVQError
 from speechvq.cli import main
-from speechvq.evaluate.leakage import leakage, tell
+from speechvq.evaluate.leakage import leakage, predict_speakers
 
 
 def speech(seed: int, bias: float, speakers: int = 6, utterances: int = 20) -> tuple[list[np.ndarray], list[str]]:
@@ -42,19 +42,21 @@ def test_codes_that_know_no_speaker_are_at_chance():
 
 def test_information_is_that_of_scikit_learn():
     codes, names = speech(1, bias=0.5)
-    who = np.repeat(names, [len(row) for row in codes])
-    expected = mutual_info_score(who, np.concatenate(codes)) / entropy(np.unique(who, return_counts=True)[1])
+    speaker_ids = np.repeat(names, [len(row) for row in codes])
+    expected = mutual_info_score(speaker_ids, np.concatenate(codes)) / entropy(
+        np.unique(speaker_ids, return_counts=True)[1]
+    )
     assert leakage(codes, names).information == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_classifier_is_that_of_scikit_learn():
     codes, names = speech(2, bias=0.2)
     histograms = np.stack([np.bincount(row, minlength=32) for row in codes])
-    who = np.unique(names, return_inverse=True)[1]
-    model = MultinomialNB(alpha=0.5, fit_prior=False).fit(histograms[:60], who[:60])
+    speaker_ids = np.unique(names, return_inverse=True)[1]
+    model = MultinomialNB(alpha=0.5, fit_prior=False).fit(histograms[:60], speaker_ids[:60])
     expected = model.predict(histograms[60:])
-    assert np.array_equal(tell(histograms[:60], who[:60], histograms[60:]), expected)
-    assert 0.3 < (expected == who[60:]).mean() < 1
+    assert np.array_equal(predict_speakers(histograms[:60], speaker_ids[:60], histograms[60:]), expected)
+    assert 0.3 < (expected == speaker_ids[60:]).mean() < 1
 
 
 def test_more_leakage_is_seen_as_more():

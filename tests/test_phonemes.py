@@ -1,4 +1,4 @@
-"""The join of codes and labels, from files: codes made of the labels are right, late ones are late by what they are."""
+"""Codes against phone labels from files: codes that are the labels score 1, late codes are found to be late."""
 
 import json
 from dataclasses import replace
@@ -17,9 +17,16 @@ from speechvq.data.labels import Segment, read_labels
 from speechvq.data.manifest import Split, Utterance, read_manifest
 from speechvq.data.phones import SILENCE
 from speechvq.data.prepare import Treatment, prepare
-from speechvq.evaluate import tables as tell
-from speechvq.evaluate.labelled import Labelled, clusters, find_labels, read_labelled, read_speech, scored_speakers
-from speechvq.evaluate.phonemes import ALL, PRIMARY, RULES, Join, evaluate_phonemes, map_phones
+from speechvq.evaluate.labelled import (
+    LabelledUtterance,
+    clusters,
+    encode_labelled,
+    find_labels,
+    read_labelled,
+    scored_speakers,
+)
+from speechvq.evaluate.phonemes import PRIMARY, RULES, WITH_SILENCE, FramePhones, evaluate_phonemes, score_codes
+from speechvq.evaluate.tables import phoneme_table
 from speechvq.train.kinds import train
 
 HOP = 0.02
@@ -39,41 +46,41 @@ def spoken(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def join(spoken, runs) -> Join:
+def frame_phones(spoken, runs) -> FramePhones:
     labelled, unlabelled = read_labelled(spoken[1], spoken[0] / "lab")
     assert unlabelled == []
-    return Join(read_speech(Codec.load(runs["mel"]), spoken[1], labelled), HOP)
+    return FramePhones(encode_labelled(Codec.load(runs["mel"]), spoken[1], labelled), HOP)
 
 
 @pytest.fixture(scope="module")
-def truth(spoken, join) -> list[np.ndarray]:
+def truth(spoken, frame_phones) -> list[np.ndarray]:
     """Codes that are the phones, found in the source recordings by another way than `frame_labels`."""
     root, data = spoken
     rows = []
-    for s, u in zip(join.speech, read_manifest(data), strict=True):
+    for s, u in zip(frame_phones.utterances, read_manifest(data), strict=True):
         segments = read_labels(root / "lab" / u.speaker / f"{u.id}.lab")
-        whole = np.full(2_000_000, len(join.phones) + 1)  # the label of every sample at 100 kHz
+        whole = np.full(2_000_000, len(frame_phones.phones) + 1)  # the label of every sample at 100 kHz
         for segment in segments:
-            whole[round(segment.start * 1e5) : round(segment.end * 1e5)] = join.index[segment.label]
+            whole[round(segment.start * 1e5) : round(segment.end * 1e5)] = frame_phones.ids[segment.label]
         centres = u.start / 16_000 + (np.arange(len(s.vectors)) + 0.5) * HOP
         rows.append(whole[np.round(centres * 1e5).astype(int)])
     return rows
 
 
-def mapped(join, codes):
+def mapped(frame_phones, codes):
     mfcc = [np.zeros(len(row), int) for row in codes]
-    return map_phones(join, codes, mfcc, SCORED, int(max(row.max() for row in codes)) + 1)
+    return score_codes(frame_phones, codes, mfcc, SCORED, int(max(row.max() for row in codes)) + 1)
 
 
-def test_audio_was_trimmed_so_that_the_join_has_something_to_get_wrong(join):
-    assert np.mean([s.utterance.start for s in join.speech]) > 0.02 * 16_000
-    assert {s.utterance.speaker for s in join.speech} == {"e01", "e02", "e03", "e04"}
+def test_audio_was_trimmed_so_that_the_join_has_something_to_get_wrong(frame_phones):
+    assert np.mean([s.utterance.start for s in frame_phones.utterances]) > 0.02 * 16_000
+    assert {s.utterance.speaker for s in frame_phones.utterances} == {"e01", "e02", "e03", "e04"}
 
 
-def test_codes_made_of_the_labels_are_right(join, truth):
-    result = mapped(join, truth)
+def test_codes_made_of_the_labels_are_right(frame_phones, truth):
+    result = mapped(frame_phones, truth)
     assert result.offset_ms == 0
-    for rule in (PRIMARY, ALL):
+    for rule in (PRIMARY, WITH_SILENCE):
         assert result.scores[rule].codes.same > 0.999
         assert result.scores[rule].codes.held_out > 0.99  # a phone that only a scored speaker says cannot be told
     assert result.scores[PRIMARY].pnmi > 0.999
@@ -82,30 +89,30 @@ def test_codes_made_of_the_labels_are_right(join, truth):
 
 
 @pytest.mark.parametrize("frames", [-2, -1, 1, 3])
-def test_the_sweep_finds_by_how_much_codes_are_late(join, truth, frames):
+def test_the_sweep_finds_by_how_much_codes_are_late(frame_phones, truth, frames):
     # At the edges, which roll over, there is nothing labelled or silence.
-    result = mapped(join, [np.roll(row, frames) for row in truth])
+    result = mapped(frame_phones, [np.roll(row, frames) for row in truth])
     assert result.offset_ms == -frames * 20
     assert result.scores[PRIMARY].codes.same > 0.95
     phones, late = np.concatenate(truth), np.concatenate([np.roll(row, frames) for row in truth])
-    heard = phones < len(join.phones)
+    heard = phones < len(frame_phones.phones)
     agreement = (phones == late)[heard].mean()
     assert result.sweep[0] == pytest.approx(agreement, abs=0.05)  # the mapping may gain a little on identity
     assert agreement < 0.9
 
 
-def test_silence_is_what_the_counts_differ_by(join, truth):
-    result = mapped(join, truth)
-    silent = sum((row == join.index[SILENCE]).sum() for row in truth)
+def test_silence_is_what_the_counts_differ_by(frame_phones, truth):
+    result = mapped(frame_phones, truth)
+    silent = sum((row == frame_phones.ids[SILENCE]).sum() for row in truth)
     assert silent > 20
-    assert result.scores[ALL].frames - result.scores[PRIMARY].frames == silent
-    assert result.scores[PRIMARY].frames == sum((row < len(join.phones)).sum() for row in truth)
-    assert result.meetings.sum() == result.scores[PRIMARY].frames
+    assert result.scores[WITH_SILENCE].frames - result.scores[PRIMARY].frames == silent
+    assert result.scores[PRIMARY].frames == sum((row < len(frame_phones.phones)).sum() for row in truth)
+    assert result.contingency.sum() == result.scores[PRIMARY].frames
 
 
-def test_random_codes_are_at_chance(join, truth):
+def test_random_codes_are_at_chance(frame_phones, truth):
     random = np.random.default_rng(0)
-    result = mapped(join, [random.integers(0, 8, len(row)) for row in truth])
+    result = mapped(frame_phones, [random.integers(0, 8, len(row)) for row in truth])
     best = result.scores[PRIMARY]
     assert best.most_likely.low - 0.02 <= best.codes.held_out <= best.most_likely.high + 0.02
     assert best.pnmi < 0.03
@@ -180,33 +187,34 @@ def test_two_label_files_of_one_utterance_are_refused(tmp_path):
         find_labels(tmp_path, utterances("p225_001"))
 
 
-def test_who_is_scored(join):
-    assert scored_speakers(join.speech, []) == SCORED  # unseen in training
-    assert scored_speakers(join.speech, ["e01"]) == {"e01"}
+def test_who_is_scored(frame_phones):
+    assert scored_speakers(frame_phones.utterances, []) == SCORED  # unseen in training
+    assert scored_speakers(frame_phones.utterances, ["e01"]) == {"e01"}
     with pytest.raises(SpeechVQError, match="speaker 'e99'"):
-        scored_speakers(join.speech, ["e01", "e99"])
+        scored_speakers(frame_phones.utterances, ["e01", "e99"])
     with pytest.raises(SpeechVQError, match="a speaker to fit on and another to score"):
-        scored_speakers(join.speech, ["e01", "e02", "e03", "e04"])
-    seen = [replace(s, utterance=replace(s.utterance, split="train")) for s in join.speech]
+        scored_speakers(frame_phones.utterances, ["e01", "e02", "e03", "e04"])
+    seen = [replace(s, utterance=replace(s.utterance, split="train")) for s in frame_phones.utterances]
     half = scored_speakers(seen, [])
     assert len(half) == 2
     assert half == scored_speakers(seen[::-1], [])
 
 
-def test_nothing_spoken_is_nothing_to_fit_on(join):
-    quiet = [replace(s, segments=[Segment(0, 99, SILENCE)]) for s in join.speech]
+def test_nothing_spoken_is_nothing_to_fit_on(frame_phones):
+    quiet = [replace(s, segments=[Segment(0, 99, SILENCE)]) for s in frame_phones.utterances]
     codes = [np.zeros(len(s.vectors), int) for s in quiet]
     with pytest.raises(SpeechVQError, match="no frames to fit on"):
-        map_phones(Join(quiet, HOP), codes, codes, SCORED, 1)
+        score_codes(FramePhones(quiet, HOP), codes, codes, SCORED, 1)
 
 
-def test_an_offset_at_the_end_of_its_range_is_warned_of(join, truth):
+def test_an_offset_at_the_end_of_its_range_is_warned_of(frame_phones, truth):
     late = [
-        replace(s, segments=[replace(x, start=x.start - 0.1, end=x.end - 0.1) for x in s.segments]) for s in join.speech
+        replace(s, segments=[replace(x, start=x.start - 0.1, end=x.end - 0.1) for x in s.segments])
+        for s in frame_phones.utterances
     ]
-    result = mapped(Join(late, HOP), truth)
+    result = mapped(FramePhones(late, HOP), truth)
     assert abs(result.offset_ms) == 80
-    assert any("at the end of its range" in line for line in tell.lines(result))
+    assert any("at the end of its range" in line for line in phoneme_table(result))
     assert 0 < result.gaps < 0.01
 
 
@@ -222,9 +230,9 @@ def test_features_are_of_their_frames(hop, tiny, corpus, tmp_path):
     (tmp_path / "s").mkdir()
     soundfile.write(tmp_path / "s" / "a.wav", wav, 16_000)
     utterance = Utterance("a", "s", "s/a.wav", 16_000, 0, "", "train")
-    [spoken] = read_speech(Codec.load(tmp_path / "run"), tmp_path, [Labelled(utterance, [])])
-    assert len(spoken.features) == len(spoken.vectors) == 16_000 // hop
-    energy = spoken.features[:, 0]
+    [spoken] = encode_labelled(Codec.load(tmp_path / "run"), tmp_path, [LabelledUtterance(utterance, [])])
+    assert len(spoken.mfcc) == len(spoken.vectors) == 16_000 // hop
+    energy = spoken.mfcc[:, 0]
     quiet = np.flatnonzero(energy < (energy.min() + energy.max()) / 2)
     assert abs(quiet[0] * hop - 6_400) <= max(hop, 250)
     assert abs((quiet[-1] + 1) * hop - 9_600) <= max(hop, 250)

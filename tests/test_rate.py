@@ -8,7 +8,8 @@ from speechvq.codec import Codec, Encoded
 from speechvq.coding.bitstream import pack
 from speechvq.coding.code_files import CodeFiles
 from speechvq.data.manifest import read_manifest
-from speechvq.evaluate.rate import evaluate_rate, lines
+from speechvq.evaluate.rate import evaluate_rate
+from speechvq.evaluate.tables import rate_table
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_rates_are_those_of_the_files(files, corpus):
         assert rate.encoding > 1
         assert rate.decoding > 1
     assert rates.coders["prior"].payload < rates.coders["fixed"].payload
-    assert len(lines(rates)) == 5
+    assert len(rate_table(rates)) == 5
 
 
 def test_utterances_are_joined_to_longer_recordings(files, corpus):

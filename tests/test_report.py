@@ -17,8 +17,8 @@ from PIL import Image
 from speechvq import SpeechVQError
 from speechvq.cli import main
 from speechvq.data.labels import Segment
-from speechvq.report.page import paper_table
 from speechvq.report.pictures import curves, spectrograms, usage
+from speechvq.report.result_tables import paper_table
 from speechvq.report.runs import read_runs
 
 ARTEFACTS = Path(__file__).parents[1] / "test-artefacts"
@@ -141,7 +141,7 @@ def test_figures_and_names_are_in_it(page, folders):
 def test_the_paper_stands_beside_what_was_measured(folders):
     table = paper_table(read_runs([folders["model"], folders["prior"]]))
     names = [row[0].partition(":")[0] for row in table.rows]
-    assert names == ["codes told as phones", "reconstruction", "conversion", "prior"]
+    assert names == ["phones from codes", "reconstruction", "conversion", "prior"]
     assert all(len(row) == len(table.head) for row in table.rows)
 
 

@@ -8,25 +8,26 @@ from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.coding.code_files import CodeFiles
 from speechvq.data.manifest import read_manifest
-from speechvq.evaluate.samples import divergence, evaluate_samples, likeness, lines
+from speechvq.evaluate.samples import PhonePairs, diverge, evaluate_samples, jensen_shannon
+from speechvq.evaluate.tables import sample_table
 from speechvq.wavenet.sampler import Sampling
 
 
 def test_divergence_is_scipys():
     random = np.random.default_rng(0)
     one, other = random.integers(0, 9, (6, 6)), random.integers(0, 9, (6, 6))
-    assert divergence(one, other) == pytest.approx(jensenshannon(one.ravel(), other.ravel(), 2) ** 2, abs=1e-12)
-    assert divergence(one, 3 * one) == pytest.approx(0, abs=1e-12)
-    assert divergence(np.array([1, 0]), np.array([0, 5])) == 1
+    assert jensen_shannon(one, other) == pytest.approx(jensenshannon(one.ravel(), other.ravel(), 2) ** 2, abs=1e-12)
+    assert jensen_shannon(one, 3 * one) == pytest.approx(0, abs=1e-12)
+    assert jensen_shannon(np.array([1, 0]), np.array([0, 5])) == 1
 
 
 def test_likeness_of_a_chain_to_itself_and_to_what_only_counts():
     """Codes that go 0 1 2 3 0 1 2 3 ...: as often used in any order, but only in this one alike."""
     rows = [np.arange(40) % 4, np.arange(1, 41) % 4]
-    same = likeness(rows, rows, 4, np.array([0, 0, 1, 2]), {(0, 1), (1, 2)})
+    same = diverge(rows, rows, 4, PhonePairs(np.array([0, 0, 1, 2]), {(0, 1), (1, 2)}))
     assert (same.codes, same.unigram, same.bigram) == (80, 0, 0)
     assert same.phones == pytest.approx(40 / 59)  # 0 1 and 1 2 twenty and twenty times, 2 0 nineteen
-    backwards = likeness([row[::-1] for row in rows], rows, 4)
+    backwards = diverge([row[::-1] for row in rows], rows, 4)
     assert (backwards.unigram, backwards.bigram, backwards.phones) == (0, 1, None)
 
 
@@ -44,7 +45,7 @@ def test_samples_are_more_like_training_than_order_0(runs, prior, corpus, tmp_pa
     assert 0 < held_out < 20
     assert result["samples"].codes == result["order 0"].codes == held_out * 38 == result["held out"].codes
     assert 0 <= result["samples"].phones <= 1
-    assert len(lines(result)) == 5
+    assert len(sample_table(result)) == 5
     unlabelled = evaluate_samples(files, corpus, None, count=2, seconds=0.5, sampling=Sampling())
     assert unlabelled["samples"].phones is None
     with pytest.raises(SpeechVQError, match="--prior"):

@@ -1,12 +1,12 @@
-"""Held-out speech spoken with other voices, beside what it could be at best: whose voice, which words, how natural.
+"""Evaluate reconstruction and conversion of held-out speech: speaker similarity, intelligibility, quality, prosody.
 
-Four kinds of speech are judged alike: the natural recording, its copy through 8-bit mu-law (what a WaveNet that made
-no mistake would say), its reconstruction, and its conversions.
+Four kinds of speech are judged alike: the natural recording, its copy through 8-bit mu-law (the ceiling of a WaveNet
+without errors), its reconstruction, and its conversions.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,36 +22,29 @@ from speechvq.codec import Codec
 from speechvq.data.manifest import Utterance, rank_key, read_manifest
 from speechvq.data.transcript import words
 from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, log_pitch, pitch_correlation
-from speechvq.evaluate.metrics.judges import Judges, centre, equal_error
+from speechvq.evaluate.metrics.judges import Judges
+from speechvq.evaluate.metrics.missing import known_mean, none_for_nan
+from speechvq.evaluate.reference import ReferenceVoices, reference_voices
 from speechvq.folder.card import speaker_index
 from speechvq.nn.distributed import share_out
 from speechvq.wavenet.sampler import Sampling
 
-KINDS = ("natural", "copy", "reconstruction", "conversion")
-TARGETS = 8  # speakers, where none are named
-KNOWN_BY = 20  # utterances that tell what a speaker's own voice is like
+SPEECH_KINDS = ("natural", "copy", "reconstruction", "conversion")
+DEFAULT_TARGETS = 8  # speakers
 SEMITONE = math.log(2) / 12
 
-Pair = tuple[Utterance, str]  # what is said, and by whom
+Pair = tuple[Utterance, str]  # the source utterance, and the target speaker
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The natural voices that speech is compared with.
+class ConversionEvaluation:
+    """The result of `evaluate_conversion`.
 
-    centres: the mean embedding of each speaker; pitch: the mean log pitch of the speakers asked for. equal_error and
-    threshold: how well two natural utterances are told to be of one speaker, and from which similarity on.
+    speakers: number of speakers with a reference embedding
+    equal_error, threshold: of verification with natural speech (see `ReferenceVoices`); None if not measured
+    figures: for each kind of speech its figures by name (see `summarize`); None if not measured
+    rows: for each recording judged its utterance, text, source speaker, speaker, kind, and all that was measured
     """
-
-    centres: dict[str, np.ndarray]
-    pitch: dict[str, float]
-    equal_error: float
-    threshold: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """figures of each kind of speech (None where nothing was measured), and a row for each utterance spoken."""
 
     speakers: int
     equal_error: float | None
@@ -61,18 +54,22 @@ class Evaluation:
 
 
 def choose_pairs(codec: Codec, data: Path, speakers: Sequence[str], count: int, split: str) -> list[Pair]:
-    """`count` utterances of a split, by a hash of their ids, of each of `speakers`, to be spoken by all the others.
+    """Pair `count` utterances of each source speaker, chosen by a hash of their ids, with all other target speakers.
 
-    No `speakers`: the 8 of the model's that have the most speech. Of the split `unseen`, utterances are of everyone in
-    it. SpeechVQError where one has no utterance in the split.
+    speakers: targets, and sources in the split `test`; by default the 8 known to the model with the most speech
+    count: utterances of each source
+    split: `test`, or `unseen` to take all speakers of that split as sources
+
+    Raises SpeechVQError if the model does not know a target, or a source has no utterance in the split.
     """
     utterances = read_manifest(data)
-    seconds: dict[str, int] = defaultdict(int)
+    samples: dict[str, int] = defaultdict(int)
     for u in utterances:
-        seconds[u.speaker] += u.samples
+        samples[u.speaker] += u.samples
     held_out = [u for u in utterances if u.split == split]
-    there = {u.speaker for u in held_out} if split != "unseen" else set(codec.speakers)
-    targets = speakers or sorted(there & set(codec.speakers), key=lambda name: (-seconds[name], name))[:TARGETS]
+    available = {u.speaker for u in held_out} if split != "unseen" else set(codec.speakers)
+    by_speech = sorted(available & set(codec.speakers), key=lambda name: (-samples[name], name))
+    targets = speakers or by_speech[:DEFAULT_TARGETS]
     for name in targets:
         speaker_index(codec.speakers, name)
     chosen = []
@@ -83,12 +80,15 @@ def choose_pairs(codec: Codec, data: Path, speakers: Sequence[str], count: int, 
         chosen += sorted(own, key=lambda u: rank_key(u.id))[:count]
     pairs = [(u, target) for u in chosen for target in targets if target != u.speaker]
     if not pairs:
-        raise SpeechVQError(f"{data}: no {split} utterance to be spoken by another speaker")
+        raise SpeechVQError(f"{data}: no {split} utterance to convert to another speaker")
     return pairs
 
 
 def read_pairs(codec: Codec, data: Path, file: Path) -> list[Pair]:
-    """The pairs of a file: an utterance's id, a tab, the speaker who is to say it, on each line."""
+    """Read pairs from a file with an utterance id, a tab and a target speaker on each line.
+
+    Raises SpeechVQError, with the line, for an unknown utterance or speaker, or a file without pairs.
+    """
     known = {u.id: u for u in read_manifest(data)}
     pairs = []
     for i, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
@@ -106,142 +106,120 @@ def read_pairs(codec: Codec, data: Path, file: Path) -> list[Pair]:
 
 def evaluate_conversion(
     codec: Codec, data: Path, pairs: Sequence[Pair], judges: Judges, sampling: Sampling, wavs: Path | None = None
-) -> Evaluation:
-    """Speak utterances with other voices, and judge what is heard. Processes that run together share the work.
+) -> ConversionEvaluation:
+    """Convert utterances and judge the result. Processes launched together share the work.
 
-    wavs: a folder to keep all that is heard in, as `heard_file` names it.
+    data: folder of the prepared corpus
+    pairs: utterances with their target speakers
+    wavs: folder to write the judged recordings to, named by `wav_name`
+
+    Raises SpeechVQError if the model's decoder does not make audio.
     """
-    codec.decode([0], codec.speakers[0])  # what cannot speak is refused before the work
+    codec.decode([0], codec.speakers[0])  # fails before the work for a decoder without audio
     targets: dict[str, list[str]] = defaultdict(list)
     utterances = {u.id: u for u, _ in pairs}
     for u, speaker in pairs:
         targets[u.id].append(speaker)
-    wanted = {speaker for _, speaker in pairs} | {u.speaker for u, _ in pairs}
-    reference = hear_reference(data, judges, wanted, without=utterances)
+    speakers = {speaker for _, speaker in pairs} | {u.speaker for u, _ in pairs}
+    reference = reference_voices(data, judges, speakers, exclude=utterances)
 
     def judge(u: Utterance) -> list[dict[str, Any]]:
         rows = []
-        for kind, speaker, wav in _speak(codec, data, u, targets[u.id], sampling):
+        for kind, speaker, wav in _all_kinds(codec, data, u, targets[u.id], sampling):
             if kind == "natural":
-                natural, pitch = wav, log_pitch(wav)
+                natural, natural_pitch = wav, log_pitch(wav)
             row: dict[str, Any] = {"utterance": u.id, "text": u.text, "source": u.speaker, "speaker": speaker}
-            row |= {"kind": kind} | _compare(kind, natural, wav, pitch, reference.pitch[speaker])
-            rows.append(row | _judge(judges, reference, wav, u, speaker))
+            row |= {"kind": kind} | _acoustic_figures(kind, natural, wav, natural_pitch, reference.pitch[speaker])
+            rows.append(row | _judged_figures(judges, reference, wav, u, speaker))
             if wavs:
-                write(wavs / heard_file(row), wav[: len(natural)])
+                write(wavs / wav_name(row), wav[: len(natural)])
         return rows
 
-    rows = [row for some in share_out(list(utterances.values()), judge, unit="utterance") for row in some]
-    figures = {kind: summarize([row for row in rows if row["kind"] == kind]) for kind in KINDS}
-    return Evaluation(
-        len(reference.centres),
-        _number(reference.equal_error),
-        _number(reference.threshold),
-        {kind: one for kind, one in figures.items() if one["utterances"]},
-        [{key: _number(value) for key, value in row.items()} for row in rows],
+    rows = [row for own in share_out(list(utterances.values()), judge, unit="utterance") for row in own]
+    figures = {kind: summarize([row for row in rows if row["kind"] == kind]) for kind in SPEECH_KINDS}
+    return ConversionEvaluation(
+        len(reference.centroids),
+        none_for_nan(reference.equal_error),
+        none_for_nan(reference.threshold),
+        {kind: own for kind, own in figures.items() if own["utterances"]},
+        none_for_nan(rows),
     )
 
 
-def hear_reference(data: Path, judges: Judges, wanted: Collection[str], without: Collection[str]) -> Reference:
-    """What the speakers of a corpus sound like, from (at most 20 each) utterances that are not in `without`."""
-    own: dict[str, list[Utterance]] = defaultdict(list)
-    for u in sorted(read_manifest(data), key=lambda u: rank_key(u.id)):
-        if u.id not in without and len(own[u.speaker]) < KNOWN_BY:
-            own[u.speaker].append(u)
-    heard = [u for some in own.values() for u in some]
-
-    def listen(u: Utterance) -> tuple[np.ndarray | None, float]:
-        wav = read(data / u.path)
-        pitch = log_pitch(wav) if u.speaker in wanted else np.zeros(0)
-        return judges.voices.embed(wav) if judges.voices else None, _mean(pitch)
-
-    results = share_out(heard, listen, unit="utterance")
-    by_speaker: dict[str, list[np.ndarray]] = defaultdict(list)
-    pitches: dict[str, list[float]] = defaultdict(list)
-    for u, (embedding, pitch) in zip(heard, results, strict=True):
-        if embedding is not None:
-            by_speaker[u.speaker].append(embedding)
-        pitches[u.speaker].append(pitch)
-    error, threshold = verification(by_speaker)
-    centres = {name: centre(some) for name, some in by_speaker.items()}
-    return Reference(centres, {name: _mean(np.array(pitches[name])) for name in wanted}, error, threshold)
-
-
-def verification(by_speaker: dict[str, list[np.ndarray]]) -> tuple[float, float]:
-    """`equal_error` over all pairs of embeddings; NaN where there are no two of one speaker, or no two speakers."""
-    vectors = [vector for some in by_speaker.values() for vector in some]
-    if not vectors:
-        return math.nan, math.nan
-    names = np.repeat(np.arange(len(by_speaker)), [len(some) for some in by_speaker.values()])
-    first, second = np.triu_indices(len(vectors), 1)
-    similar = (np.stack(vectors) @ np.stack(vectors).T)[first, second]
-    same = names[first] == names[second]
-    return equal_error(similar[same], similar[~same]) if same.any() and not same.all() else (math.nan, math.nan)
-
-
-def heard_file(row: dict[str, Any]) -> str:
-    """Where the speech of a row is kept: UTTERANCE/natural.wav, copy.wav, reconstruction.wav, as-SPEAKER.wav."""
+def wav_name(row: dict[str, Any]) -> str:
+    """The file of a row's recording: UTTERANCE/natural.wav, copy.wav, reconstruction.wav or as-SPEAKER.wav."""
     name = f"as-{row['speaker']}" if row["kind"] == "conversion" else row["kind"]
     return f"{row['utterance']}/{name}.wav"
 
 
-def _speak(
+def _all_kinds(
     codec: Codec, data: Path, utterance: Utterance, targets: Sequence[str], sampling: Sampling
 ) -> Iterator[tuple[str, str, Tensor]]:
-    """Kind, speaker and wav of the recording, its copy, its reconstruction if the model knows its speaker, and each
-    conversion."""
+    """Kind, speaker and wav of the recording, its copy, its reconstruction and its conversions.
+
+    The reconstruction is left out if the model does not know the source speaker.
+    """
     natural, source = read(data / utterance.path), utterance.speaker
     yield "natural", source, natural
     yield "copy", source, mulaw_decode(mulaw_encode(natural))
     speakers = [source] * (source in codec.speakers) + [name for name in targets if name != source]
-    made = codec.decode_many([codec.encode(natural, SAMPLE_RATE)] * len(speakers), speakers, sampling)
-    for name, wav in zip(speakers, made, strict=True):
+    decoded = codec.decode_many([codec.encode(natural, SAMPLE_RATE)] * len(speakers), speakers, sampling)
+    for name, wav in zip(speakers, decoded, strict=True):
         yield "reconstruction" if name == source else "conversion", name, wav
 
 
-def _compare(kind: str, natural: Tensor, wav: Tensor, pitch: np.ndarray, usual: float) -> dict[str, float]:
-    """pitch_difference: of the mean pitch from what is usual for the speaker, in semitones, either way."""
-    own = log_pitch(wav[: len(natural)])
-    figures = asdict(compare(natural, wav)) | {"pitch_difference": abs(_mean(own) - usual) / SEMITONE}
+def _acoustic_figures(
+    kind: str, natural: Tensor, wav: Tensor, natural_pitch: np.ndarray, speaker_pitch: float
+) -> dict[str, float]:
+    """Figures of `compare`, of pitch, and the cepstral distortion of copy and reconstruction.
+
+    pitch_difference is that of the mean pitch from the speaker's own, in semitones, without sign.
+    """
+    pitch = log_pitch(wav[: len(natural)])
+    figures = asdict(compare(natural, wav)) | {"pitch_difference": abs(known_mean(pitch) - speaker_pitch) / SEMITONE}
     if kind != "natural":
-        figures["pitch_correlation"] = pitch_correlation(pitch, own)
+        figures["pitch_correlation"] = pitch_correlation(natural_pitch, pitch)
     if kind in ("copy", "reconstruction"):
         figures["cepstral_distortion"] = cepstral_distortion(natural, wav)
     return figures
 
 
-def _judge(judges: Judges, reference: Reference, wav: Tensor, said: Utterance, speaker: str) -> dict[str, Any]:
+def _judged_figures(
+    judges: Judges, reference: ReferenceVoices, wav: Tensor, source: Utterance, speaker: str
+) -> dict[str, Any]:
     figures: dict[str, Any] = {}
-    if judges.voices:
-        figures |= _voice(judges.voices.embed(wav), said.speaker, speaker, reference)
-    if judges.recognizer and words(said.text):
-        figures |= asdict(judges.recognizer.hear(wav, said.text))
-    if judges.quality:
-        figures["dnsmos"] = judges.quality.score(wav)
+    if judges.speaker_encoder:
+        figures |= _speaker_figures(judges.speaker_encoder.embed(wav), source.speaker, speaker, reference)
+    if judges.recognizer and words(source.text):
+        figures |= asdict(judges.recognizer.recognize(wav, source.text))
+    if judges.dnsmos:
+        figures["dnsmos"] = judges.dnsmos.score(wav)
     return figures
 
 
-def _voice(embedding: np.ndarray, source: str, speaker: str, reference: Reference) -> dict[str, float]:
-    similar = {name: float(embedding @ vector) for name, vector in reference.centres.items()}
-    if speaker not in similar:
+def _speaker_figures(embedding: np.ndarray, source: str, speaker: str, reference: ReferenceVoices) -> dict[str, float]:
+    """Similarity to the speaker, and 0 or 1: nearest of all, accepted as the speaker, nearer than the source."""
+    similarity = {name: float(embedding @ vector) for name, vector in reference.centroids.items()}
+    if speaker not in similarity:
         return {}
-    result = {"similarity": similar[speaker], "nearest": float(similar[speaker] >= max(similar.values()))}
+    result = {"similarity": similarity[speaker], "nearest": float(similarity[speaker] >= max(similarity.values()))}
     if not math.isnan(reference.threshold):
-        result["accepted"] = float(similar[speaker] >= reference.threshold)
-    if source != speaker and source in similar:
-        result["nearer"] = float(similar[speaker] > similar[source])
+        result["accepted"] = float(similarity[speaker] >= reference.threshold)
+    if source != speaker and source in similarity:
+        result["nearer"] = float(similarity[speaker] > similarity[source])
     return result
 
 
 def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """Rows of one kind -> error rates over all their words, shares and means; None of what none of them has."""
+    """Summarize the rows of one kind of speech: error rates over all words, shares and means; None if not measured."""
 
     def mean(key: str) -> float | None:
-        return _number(_mean(np.array([row[key] for row in rows if key in row], dtype=float)))
+        mean: float | None = none_for_nan(known_mean(np.array([row[key] for row in rows if key in row], dtype=float)))
+        return mean
 
-    def rate(errors: str, of: str) -> float | None:
-        total = sum(row.get(of, 0) for row in rows)
-        return sum(row.get(errors, 0) for row in rows) / total if total else None
+    def rate(errors: str, total: str) -> float | None:
+        count = sum(row.get(total, 0) for row in rows)
+        return sum(row.get(errors, 0) for row in rows) / count if count else None
 
     return {
         "utterances": len(rows),
@@ -260,51 +238,3 @@ def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
         "duration_difference_max": max((abs(row["duration_difference"]) for row in rows), default=None),
         "clipped_samples": sum(row["clipped"] for row in rows),
     }
-
-
-TOLD = {
-    "utterances": ("utterances", 1, "d"),
-    "word_error_rate": ("word errors, %", 100, ".1f"),
-    "character_error_rate": ("character errors, %", 100, ".1f"),
-    "similarity": ("similarity to the speaker", 1, ".3f"),
-    "accepted": ("taken for the speaker, %", 100, ".1f"),
-    "nearer": ("nearer to the target than to the source, %", 100, ".1f"),
-    "nearest": ("nearest to the speaker of all, %", 100, ".1f"),
-    "pitch_difference": ("mean pitch off the speaker's, semitones", 1, ".2f"),
-    "pitch_correlation": ("pitch contour: correlation", 1, ".3f"),
-    "cepstral_distortion": ("mel-cepstral distortion, dB", 1, ".2f"),
-    "dnsmos": ("DNSMOS, overall", 1, ".2f"),
-    "energy_correlation": ("energy contour: correlation", 1, ".3f"),
-    "energy_correlation_min": ("  lowest", 1, ".3f"),
-    "duration_difference_max": ("longer or shorter by at most, samples", 1, "d"),
-    "clipped_samples": ("samples at full scale", 1, "d"),
-}
-
-
-def lines(result: Evaluation) -> list[str]:
-    """The table of `speechvq evaluate conversion`."""
-    kinds = list(result.figures)
-    told = [f"{'':44}" + "".join(f"{kind:>16}" for kind in kinds)]
-    for key, (text, factor, form) in TOLD.items():
-        values = [result.figures[kind][key] for kind in kinds]
-        if any(value is not None for value in values):
-            told.append(f"{text:44}" + "".join(f"{cell(value, factor, form):>16}" for value in values))
-    if result.equal_error is not None and result.threshold is not None:
-        told += ["", f"{result.speakers} speakers; two natural utterances are told to be of one at a similarity of"]
-        told += [f"{result.threshold:.3f} or more, with an equal error rate of {100 * result.equal_error:.1f} %"]
-    return told
-
-
-def cell(value: float | None, factor: float, form: str) -> str:
-    """A figure in a table."""
-    return "-" if value is None else f"{value * factor:{form}}"
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.nan
-
-
-def _number(value: Any) -> Any:
-    """None in rank_key of NaN, which JSON does not know."""
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""A prepared corpus as a model sees it, frame by frame, joined with its phone labels."""
+"""Labelled utterances of a prepared corpus, and the output of a model for each of their frames."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -20,58 +20,56 @@ from speechvq.files import visible_files
 from speechvq.nn.distributed import share_out
 from speechvq.nn.kmeans import assign, kmeans
 
-CLUSTERED = 100_000  # frames: enough to rank_key some hundred centres by
+CLUSTERED = 100_000  # frames: enough to find some hundred centres
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """An utterance and its phones, in the prepared audio's time."""
+class LabelledUtterance:
+    """An utterance and its phones, in the time of the prepared audio."""
 
     utterance: Utterance
     segments: list[Segment]
 
 
 @dataclass(frozen=True)
-class Spoken(Labelled):
-    """vectors (frames, D): what the bottleneck makes of it. codes (frames,), or None where it has none. features
-    (frames, 39): its MFCC, averaged over each frame."""
+class EncodedUtterance(LabelledUtterance):
+    """A labelled utterance and the output of a model.
+
+    vectors: (frames, D), output of the bottleneck
+    codes: (frames,), or None for a model without codes
+    mfcc: (frames, 39), MFCC averaged over each frame of the model
+    """
 
     vectors: np.ndarray
     codes: np.ndarray | None
-    features: np.ndarray
+    mfcc: np.ndarray
 
 
-def read_labelled(data: Path, labels: Path) -> tuple[list[Labelled], list[str]]:
-    """The utterances prepared in `data` that have labels below a folder, and the ids of those that have none.
+def read_labelled(data: Path, labels: Path) -> tuple[list[LabelledUtterance], list[str]]:
+    """The utterances prepared in `data` that have labels in the folder `labels`, and the ids of those without.
 
-    Labels tell the time of the source, of which the prepared audio leaves out the first `start` samples.
+    Label files have the time of the source; the prepared audio begins `start` samples later.
     """
     utterances = read_manifest(data)
     files = find_labels(labels, utterances)
     labelled = []
     for u in utterances:
-        late = u.start / SAMPLE_RATE
-        segments = (
-            [Segment(s.start - late, s.end - late, s.label) for s in read_labels(files[u.id])] if u.id in files else []
-        )
+        start = u.start / SAMPLE_RATE
+        segments = read_labels(files[u.id]) if u.id in files else []
         if segments:
-            labelled.append(Labelled(u, segments))
-    known = {one.utterance.id for one in labelled}
+            shifted = [Segment(s.start - start, s.end - start, s.label) for s in segments]
+            labelled.append(LabelledUtterance(u, shifted))
+    known = {item.utterance.id for item in labelled}
     return labelled, sorted(u.id for u in utterances if u.id not in known)
 
 
-def read_speech(codec: Codec, data: Path, labelled: Sequence[Labelled]) -> list[Spoken]:
-    """Labelled utterances prepared in `data` through a model. Processes that run together share the work."""
-    mfcc = MFCC()
-    return share_out(labelled, lambda one: _spoken(codec, mfcc, data, one), unit="utterance")
-
-
 def find_labels(folder: Path, utterances: Sequence[Utterance]) -> dict[str, Path]:
-    """The label file of each utterance that has one: anywhere below the folder, called like the last part of its id,
-    with or without the `_mic1` of VCTK's recordings.
+    """Find the label file of each utterance that has one, anywhere in a folder.
 
-    Where utterances share that name, the file must lie in a folder called like the speaker. SpeechVQError where two
-    files are left, or none is found.
+    The file is named after the last part of the utterance's id, with or without VCTK's `_mic1`. If several utterances
+    share that name, the file must be in a folder named after the speaker.
+
+    Returns the files by utterance id. Raises SpeechVQError if two files fit an utterance, or none fits any.
     """
     if not folder.is_dir():
         raise SpeechVQError(f"{folder}: no such folder")
@@ -94,18 +92,26 @@ def find_labels(folder: Path, utterances: Sequence[Utterance]) -> dict[str, Path
     return found
 
 
+def encode_labelled(codec: Codec, data: Path, labelled: Sequence[LabelledUtterance]) -> list[EncodedUtterance]:
+    """Encode labelled utterances prepared in `data`. Processes launched together share the work."""
+    mfcc = MFCC()
+    return share_out(labelled, lambda item: _encode(codec, mfcc, data, item), unit="utterance")
+
+
 @torch.inference_mode()
-def _spoken(codec: Codec, mfcc: MFCC, data: Path, labelled: Labelled) -> Spoken:
+def _encode(codec: Codec, mfcc: MFCC, data: Path, labelled: LabelledUtterance) -> EncodedUtterance:
     wav = read(data / labelled.utterance.path)
     codes = codec.encode(wav, SAMPLE_RATE).numpy() if codec.model.bottleneck.codes else None
     vectors = (codec.represent(wav, SAMPLE_RATE) if codes is None else codec.vectors(codes)).T.numpy()
+    # MFCC frames, padded to the length of the model's last frame.
     whole = F.pad(wav, (0, len(vectors) * codec.hop_length - len(wav)))
     cepstrum = mfcc(F.pad(whole, (0, -len(whole) % mfcc.hop))[None])[0].T.numpy()
+    # Mean over each frame of the model, as differences of a running sum.
     edges = np.arange(len(vectors) + 1) * codec.hop_length // mfcc.hop
     sums = np.cumsum(np.pad(cepstrum, ((1, 0), (0, 0))), axis=0, dtype=float)
-    ends = np.maximum(edges[1:], edges[:-1] + 1)  # a frame shorter than one of MFCC has that in which it begins
-    features = (sums[ends] - sums[edges[:-1]]) / (ends - edges[:-1])[:, None]
-    return Spoken(labelled.utterance, labelled.segments, vectors, codes, features)
+    ends = np.maximum(edges[1:], edges[:-1] + 1)  # a frame shorter than one of MFCC gets the one in which it begins
+    means = (sums[ends] - sums[edges[:-1]]) / (ends - edges[:-1])[:, None]
+    return EncodedUtterance(labelled.utterance, labelled.segments, vectors, codes, means)
 
 
 def clusters(rows: Sequence[np.ndarray], fitted: Sequence[bool], count: int, seed: int) -> list[np.ndarray]:
@@ -122,15 +128,18 @@ def clusters(rows: Sequence[np.ndarray], fitted: Sequence[bool], count: int, see
     return [assign((row - mean) / std, centres).numpy() for row in rows]
 
 
-def scored_speakers(speech: Sequence[Labelled], asked: Collection[str]) -> set[str]:
-    """Those on whom a mapping is scored: the ones asked for, else those unseen in training, else a half by hash."""
-    names = {s.utterance.speaker for s in speech}
-    unknown = sorted(set(asked) - names)
+def scored_speakers(labelled: Sequence[LabelledUtterance], requested: Collection[str]) -> set[str]:
+    """The speakers to score a mapping on: those requested, else those unseen in training, else half of all by a hash.
+
+    Raises SpeechVQError if a speaker has no labelled utterance, or none is left to fit on.
+    """
+    names = {item.utterance.speaker for item in labelled}
+    unknown = sorted(set(requested) - names)
     if unknown:
         raise SpeechVQError(f"no labelled utterance of speaker '{unknown[0]}'")
-    unseen = {s.utterance.speaker for s in speech if s.utterance.split == "unseen"}
+    unseen = {item.utterance.speaker for item in labelled if item.utterance.split == "unseen"}
     ordered = sorted(names, key=rank_key)
-    scored = set(asked) or unseen or set(ordered[: len(ordered) // 2])
+    scored = set(requested) or unseen or set(ordered[: len(ordered) // 2])
     if not scored or scored == names:
         raise SpeechVQError(
             f"a speaker to fit on and another to score are needed; those with labels: {', '.join(ordered)}"

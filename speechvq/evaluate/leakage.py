@@ -1,4 +1,4 @@
-"""What codes tell about who speaks: they should tell what is said, and leave the voice to the decoder."""
+"""How much the codes reveal about the speaker, which should be left to the decoder."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from speechvq.audio.io import read
 from speechvq.codec import Codec
 from speechvq.data.manifest import Utterance, rank_key, read_manifest
 from speechvq.evaluate.labelled import clusters
-from speechvq.evaluate.metrics.accuracy import pnmi
+from speechvq.evaluate.metrics.phone_mapping import pnmi
 from speechvq.nn.distributed import share_out
 
 FOLDS = 5
@@ -23,9 +23,14 @@ SMOOTHING = 0.5  # added to every count of the classifier
 
 @dataclass(frozen=True)
 class Leakage:
-    """information: I(speaker; code) / H(speaker). accuracy: of telling the speaker of an utterance by the histogram of
-    its codes. Beside each, the same where the utterances are given to speakers at random: its mean, for the information
-    is never zero in few frames, and, for the accuracy, chance."""
+    """How much codes reveal about the speaker.
+
+    utterances, speakers: their numbers
+    information: I(speaker; code) / H(speaker)
+    accuracy: share of utterances whose speaker a classifier predicts from the histogram of their codes
+    information_permuted, accuracy_permuted: the means over random assignments of utterances to speakers; the first is
+        not zero with few frames, the second is chance
+    """
 
     utterances: int
     speakers: int
@@ -36,23 +41,28 @@ class Leakage:
 
 
 def leakage(codes: Sequence[np.ndarray], speakers: Sequence[str], *, seed: int = 0) -> Leakage:
-    """codes: an array (frames,) of whole numbers from 0 for each utterance; speakers: that of each.
+    """Measure the leakage of codes.
 
-    The classifier is multinomial naive Bayes, tested on the fifths of each speaker's utterances that it has not seen.
-    SpeechVQError where there are not two speakers of five utterances each.
+    codes: for each utterance an integer array (frames,), from 0
+    speakers: the speaker of each utterance
+    seed: of the folds and the permutations
+
+    The classifier is multinomial naive Bayes in five-fold cross-validation over the utterances of each speaker.
+
+    Raises SpeechVQError without two speakers of five utterances each.
     """
     _check(speakers)
-    names, who = np.unique(np.asarray(speakers), return_inverse=True)
+    names, speaker_ids = np.unique(np.asarray(speakers), return_inverse=True)
     size = max(row.max() for row in codes if len(row)) + 1
     histograms = np.stack([np.bincount(row, minlength=size) for row in codes])
     random = np.random.default_rng(seed)
-    permuted = [random.permutation(who) for _ in range(PERMUTATIONS)]
+    permuted = [random.permutation(speaker_ids) for _ in range(PERMUTATIONS)]
     return Leakage(
         utterances=len(codes),
         speakers=len(names),
-        information=_information(histograms, who),
+        information=_information(histograms, speaker_ids),
         information_permuted=float(np.mean([_information(histograms, other) for other in permuted])),
-        accuracy=_accuracy(histograms, who, random),
+        accuracy=_accuracy(histograms, speaker_ids, random),
         accuracy_permuted=float(np.mean([_accuracy(histograms, other, random) for other in permuted])),
     )
 
@@ -63,55 +73,71 @@ def _check(speakers: Sequence[str]) -> None:
         raise SpeechVQError(f"at least 2 speakers, of {FOLDS} utterances or more each, are needed")
 
 
-def _information(histograms: np.ndarray, who: np.ndarray) -> float:
-    counts = np.zeros((histograms.shape[1], who.max() + 1), int)
-    np.add.at(counts.T, who, histograms)
+def _information(histograms: np.ndarray, speakers: np.ndarray) -> float:
+    """I(speaker; code) / H(speaker) of histograms (U, codes) by speakers (U,)."""
+    counts = np.zeros((histograms.shape[1], speakers.max() + 1), int)
+    np.add.at(counts.T, speakers, histograms)
     return pnmi(counts)
 
 
-def _accuracy(histograms: np.ndarray, who: np.ndarray, random: np.random.Generator) -> float:
-    fold = _folds(who, random)
-    told = np.empty_like(who)
+def _accuracy(histograms: np.ndarray, speakers: np.ndarray, random: np.random.Generator) -> float:
+    """The accuracy of `predict_speakers` in cross-validation."""
+    fold = _folds(speakers, random)
+    predicted = np.empty_like(speakers)
     for i in range(FOLDS):
-        told[fold == i] = tell(histograms[fold != i], who[fold != i], histograms[fold == i])
-    return float((told == who).mean())
+        test = fold == i
+        predicted[test] = predict_speakers(histograms[~test], speakers[~test], histograms[test])
+    return float((predicted == speakers).mean())
 
 
-def _folds(who: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A fold for each utterance, every speaker's shared out evenly."""
-    fold = np.empty(len(who), int)
-    for speaker in range(who.max() + 1):
-        own = random.permutation(np.flatnonzero(who == speaker))
+def _folds(speakers: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A fold for each utterance (U,), evenly for every speaker."""
+    fold = np.empty(len(speakers), int)
+    for speaker in range(speakers.max() + 1):
+        own = random.permutation(np.flatnonzero(speakers == speaker))
         fold[own] = np.arange(len(own)) % FOLDS
     return fold
 
 
-def tell(known: np.ndarray, who: np.ndarray, histograms: np.ndarray) -> np.ndarray:
-    """Histograms (U, codes) of speakers `who` (U,) -> whose others (V, codes) most likely are (V,): multinomial naive
-    Bayes with equal priors."""
-    counts = np.full((who.max() + 1, known.shape[1]), SMOOTHING)
-    np.add.at(counts, who, known)
-    return (histograms @ np.log(counts / counts.sum(1, keepdims=True)).T).argmax(1)
+def predict_speakers(train: np.ndarray, speakers: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Predict speakers from histograms of codes by multinomial naive Bayes with equal priors.
+
+    train: histograms (U, codes) of known speakers
+    speakers: their numbers (U,)
+    test: histograms (V, codes)
+
+    Returns the most likely speaker of each (V,).
+    """
+    counts = np.full((speakers.max() + 1, train.shape[1]), SMOOTHING)
+    np.add.at(counts, speakers, train)
+    log_likelihood = test @ np.log(counts / counts.sum(1, keepdims=True)).T
+    predicted: np.ndarray = log_likelihood.argmax(1)
+    return predicted
 
 
 def evaluate_leakage(codec: Codec, data: Path, *, most: int = 20, codes: int = 128, seed: int = 0) -> Leakage:
-    """Of the utterances prepared in `data`: at most `most` of each speaker who has at least five, chosen by a hash.
+    """Measure the leakage of a model on the utterances prepared in `data`.
 
-    A model without codes gets `codes` of them by k-means.
+    most: utterances of each speaker at most, chosen by a hash; speakers with fewer than five are left out
+    codes: number of k-means clusters that a model without codes gets
+    seed: of the clusters, the folds and the permutations
+
+    Raises SpeechVQError without two speakers of five utterances each.
     """
     if most < FOLDS:
         raise SpeechVQError(f"of each speaker at least {FOLDS} utterances are needed; {most} were asked for")
     by_speaker: dict[str, list[Utterance]] = {}
     for u in sorted(read_manifest(data), key=lambda u: rank_key(u.id)):
         by_speaker.setdefault(u.speaker, []).append(u)
-    chosen = [u for rows in by_speaker.values() if len(rows) >= FOLDS for u in rows[:most]]
+    chosen = [u for own in by_speaker.values() if len(own) >= FOLDS for u in own[:most]]
     _check([u.speaker for u in chosen])  # before the work
-    own = codec.model.bottleneck.codes
+    discrete = codec.model.bottleneck.codes
 
-    def see(u: Utterance) -> np.ndarray:
+    def encode(u: Utterance) -> np.ndarray:
         wav = read(data / u.path)
-        return (codec.encode(wav, SAMPLE_RATE) if own else codec.represent(wav, SAMPLE_RATE).T).numpy()
+        row = codec.encode(wav, SAMPLE_RATE) if discrete else codec.represent(wav, SAMPLE_RATE).T
+        return row.numpy()
 
-    seen = share_out(chosen, see, unit="utterance")
-    rows = seen if own else clusters(seen, [True] * len(seen), codes, seed)
+    encoded = share_out(chosen, encode, unit="utterance")
+    rows = encoded if discrete else clusters(encoded, [True] * len(encoded), codes, seed)
     return leakage(rows, [u.speaker for u in chosen], seed=seed)

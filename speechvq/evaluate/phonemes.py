@@ -1,9 +1,10 @@
-"""A model's codes against phone labels, by every rule that changes the answer."""
+"""Evaluate the codes of a model against phone labels: accuracy, purity, PNMI and ABX, each beside its baselines."""
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,31 +13,38 @@ from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.data.labels import frame_labels
 from speechvq.data.phones import SILENCE
-from speechvq.evaluate.labelled import Spoken, clusters, read_labelled, read_speech, scored_speakers
+from speechvq.evaluate.labelled import EncodedUtterance, clusters, encode_labelled, read_labelled, scored_speakers
 from speechvq.evaluate.metrics.abx import Abx, abx, tokens
-from speechvq.evaluate.metrics.accuracy import Score, mapping, score, table
+from speechvq.evaluate.metrics.missing import none_for_nan
+from speechvq.evaluate.metrics.phone_mapping import PhoneScores, contingency, most_likely_phones, phone_scores
 
 UNLABELLED = "?"
 OFFSETS = range(-80, 90, 10)  # ms
-PRIMARY, ALL = "centre", "centre, silence too"
-RULES = (PRIMARY, "majority", ALL, "majority, silence too")
+# How the phone of a frame is chosen, and whether silence is scored: keys of `PhonemeEvaluation.scores`.
+PRIMARY, WITH_SILENCE = "centre", "centre, silence too"
+RULES = (PRIMARY, "majority", WITH_SILENCE, "majority, silence too")
 
 
 @dataclass(frozen=True)
-class Mapping:
-    """What a model's codes say about phones.
+class PhonemeEvaluation:
+    """How well the codes of a model predict phones.
 
-    scores: by rule of RULES. offset_ms: how much later than by its own time a frame's label is read, the best of
-    `sweep` (offset: accuracy) on the fitting speakers. mfcc: the primary score of as many clusters of MFCC, which are
-    in time by construction, with no offset. gaps: the share of frames without a label. abx and abx_random: of the
-    bottleneck's vectors, and of random ones. bits_per_s: nominal, by the entropy of single codes, and of
-    the scored speakers under a prior if one is given. confusion
-    (phones, phones): how often each phone of the scored speakers is told as each. meetings (codes, phones): how often
-    they meet, over all speakers. Both without silence.
+    scores: scores of the codes, by rule of RULES
+    mfcc: baseline, the primary scores of as many k-means clusters of MFCC, with no offset
+    offset_ms: how much later than its own time the label of a frame is read, the best of `sweep`
+    sweep: accuracy on the fitting speakers, by offset in ms
+    fit, scored: speakers that the mapping is fitted on, and speakers that it is scored on
+    unlabelled: ids of the utterances without labels
+    gaps: share of frames without a label
+    abx, abx_random: ABX errors of the bottleneck's vectors, and of random vectors
+    bits_per_s: bit rate: nominal, by the entropy of single codes, and of the scored speakers under a prior if given
+    phones: names of the phones, without silence
+    confusion: (phones, phones), frames of the scored speakers by their phone and the predicted phone
+    contingency: (codes, phones), frames of all speakers by code and phone
     """
 
-    scores: dict[str, Score]
-    mfcc: Score
+    scores: dict[str, PhoneScores]
+    mfcc: PhoneScores
     offset_ms: int
     sweep: dict[int, float]
     fit: list[str]
@@ -48,24 +56,34 @@ class Mapping:
     bits_per_s: dict[str, float]
     phones: list[str]
     confusion: np.ndarray
-    meetings: np.ndarray
+    contingency: np.ndarray
+
+    def figures(self) -> dict[str, Any]:
+        """All figures for JSON: without the matrices, and None instead of NaN."""
+        figures = {key: value for key, value in asdict(self).items() if key not in ("confusion", "contingency")}
+        return dict(none_for_nan(figures))
 
 
-class Join:
-    """Utterances whose frames, `hop` seconds each, have the phones of their labels as numbers: first those of speech
-    (`phones`), then silence and what is not labelled."""
+class FramePhones:
+    """The phones of the frames of labelled utterances, as numbers.
 
-    def __init__(self, speech: Sequence[Spoken], hop: float) -> None:
-        self.speech, self.hop = speech, hop
-        self.phones = sorted({segment.label for s in speech for segment in s.segments} - {SILENCE})
-        self.index = {name: i for i, name in enumerate([*self.phones, SILENCE, UNLABELLED])}
-        self.quiet = {self.index[SILENCE], self.index[UNLABELLED]}
+    utterances: encoded utterances
+    hop: seconds per frame
+    phones: names of the phones, numbered from 0; silence and unlabelled follow
+    ids: number of each phone, of SILENCE and of UNLABELLED
+    not_speech: the numbers of silence and unlabelled
+    """
 
-    def numbers(self, offset: int, *, majority: bool = False) -> list[np.ndarray]:
-        """The phone of every frame (frames,) of every utterance; offset in ms (see `frame_labels`)."""
-        late = offset / 1000
-        rows = (frame_labels(s.segments, len(s.vectors), self.hop, late, majority) for s in self.speech)
-        return [np.array([self.index[label or UNLABELLED] for label in row], int) for row in rows]
+    def __init__(self, utterances: Sequence[EncodedUtterance], hop: float) -> None:
+        self.utterances, self.hop = utterances, hop
+        self.phones = sorted({segment.label for u in utterances for segment in u.segments} - {SILENCE})
+        self.ids = {name: i for i, name in enumerate([*self.phones, SILENCE, UNLABELLED])}
+        self.not_speech = [self.ids[SILENCE], self.ids[UNLABELLED]]
+
+    def at(self, offset: int, *, majority: bool = False) -> list[np.ndarray]:
+        """For each utterance the phone of every frame (frames,), read `offset` ms later (see `frame_labels`)."""
+        rows = (frame_labels(u.segments, len(u.vectors), self.hop, offset / 1000, majority) for u in self.utterances)
+        return [np.array([self.ids[label or UNLABELLED] for label in row], int) for row in rows]
 
 
 def evaluate_phonemes(
@@ -77,79 +95,99 @@ def evaluate_phonemes(
     codes: int = 128,
     prior: TrainedPrior | None = None,
     seed: int = 0,
-) -> Mapping:
-    """Measure a model on the utterances prepared in `data` that have labels; `unlabelled` are the ids of the others.
+) -> PhonemeEvaluation:
+    """Evaluate a model on the labelled utterances prepared in `data`.
 
-    The mapping is fitted on some speakers and scored on the rest: `scored`, or those unseen in training, or half of
-    all. A model without codes gets `codes` of them by k-means on the fitting speakers' vectors. prior: of the model's
-    codes, for the bit rate of the scored speakers under it.
+    labels: folder of label files
+    scored: speakers to score; the mapping is fitted on the others (default: see `scored_speakers`)
+    codes: number of k-means clusters that a model without codes gets, fitted on the fitting speakers' vectors
+    prior: prior over the model's codes, for the bit rate of the scored speakers under it
+
+    Raises SpeechVQError if there are no labels, or no speakers to fit on and to score.
     """
     labelled, unlabelled = read_labelled(data, labels)
-    rest = scored_speakers(labelled, scored)  # before the work
-    speech = read_speech(codec, data, labelled)
-    fitted = [s.utterance.speaker not in rest for s in speech]
+    scored_names = scored_speakers(labelled, scored)  # before the work
+    utterances = encode_labelled(codec, data, labelled)
+    fitted = [u.utterance.speaker not in scored_names for u in utterances]
     count = codec.model.bottleneck.codes or codes
-    own = [s.codes for s in speech if s.codes is not None] or clusters([s.vectors for s in speech], fitted, count, seed)
-    mfcc = clusters([s.features for s in speech], fitted, count, seed)
-    result = map_phones(Join(speech, codec.hop_length / SAMPLE_RATE), own, mfcc, rest, count, unlabelled, seed)
+    own = [u.codes for u in utterances if u.codes is not None]
+    own = own or clusters([u.vectors for u in utterances], fitted, count, seed)
+    mfcc = clusters([u.mfcc for u in utterances], fitted, count, seed)
+    frames = FramePhones(utterances, codec.hop_length / SAMPLE_RATE)
+    result = score_codes(frames, own, mfcc, scored_names, count, unlabelled, seed)
     if prior is None:
         return result
     bits = prior.net.bits_per_code([row for row, fit in zip(own, fitted, strict=True) if not fit])
     return replace(result, bits_per_s={**result.bits_per_s, "prior": bits * SAMPLE_RATE / codec.hop_length})
 
 
-def map_phones(
-    join: Join,
+def score_codes(
+    frames: FramePhones,
     codes: Sequence[np.ndarray],
     mfcc: Sequence[np.ndarray],
     scored: Collection[str],
     count: int,
     unlabelled: Sequence[str] = (),
     seed: int = 0,
-) -> Mapping:
-    """codes and mfcc: numbers below `count`, an array (frames,) for each utterance of the join."""
-    speakers = [s.utterance.speaker for s in join.speech]
+) -> PhonemeEvaluation:
+    """Score codes and clusters of MFCC against the phones of their frames.
+
+    codes, mfcc: for each utterance an integer array (frames,), from 0 to count - 1
+    scored: speakers to score
+    """
+    speakers = [u.utterance.speaker for u in frames.utterances]
     fitted = np.repeat([speaker not in scored for speaker in speakers], [len(row) for row in codes])
     code, fit = np.concatenate(codes), set(speakers) - set(scored)
-    sweep = {offset: _accuracy(code[fitted], np.concatenate(join.numbers(offset))[fitted], join) for offset in OFFSETS}
-    offset = max(sweep, key=lambda one: (sweep[one], -abs(one)))
-    primary = join.numbers(offset)
+    sweep = {
+        offset: _fitted_accuracy(code[fitted], np.concatenate(frames.at(offset))[fitted], frames.not_speech)
+        for offset in OFFSETS
+    }
+    offset = max(sweep, key=lambda ms: (sweep[ms], -abs(ms)))
     scores = {
-        rule: score(
+        rule: phone_scores(
             codes,
-            join.numbers(offset, majority="majority" in rule),
+            frames.at(offset, majority="majority" in rule),
             speakers,
             fit=fit,
-            silence={join.index[UNLABELLED]} if "silence" in rule else join.quiet,
+            silence=[frames.ids[UNLABELLED]] if "silence" in rule else frames.not_speech,
             seed=seed,
         )
         for rule in RULES
     }
-    phone = np.concatenate(primary)
-    spoken, shape = ~np.isin(phone, [*join.quiet]), (count, len(join.phones))
-    told = mapping(table(code[spoken & fitted], phone[spoken & fitted], shape))[code]
-    vectors = [s.vectors for s in join.speech]
-    found = tokens([s.segments for s in join.speech], join.hop, [len(row) for row in vectors], offset / 1000)
-    noise = np.random.default_rng(seed)
-    return Mapping(
+    phone = np.concatenate(frames.at(offset))
+    speech, shape = ~np.isin(phone, frames.not_speech), (count, len(frames.phones))
+    predicted = most_likely_phones(contingency(code[speech & fitted], phone[speech & fitted], shape))[code]
+    scored_speech = speech & ~fitted
+    errors, random_errors = _abx_errors(frames, speakers, offset, seed)
+    return PhonemeEvaluation(
         scores=scores,
-        mfcc=score(mfcc, join.numbers(0), speakers, fit=fit, silence=join.quiet, seed=seed),
+        mfcc=phone_scores(mfcc, frames.at(0), speakers, fit=fit, silence=frames.not_speech, seed=seed),
         offset_ms=offset,
         sweep=sweep,
         fit=sorted(fit),
         scored=sorted(scored),
         unlabelled=list(unlabelled),
-        gaps=float((phone == join.index[UNLABELLED]).mean()),
-        abx=abx(vectors, speakers, found, seed=seed),
-        abx_random=abx([noise.standard_normal(row.shape) for row in vectors], speakers, found, seed=seed),
-        bits_per_s={"nominal": math.log2(count) / join.hop, "unigram": scores[ALL].entropy / join.hop},
-        phones=join.phones,
-        confusion=table(phone[spoken & ~fitted], told[spoken & ~fitted], (shape[1], shape[1])),
-        meetings=table(code[spoken], phone[spoken], shape),
+        gaps=float((phone == frames.ids[UNLABELLED]).mean()),
+        abx=errors,
+        abx_random=random_errors,
+        bits_per_s={"nominal": math.log2(count) / frames.hop, "unigram": scores[WITH_SILENCE].entropy / frames.hop},
+        phones=frames.phones,
+        confusion=contingency(phone[scored_speech], predicted[scored_speech], (shape[1], shape[1])),
+        contingency=contingency(code[speech], phone[speech], shape),
     )
 
 
-def _accuracy(code: np.ndarray, phone: np.ndarray, join: Join) -> float:
-    """Of codes on the frames they are mapped by, silence left out."""
-    spoken = ~np.isin(phone, [*join.quiet])
-    return float(table(code[spoken], phone[spoken]).max(1).sum() / spoken.sum()) if spoken.any() else 0.0
+def _fitted_accuracy(code: np.ndarray, phone: np.ndarray, not_speech: Sequence[int]) -> float:
+    """The accuracy of codes on the frames that they are mapped by, silence left out."""
+    speech = ~np.isin(phone, not_speech)
+    return float(contingency(code[speech], phone[speech]).max(1).sum() / speech.sum()) if speech.any() else 0.0
+
+
+def _abx_errors(frames: FramePhones, speakers: Sequence[str], offset: int, seed: int) -> tuple[Abx, Abx]:
+    """ABX errors of the bottleneck's vectors and of random vectors, with labels read `offset` ms later."""
+    vectors = [u.vectors for u in frames.utterances]
+    lengths = [len(row) for row in vectors]
+    found = tokens([u.segments for u in frames.utterances], frames.hop, lengths, offset / 1000)
+    random = np.random.default_rng(seed)
+    noise = [random.standard_normal(row.shape) for row in vectors]
+    return abx(vectors, speakers, found, seed=seed), abx(noise, speakers, found, seed=seed)

@@ -9,12 +9,14 @@ from speechvq.train.batches import held_out_batches
 
 
 def evaluate_reconstruction(codec: Codec, data: Path, split: str, crop: int) -> dict[str, float]:
-    """`VQVAE.held_out` on all whole crops of `crop` samples of a split (valid or test).
+    """Compute `VQVAE.held_out` on all whole crops of a split.
 
-    Each crop is predicted with nothing before it, so that longer crops give somewhat better figures.
+    split: valid or test
+    crop: samples; each crop is predicted without the speech before it, so that longer crops give slightly better
+        figures
     """
     utterances = [u for u in read_manifest(data) if u.split == split]
     length = max(crop // codec.hop_length, 1) * codec.hop_length
     batches = held_out_batches(data, utterances, codec.speakers, length)
-    moved = (Batch(wav.to(codec.device), speaker.to(codec.device)) for wav, speaker in batches)
-    return codec.model.held_out(moved)
+    on_device = (Batch(wav.to(codec.device), speaker.to(codec.device)) for wav, speaker in batches)
+    return codec.model.held_out(on_device)

@@ -1,31 +1,57 @@
-"""A Mapping told to people and to programs."""
+"""Results of evaluations as printed tables."""
 
 import math
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
-import numpy as np
+from speechvq.evaluate.conversion import ConversionEvaluation
+from speechvq.evaluate.metrics.phone_mapping import ENOUGH_FRAMES, Accuracy
+from speechvq.evaluate.phonemes import PRIMARY, PhonemeEvaluation
+from speechvq.evaluate.rate import Rates
+from speechvq.evaluate.samples import Divergence
 
-from speechvq.evaluate.metrics.accuracy import ENOUGH, Accuracy, Score
-from speechvq.evaluate.phonemes import PRIMARY, Mapping
-from speechvq.extras import needed_for
-from speechvq.files import atomic_write
+# For each figure of a conversion: its name, the factor for its unit, and its number format.
+CONVERSION_FIGURES = {
+    "utterances": ("utterances", 1, "d"),
+    "word_error_rate": ("word error rate, %", 100, ".1f"),
+    "character_error_rate": ("character error rate, %", 100, ".1f"),
+    "similarity": ("similarity to the speaker", 1, ".3f"),
+    "accepted": ("accepted as the speaker, %", 100, ".1f"),
+    "nearer": ("nearer to the target than to the source, %", 100, ".1f"),
+    "nearest": ("nearest to the speaker of all, %", 100, ".1f"),
+    "pitch_difference": ("mean pitch off the speaker's, semitones", 1, ".2f"),
+    "pitch_correlation": ("pitch contour: correlation", 1, ".3f"),
+    "cepstral_distortion": ("mel-cepstral distortion, dB", 1, ".2f"),
+    "dnsmos": ("DNSMOS, overall", 1, ".2f"),
+    "energy_correlation": ("energy contour: correlation", 1, ".3f"),
+    "energy_correlation_min": ("  lowest", 1, ".3f"),
+    "duration_difference_max": ("largest difference in duration, samples", 1, "d"),
+    "clipped_samples": ("samples at full scale", 1, "d"),
+}
 
 
-def summary(result: Mapping) -> dict[str, Any]:
-    """All figures of a mapping, for JSON: its matrices left out, and null for what cannot be measured."""
-    return _without_nan({key: value for key, value in asdict(result).items() if key not in ("confusion", "meetings")})
+def conversion_rows(figures: dict[str, dict[str, float | None]]) -> list[tuple[str, list[str]]]:
+    """Name and formatted values of each figure that was measured, one value for each kind of speech in `figures`."""
+    rows = []
+    for key, (name, factor, form) in CONVERSION_FIGURES.items():
+        values = [of_kind[key] for of_kind in figures.values()]
+        if any(value is not None for value in values):
+            rows.append((name, ["-" if value is None else f"{value * factor:{form}}" for value in values]))
+    return rows
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+def conversion_table(result: ConversionEvaluation) -> list[str]:
+    """The lines printed by `speechvq evaluate conversion`."""
+    lines = [f"{'':44}" + "".join(f"{kind:>16}" for kind in result.figures)]
+    lines += [
+        f"{name:44}" + "".join(f"{value:>16}" for value in values) for name, values in conversion_rows(result.figures)
+    ]
+    if result.equal_error is not None and result.threshold is not None:
+        lines += ["", f"{result.speakers} speakers; two natural utterances are accepted as of one speaker at a"]
+        lines += [f"similarity of {result.threshold:.3f}, with an equal error rate of {100 * result.equal_error:.1f} %"]
+    return lines
 
 
-def lines(result: Mapping) -> list[str]:
-    """The table of `speechvq evaluate phonemes`."""
+def phoneme_table(result: PhonemeEvaluation) -> list[str]:
+    """The lines printed by `speechvq evaluate phonemes`."""
     best = result.scores[PRIMARY]
     baselines = {
         "k-means of MFCC": result.mfcc.codes,
@@ -33,47 +59,45 @@ def lines(result: Mapping) -> list[str]:
         "random codes": best.random,
         "the most likely phone": best.most_likely,
     }
-    told = [
+    other_rules = [(rule, score) for rule, score in result.scores.items() if rule != PRIMARY]
+    lines = [
         f"fitted on {best.fitted_frames} frames of {len(result.fit)} speakers, scored on "
         f"{best.frames - best.fitted_frames} of {len(result.scored)} others; {len(result.phones)} phones",
-        f"labels read {result.offset_ms:+} ms from a frame's own time: the best of {min(result.sweep)} to "
+        f"labels read {result.offset_ms:+} ms from the centre of a frame: the best of {min(result.sweep)} to "
         f"{max(result.sweep)} ms on the fitting speakers",
-        f"{len(result.unlabelled)} utterances have no labels and are left out, as are {100 * result.gaps:.1f} % of the "
-        "frames of the others",
+        f"left out: {len(result.unlabelled)} utterances without labels, and {100 * result.gaps:.1f} % of the frames of "
+        "the others",
         "",
         f"{'accuracy, %':28} {'held out':>8}  {'95 % of speakers':16}  same frames",
-        _row("codes, labels at the centre", best.codes),
-        *(_row(name, accuracy) for name, accuracy in baselines.items()),
+        _accuracy_row("codes, labels at the centre", best.codes),
+        *(_accuracy_row(name, accuracy) for name, accuracy in baselines.items()),
         "",
-        *(_row(f"codes, {rule}", score.codes) for rule, score in result.scores.items() if rule != PRIMARY),
-        *(
-            _row(f"  the most likely, {rule}", score.most_likely)
-            for rule, score in result.scores.items()
-            if "," in rule
-        ),
+        *(_accuracy_row(f"codes, {rule}", score.codes) for rule, score in other_rules),
+        *(_accuracy_row(f"  most likely, {rule}", score.most_likely) for rule, score in other_rules if "," in rule),
         *(f"codes and {width} on either side {100 * share:9.1f}" for width, share in best.context.items()),
         "",
-        *_measures(best, result),
+        *_measures(result),
     ]
     if result.offset_ms in (min(result.sweep), max(result.sweep)):
-        told.append("WARNING: the best offset is at the end of its range: are these the labels of these recordings?")
+        lines.append("WARNING: the best offset is at the end of its range: are these the labels of these recordings?")
     if not best.enough:
-        told.append(f"WARNING: fewer than {ENOUGH} frames to fit on: the accuracies of 'same frames' flatter")
-    return told
+        lines.append(f"WARNING: fewer than {ENOUGH_FRAMES} frames to fit on: 'same frames' is too optimistic")
+    return lines
 
 
-def _row(name: str, accuracy: Accuracy) -> str:
+def _accuracy_row(name: str, accuracy: Accuracy) -> str:
     low, high = 100 * accuracy.low, 100 * accuracy.high
     interval = "" if math.isnan(low) else f"{low:6.1f} to {high:4.1f}"
     return f"{name:28} {100 * accuracy.held_out:8.1f}  {interval:14}    {100 * accuracy.same:8.1f}"
 
 
-def _measures(best: Score, result: Mapping) -> list[str]:
-    abx, noise, rates = result.abx, result.abx_random, result.bits_per_s
+def _measures(result: PhonemeEvaluation) -> list[str]:
+    """Lines of the measures that need no mapping."""
+    best, abx, noise, rates = result.scores[PRIMARY], result.abx, result.abx_random, result.bits_per_s
     return [
         f"PNMI                 {best.pnmi:.3f}   "
         f"(k-means of MFCC {result.mfcc.pnmi:.3f}, random codes {best.pnmi_random:.3f})",
-        f"purity of codes      {best.phone_purity:.3f}   (clusters: {best.code_purity:.3f})",
+        f"phone purity         {best.phone_purity:.3f}   (code purity: {best.code_purity:.3f})",
         f"one-to-one accuracy  {best.one_to_one:.3f}",
         f"ABX error, %         {100 * abx.within:.1f} within, {100 * abx.across:.1f} across speakers"
         f"   (random vectors: {100 * noise.within:.1f}, {100 * noise.across:.1f}; "
@@ -84,33 +108,26 @@ def _measures(best: Score, result: Mapping) -> list[str]:
     ]
 
 
-def draw(result: Mapping, folder: Path) -> None:
-    """FOLDER/confusion.png, the scored speakers' phones by what they are told as, and FOLDER/codes.png, the phones of
-    each code, codes that mean the same side by side."""
-    rows = result.confusion / np.maximum(result.confusion.sum(1, keepdims=True), 1)
-    _heat_map(folder / "confusion.png", rows, result.phones, result.phones, ("told as", "phone"), "phone")
-    shares = result.meetings / np.maximum(result.meetings.sum(1, keepdims=True), 1)
-    order = np.lexsort((-shares.max(1), shares.argmax(1)))
-    order = order[result.meetings.sum(1)[order] > 0]
-    _heat_map(folder / "codes.png", shares[order].T, result.phones, [str(i) for i in order], ("code", "phone"), "code")
+def rate_table(rates: Rates) -> list[str]:
+    """The lines printed by `speechvq evaluate rate`."""
+    lines = [
+        f"{rates.count} recordings, {rates.seconds:.0f} s; nominal {rates.nominal:.1f} bit/s",
+        f"{'bit/s':12} {'files':>8} {'payload':>8} {'bit/code':>8} {'lowest, highest speaker':>28} {'x real time':>16}",
+    ]
+    for name, rate in rates.coders.items():
+        ordered = sorted(rate.speakers.items(), key=lambda pair: pair[1])
+        extremes = ", ".join(f"{speaker} {bits:.1f}" for speaker, bits in (ordered[0], ordered[-1]))
+        lines.append(
+            f"{name:12} {rate.files:8.1f} {rate.payload:8.1f} {rate.bits_per_code:8.3f} {extremes:>28} "
+            f"{rate.encoding:8.0f} {rate.decoding:7.0f}"
+        )
+    return lines
 
 
-def _heat_map(
-    path: Path, shares: np.ndarray, rows: list[str], columns: list[str], names: tuple[str, str], of: str
-) -> None:
-    with needed_for("drawing", "report"):
-        from matplotlib.figure import Figure
-
-    height, width = shares.shape
-    figure = Figure((2.5 + 0.16 * width, 1.5 + 0.16 * height), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(shares, aspect="auto", cmap="viridis", vmin=0)
-    axes.set_xticks(range(width), columns, rotation=90, fontsize=7)
-    axes.set_yticks(range(height), rows, fontsize=7)
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
-    figure.colorbar(
-        image, label="share of the frames of a phone" if names[0] == "told as" else "share of the code's frames"
-    )
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+def sample_table(result: dict[str, Divergence]) -> list[str]:
+    """The lines printed by `speechvq evaluate samples`."""
+    lines = [f"{'divergence, bits':24} {'codes':>8} {'unigram':>8} {'bigram':>8}   phone pairs that occur, %"]
+    for name, row in result.items():
+        share = "" if row.phones is None else f"{100 * row.phones:8.1f}"
+        lines.append(f"{name:24} {row.codes:8} {row.unigram:8.4f} {row.bigram:8.4f}   {share}")
+    return lines

