@@ -62,9 +62,10 @@ def test_the_readme_names_every_command():
         assert command in words
         if command == "evaluate":
             assert choices(options).keys() <= words
-    kinds = re.search(r"`speechvq prepare \{(.*)\} SRC OUT`", text)[1].split(",")
-    for kind in kinds:
-        parser().parse_args(["prepare", kind, "SRC", "OUT"])
+    for line in ("prepare {} SRC OUT", "get {} DIR"):
+        corpora = re.search(rf"`speechvq {line.format('{(.*)}')}`", text)[1].split(",")
+        for corpus in corpora:
+            parser().parse_args(line.format(corpus).split())
 
 
 def choices(commands):
