@@ -48,3 +48,15 @@ def visible_files(folder: Path, suffixes: Collection[str], pattern: str = "**/*"
     """
     found = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in suffixes and path.is_file())
     return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
+def nearest_folders(root: Path, pattern: str, depth: int) -> list[Path]:
+    """The folders that match a glob pattern in `root`, or else in the folders one, two, ... `depth` levels below it.
+
+    They are sorted, and all of the first level at which there are any; hidden folders are not entered.
+    """
+    for level in range(depth + 1):
+        found = [path for path in root.resolve().glob("[!.]*/" * level + pattern) if path.is_dir()]
+        if found:
+            return sorted(found)
+    return []

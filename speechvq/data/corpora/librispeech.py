@@ -13,7 +13,7 @@ from speechvq import SpeechVQError
 from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.data.corpora.contract import Corpus, Source
 from speechvq.data.transcript import read_transcripts
-from speechvq.files import visible_files
+from speechvq.files import nearest_folders, visible_files
 
 ROOT = "LibriSpeech"
 DOWNLOADED = ("train-clean-100", "dev-clean", "test-clean")
@@ -51,11 +51,7 @@ def download(folder: Path, count: int | None = None) -> Path:
 
 def chapters(root: Path) -> list[Path]:
     """The folders SUBSET/SPEAKER/CHAPTER of a corpus, of which `root` is the folder, its parent, or one subset."""
-    for above in ("", "[!.]*/", "[!.]*/[!.]*/"):
-        found = [path for path in root.resolve().glob(f"{above}[0-9]*/[0-9]*") if path.is_dir()]
-        if found:
-            return sorted(found)
-    return []
+    return nearest_folders(root, "[0-9]*/[0-9]*", depth=2)
 
 
 def reading(path: Path, text: str) -> Source:
