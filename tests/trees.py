@@ -91,10 +91,36 @@ def libritts(root: Path) -> None:
     )
 
 
+def sphere(path: Path) -> None:
+    """Write a tone as NIST SPHERE, whatever the suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wav = 0.3 * np.sin(2 * np.pi * 440 * np.arange(4800) / 16_000)
+    soundfile.write(path, wav, 16_000, format="NIST", subtype="PCM_16")
+
+
+def timit(root: Path) -> None:
+    """Two dialect regions, both sets, SA sentences of all, one recording with the RIFF copy that some packages have."""
+    for speaker in ("TRAIN/DR1/FCJF0", "TRAIN/DR2/MARC0", "TEST/DR1/MDAB1"):
+        for name, words in (("SA1", "She had your dark suit."), (f"SX{len(speaker)}", f"Sentence of {speaker[-5:]}.")):
+            sphere(root / speaker / f"{name}.WAV")
+            text(root / speaker / f"{name}.TXT", f"0 4800 {words}\n")
+            text(root / speaker / f"{name}.PHN", "0 1600 h#\n1600 3200 iy\n3200 4800 h#\n")
+    tone(root / "TRAIN" / "DR1" / "FCJF0" / "SA1.WAV.wav", frequency=300)
+    text(root / "TRAIN" / "DR1" / "FCJF0" / "._SA1.WAV", b"\0\5\26\7")
+    text(
+        root / "DOC" / "SPKRINFO.TXT",
+        ";ID    Sex DR Use  RecDate   BirthDate  Ht    Race Edu  Comments\n"
+        "CJF0   F   1  TRN  03/03/87  06/17/60  5'11\"  WHT  BS\n"
+        "ARC0   M   2  TRN  03/03/86  03/03/46  5'11\"  WHT  BS   some words\n"
+        "DAB1   M   1  TST  03/03/86  ??/??/??  5'11\"  ???  ??\n",
+    )
+
+
 TREES: dict[str, Callable[[Path], None]] = {
     "vctk": vctk,
     "folder": folder,
     "demo": vctk,
     "librispeech": librispeech,
     "libritts": libritts,
+    "timit": timit,
 }

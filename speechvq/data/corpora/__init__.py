@@ -5,6 +5,7 @@ from speechvq.data.corpora.demo import DEMO
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.corpora.librispeech import LIBRISPEECH
 from speechvq.data.corpora.libritts import LIBRITTS
+from speechvq.data.corpora.timit import TIMIT
 from speechvq.data.corpora.vctk import VCTK
 
 CORPORA: dict[str, Corpus] = {
@@ -13,4 +14,5 @@ CORPORA: dict[str, Corpus] = {
     "demo": DEMO,
     "librispeech": LIBRISPEECH,
     "libritts": LIBRITTS,
+    "timit": TIMIT,
 }
