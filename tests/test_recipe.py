@@ -17,6 +17,7 @@ import pytest
 import soundfile
 import torch
 
+from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.data.corpora import CORPORA
@@ -263,3 +264,33 @@ def test_speakers_of_three_corpora_become_one_folder(tmp_path):
     speakers = json.loads((tmp_path / "out" / "speakers.json").read_text())
     assert speakers["p225"] == {"sex": "F", "accent": "English", "minutes": "0.0"}
     assert speakers["bdl"]["sex"] == "M"
+
+
+def test_the_table_of_bottlenecks_has_the_figures_of_evaluations(runs, corpus, tmp_path, capsys, monkeypatch):
+    labels = tmp_path / "labels"
+    for i, utterance in enumerate(read_manifest(corpus)):
+        path = labels / utterance.speaker / f"{Path(utterance.id).name}.lab"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        middle = ("iy", "eh")[i % 2]  # two phones in the same context, for ABX
+        path.write_text(f"0 2500000 aa\n2500000 5000000 {middle}\n5000000 7500000 aa\n")
+    asked = {
+        "reconstruction": ["--crop", "3200"],
+        "phonemes": ["--labels", str(labels), "--scored", "low"],
+        "leakage": [],
+    }
+    for question, options in asked.items():
+        model = ["--model", str(runs["mel"]), "--data", str(corpus), "--save", str(tmp_path / f"ema-0/{question}.json")]
+        (tmp_path / "ema-0").mkdir(exist_ok=True)
+        assert main(["evaluate", question, *model, *options]) == 0
+    (tmp_path / "ema-0-wavenet").mkdir()
+    (tmp_path / "ema-0-wavenet" / "reconstruction.json").write_text(json.dumps({"bits_per_sample": 4.64}))
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["compare.py", str(tmp_path)])
+    script_module("vctk/compare.py").main()
+    head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert head == ["", "AE", "VAE", "VQ", "VQ-EMA"]
+    cells = {row[0]: row[1:] for row in rows}
+    assert cells["bits per sample"] == ["", "", "", "4.640"]
+    assert cells["bits per latent"] == ["", "", "", "-"]
+    assert len(cells) == 12
+    assert all(re.fullmatch(r"[\d.]+( [\d.]+)?", row[3]) for name, row in cells.items() if name != "bits per latent")

@@ -11,16 +11,24 @@ BOTTLENECKS = {"ae": "AE", "vae": "VAE", "vq": "VQ", "ema": "VQ-EMA"}
 ROWS: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "bits per sample": ("-wavenet", "reconstruction", lambda r: f"{r['bits_per_sample']:.3f}"),
     "error of standardised MFCC": ("", "reconstruction", lambda r: f"{r['loss']:.3f}"),
-    "gap: that with another's latents is higher by": ("", "reconstruction", lambda r: f"{r['gap']:.2f}"),
+    "gap: error added by another utterance's latents": ("", "reconstruction", lambda r: f"{r['gap']:.2f}"),
     "bits per latent": (
         "",
         "reconstruction",
         lambda r: f"{r['bits_per_latent']:.1f}" if "bits_per_latent" in r else "-",
     ),
-    "accuracy held out, %": ("", "phonemes", lambda r: f"{100 * r['scores']['centre']['codes']['held_out']:.1f}"),
-    "same frames, %": ("", "phonemes", lambda r: f"{100 * r['scores']['centre']['codes']['same']:.1f}"),
+    "accuracy on unseen speakers, %": (
+        "",
+        "phonemes",
+        lambda r: f"{100 * r['scores']['centre']['codes']['held_out']:.1f}",
+    ),
+    "accuracy on the mapping's own frames, %": (
+        "",
+        "phonemes",
+        lambda r: f"{100 * r['scores']['centre']['codes']['same']:.1f}",
+    ),
     "PNMI": ("", "phonemes", lambda r: f"{r['scores']['centre']['pnmi']:.3f}"),
-    "ABX within, across, %": (
+    "ABX within, across speakers, %": (
         "",
         "phonemes",
         lambda r: f"{100 * r['abx']['within']:.1f} {100 * r['abx']['across']:.1f}",
