@@ -1,4 +1,4 @@
-"""Forced alignment: against exact phone times, in the time of the source, and nothing dropped without a word."""
+"""Forced alignment: against exact phone times, in the time of the source; what cannot be aligned is listed."""
 
 import itertools
 import shutil
@@ -53,7 +53,7 @@ def aligner() -> Aligner:
 
 @pytest.fixture(scope="module")
 def prepared(sources: list[Source], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first voice with half a second of silence before it; one text with a word that is none, one missing."""
+    """The first voice with half a second of silence before it; one text with unknown words, one missing."""
     root, out = tmp_path_factory.mktemp("late"), tmp_path_factory.mktemp("prepared")
     (root / "e01").mkdir()
     texts = []
@@ -75,7 +75,7 @@ def without_schwa(labels: list[str | None]) -> list[str | None]:
 
 
 def agreement(found: list[Segment], exact: list[Segment], late: float = 0.0) -> float:
-    """The share of the frames of speech that have the same phone; `late` moves one against the other."""
+    """The share of the frames of speech that have the same phone, with `late` seconds between the two."""
     frames = int(exact[-1].end / HOP)
     pairs = zip(*(without_schwa(frame_labels(x, frames, HOP, y)) for x, y in ((found, late), (exact, 0))), strict=True)
     return float(np.mean([a == b for a, b in pairs if b != SILENCE]))

@@ -1,4 +1,4 @@
-"""The demo corpus: phone times against the audio itself, the same bytes every time, voices that differ."""
+"""The demo corpus: phone times agree with the audio, the bytes are the same every time, voices differ."""
 
 import itertools
 import shutil
@@ -52,7 +52,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 def cut(one: Spoken, phone: Segment, late: float = 0.0) -> np.ndarray:
-    """The samples of a phone, or of what is `late` seconds after it."""
+    """The samples of a phone, or of the same stretch `late` seconds after it."""
     start, end = (round((time + late) * one.sample_rate) for time in (phone.start, phone.end))
     return one.wav[max(start, 0) : end].astype(float)
 
@@ -158,17 +158,17 @@ def test_labels_belong_to_their_audio(tree):
 
 def test_labels_are_read_back_to_the_sample(spoken, tmp_path):
     for one in (one for many in spoken.values() for one in many):
-        places = [one.sample_rate * time for phone in one.phones for time in (phone.start, phone.end)]
-        np.testing.assert_allclose(places, np.round(places), atol=1e-6)
+        samples = [one.sample_rate * time for phone in one.phones for time in (phone.start, phone.end)]
+        np.testing.assert_allclose(samples, np.round(samples), atol=1e-6)
         assert one.phones[-1].end == len(one.wav) / one.sample_rate
         write_lab(tmp_path / "x.lab", one.phones)
         back = read_lab(tmp_path / "x.lab")
-        assert [round(one.sample_rate * time) for s in back for time in (s.start, s.end)] == np.round(places).tolist()
+        assert [round(one.sample_rate * time) for s in back for time in (s.start, s.end)] == np.round(samples).tolist()
         assert [s.label for s in back] == [s.label for s in one.phones]
 
 
 def test_the_same_bytes_whatever_the_order_of_the_voices(tree, tmp_path):
-    """Spoken later, by the clock too: some voices have noise in them, which espeak-ng seeds with the time."""
+    """Also at another time of day: some voices have noise, which espeak-ng seeds with the clock."""
     speak_corpus(tmp_path, count=COUNT, voices=CHOSEN[::-1], workers=1)
     first, second = files(tree), files(tmp_path)
     orders = [sorted(some.pop("speaker-info.txt").splitlines()) for some in (first, second)]
@@ -228,10 +228,10 @@ def test_women_speak_higher_than_men(spoken):
     assert max(women) > 2.5 * min(men)
 
 
-def test_every_voice_can_be_told_from_the_others():
+def test_every_voice_differs_from_the_others():
     """The nearest other utterance, by mean and spread of its MFCC, is the same voice's.
 
-    24 sentences a voice: with few, the same sentence in a similar voice is often nearer than another sentence.
+    24 sentences per voice: with few, the same sentence in a similar voice is often nearer than another sentence.
     """
     from speechvq.audio.librosa_lock import librosa
 
@@ -248,7 +248,7 @@ def test_every_voice_can_be_told_from_the_others():
 
 
 def test_every_voice_exists():
-    """espeak-ng speaks "en-us+nonsense" as plain "en-us", without a word."""
+    """espeak-ng speaks "en-us+nonsense" as plain "en-us", without an error."""
     assert len({voice.name for voice in VOICES}) == len({voice.speaker for voice in VOICES}) == len(VOICES) >= 10
     variants = Path(loader.get_data_path()) / "voices" / "!v"
     for voice in VOICES:

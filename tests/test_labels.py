@@ -1,4 +1,4 @@
-"""Label files: what is written is read again, to the sample; what is no label file is said to be none."""
+"""Label files: written and read again, exact to the sample; anything else is refused in one line."""
 
 import itertools
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_a_malformed_line_is_named(tmp_path, line):
     assert str(error.value) == f"{path}, line 3: not 'start end label' in 100 ns: {line!r}"
 
 
-def test_what_is_no_label_file_is_one_line(tmp_path):
+def test_anything_else_is_refused_in_one_line(tmp_path):
     (tmp_path / "sound.lab").write_bytes(b"RIFF\xff\xfe\x00\x80WAVE")
     for path in (tmp_path / "missing.lab", tmp_path, tmp_path / "sound.lab"):
         with pytest.raises(SpeechVQError) as error:
@@ -142,7 +142,7 @@ def test_labels_at_the_centre_or_of_the_larger_part():
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(1, 7), st.integers(-20, 20))
 def test_frame_labels_are_those_of_a_rasterized_signal(lengths, hop, offset):
-    """Times in whole milliseconds, painted one by one. Centres of odd hops, ever between two, are at none's end."""
+    """Times are whole milliseconds; a hop is an odd number of them, so that no centre of a frame is at an edge."""
     hop = 2 * hop + 1
     marks = [0, *itertools.accumulate(lengths)]
     segments = [Segment(a / 1000, b / 1000, str(i % 5)) for i, (a, b) in enumerate(itertools.pairwise(marks))]
@@ -217,7 +217,7 @@ def test_words_are_read_by_the_name_of_their_tier(tmp_path):
         (grid(POINTS), "which tier is 'phones'? It has none"),
     ],
 )
-def test_what_is_no_grid_is_one_line(tmp_path, text, reason):
+def test_anything_but_a_grid_is_refused_in_one_line(tmp_path, text, reason):
     path = tmp_path / "x.TextGrid"
     path.write_text(text)
     with pytest.raises(SpeechVQError) as error:

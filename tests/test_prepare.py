@@ -84,10 +84,10 @@ def test_labels_moved_by_start_meet_their_audio(tmp_path):
     soundfile.write(tmp_path / "raw" / "s" / "x.wav", wav, 16_000)
     run(tmp_path / "raw", tmp_path / "out")
     (u,) = read_manifest(tmp_path / "out")
-    made, source = read(tmp_path / "out" / u.path).numpy(), read(tmp_path / "raw" / "s" / "x.wav").numpy()
+    prepared, source = read(tmp_path / "out" / u.path).numpy(), read(tmp_path / "raw" / "s" / "x.wav").numpy()
     same = source[u.start : u.start + u.samples]
     assert u.start > 6000
-    assert np.corrcoef(made, same)[0, 1] > 0.9999
+    assert np.corrcoef(prepared, same)[0, 1] > 0.9999
 
 
 def test_vctk_is_laid_out_by_speaker(tmp_path):
@@ -125,7 +125,7 @@ def test_what_is_gone_or_cut_is_made_again_and_nothing_else(raw, tmp_path):
 
 
 def test_after_a_kill_in_the_middle_of_a_line(raw, tmp_path):
-    """Only what was not noted whole is made again, and once: the next call makes nothing."""
+    """Only files that were not logged in full are prepared again, and only once."""
     out = tmp_path / "out"
     run(raw, out)
     before = snapshot(out)

@@ -38,20 +38,23 @@ VOICES = (
 
 
 def sentences() -> list[str]:
-    """The sentences of the corpus."""
+    """All sentences of the corpus."""
     return (files("speechvq.data.corpora") / "sentences.txt").read_text(encoding="utf-8").splitlines()
 
 
 def speak_corpus(
     root: Path, *, seed: int = 0, count: int | None = None, voices: Sequence[Voice] = VOICES, workers: int = 2
 ) -> None:
-    """Speak `count` sentences (default: all) in every voice; what is there already is kept.
+    """Synthesize sentences in every voice; files that are there already are kept. The same seed gives the same bytes.
 
-    The seed chooses the sentences and their order. The same seed gives the same bytes.
+    seed: chooses the sentences and their order
+    count: number of sentences (default: all)
+    workers: processes
+    Raises SpeechVQError if there are not so many sentences, or espeak-ng is not installed.
     """
     known = sentences()
     if count is not None and not 0 < count <= len(known):
-        raise SpeechVQError(f"the demo has 1 to {len(known)} sentences; {count} were asked for")
+        raise SpeechVQError(f"the demo has 1 to {len(known)} sentences, not {count}")
     texts = random.Random(seed).sample(known, k=len(known) if count is None else count)
     header = "ID  AGE  GENDER  ACCENTS  REGION\n"
     rows = "".join(f"{voice.speaker}  0  {voice.sex}    {voice.accent}    {voice.name}\n" for voice in voices)
@@ -71,10 +74,10 @@ def _speak_all(root: Path, voice: Voice, texts: Sequence[str]) -> None:
         name = f"{voice.speaker}_{i:03}"
         audio = root / "wav48_silence_trimmed" / voice.speaker / f"{name}_mic1.flac"
         spoken = library.speak(text, voice)
-        if audio.exists():  # spoken all the same: espeak-ng's state must not depend on what was there
+        if audio.exists():  # synthesized all the same: espeak-ng's state must not depend on the files that are there
             continue
         write_lab(root / "lab" / voice.speaker / f"{name}.lab", spoken.phones)
         with atomic_write(root / "txt" / voice.speaker / f"{name}.txt") as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
-        with atomic_write(audio) as temporary:  # last: it says that the others are there
+        with atomic_write(audio) as temporary:  # last: it stands for all three files
             soundfile.write(temporary, spoken.wav, spoken.sample_rate, subtype="PCM_16")

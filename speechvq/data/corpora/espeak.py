@@ -1,7 +1,7 @@
-"""espeak-ng through ctypes: speech and the exact times of its phones.
+"""espeak-ng through ctypes: speech, with the exact times of its phones.
 
-The library and its voices come in the package `espeakng-loader`; espeak-ng's licence is the GPL, so it is an
-extra, used for nothing but the demo corpus. The library has one global state: one voice at a time a process.
+The library and its voices come in the package `espeakng-loader`. espeak-ng's licence is the GPL, so it is an extra,
+used for the demo corpus alone. The library has one global state: a process speaks with one voice at a time.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from speechvq.data.labels import Segment
 from speechvq.extras import needed_for
 
 # Values of speak_lib.h.
-_AUDIO_SYNCHRONOUS = 2  # the retrieval mode has a thread, and can hang once initialized twice
+_AUDIO_SYNCHRONOUS = 2  # the retrieval mode starts a thread, and can hang when initialized twice
 _PHONEME_EVENTS = 1 << 0
 _DONT_EXIT = 1 << 15
 _SEED = 0
@@ -48,7 +48,15 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 @dataclass(frozen=True)
 class Voice:
-    """A speaker of the demo: espeak-ng's voice name ("en-us+f2"), rate in words a minute, base pitch 0..100."""
+    """A speaker of the demo corpus.
+
+    speaker: name in the corpus
+    name: espeak-ng's name of the voice, such as "en-us+f2"
+    rate: in words per minute
+    pitch: base pitch, 0 to 100
+    sex: F or M
+    accent: as in VCTK's speaker-info.txt
+    """
 
     speaker: str
     name: str
@@ -60,12 +68,13 @@ class Voice:
 
 @dataclass(frozen=True)
 class Spoken:
-    """wav (T,) int16 at `sample_rate` and its phones, without gaps from 0 to the end.
+    """A synthesized sentence.
 
-    Labels are espeak-ng's phoneme mnemonics without stress marks, and `pau` for its pauses (`_`, `_:`, ...):
-    ASCII in the manner of Kirshenbaum, one symbol a phoneme (`tS`, `aI`, `3:`), which a table takes to ARPAbet.
-    The times are when espeak-ng begins a phoneme: the silent closure of a stop is mostly the end of the phoneme
-    before, and a vowel begins after its transition from a liquid or nasal.
+    wav: (T,), int16
+    sample_rate: of `wav`, in Hz
+    phones: without gaps from 0 to the end; labels are espeak-ng's mnemonics (`tS`, `aI`, `3:`) without stress marks,
+        and `pau` for its pauses. A phone begins when espeak-ng begins to synthesize it: the silent closure of a stop
+        mostly belongs to the phone before it, and a vowel begins after its transition from a liquid or nasal.
     """
 
     wav: np.ndarray
@@ -74,7 +83,10 @@ class Spoken:
 
 
 class Espeak:
-    """The library, initialized."""
+    """The library, initialized.
+
+    Raises SpeechVQError if it is not installed or cannot be initialized.
+    """
 
     def __init__(self) -> None:
         with needed_for("the demo corpus", "demo"):
@@ -85,11 +97,14 @@ class Espeak:
         self.sample_rate = int(self._library.espeak_Initialize(_AUDIO_SYNCHRONOUS, 0, path, options))
         if self.sample_rate <= 0:
             raise SpeechVQError("espeak-ng cannot be initialized")
-        # Breath noise is otherwise seeded with the time of day.
+        # Else breath noise is seeded with the time of day.
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(_SEED))
 
     def speak(self, text: str, voice: Voice) -> Spoken:
-        """Synthesize one sentence. Phone times are espeak-ng's own, in whole samples."""
+        """Synthesize one sentence.
+
+        Raises SpeechVQError if espeak-ng has no such voice.
+        """
         if self._library.espeak_SetVoiceByName(voice.name.encode()):
             raise SpeechVQError(f"espeak-ng has no voice '{voice.name}'")
         self._library.espeak_SetParameter(_RATE, voice.rate, 0)
@@ -106,7 +121,7 @@ class Espeak:
 
 
 def _collector(audio: list[np.ndarray], events: list[tuple[int, str]]) -> Callable[[Any, int, Any], int]:
-    """The callback that espeak-ng gives its audio and events to, piece by piece."""
+    """The callback to which espeak-ng gives its audio and events, buffer by buffer."""
 
     def collect(samples: Any, count: int, event: Any) -> int:
         if samples and count > 0:
@@ -122,9 +137,10 @@ def _collector(audio: list[np.ndarray], events: list[tuple[int, str]]) -> Callab
 
 
 def segments(events: list[tuple[int, str]], samples: int, sample_rate: int) -> list[Segment]:
-    """(first sample, mnemonic) of each phone -> contiguous segments from 0 to `samples`.
+    """Events -> segments without gaps from 0 to the end: a phone lasts until the next; neighbouring pauses are joined.
 
-    Each phone lasts until the next begins; neighbouring pauses are one.
+    events: (first sample, mnemonic) of each phone, in the order of time
+    samples: length of the audio
     """
     marks = [(0, PAUSE)]
     for start, mnemonic in events:
