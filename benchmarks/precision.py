@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from speechvq.audio.mulaw import mulaw_encode
 from speechvq.codec import Codec
 from speechvq.data.manifest import read_manifest
-from speechvq.nn.decoder.wavenet import SILENCE, WaveNetDecoder
+from speechvq.nn.decoder.wavenet import SILENT_CLASS, WaveNetDecoder
 from speechvq.nn.vqvae import VQVAE, Batch
 from speechvq.train.batches import held_out_batches
 from speechvq.wavenet.compiled import CompiledWaveNet
@@ -29,7 +29,7 @@ def predictions(model: VQVAE, batch: Batch) -> tuple[list[torch.Tensor], torch.T
     vectors = decoder.speakers(batch.speaker)
     table = decoder.wavenet.table(decoder.conditioner(model.bottleneck(model.encoder(batch.wav)).z, vectors), vectors)
     classes = mulaw_encode(batch.wav)
-    given = F.pad(classes, (1, -1), value=SILENCE)
+    given = F.pad(classes, (1, -1), value=SILENT_CLASS)
     logits = [CompiledWaveNet(decoder.wavenet, kind).logits(given, table) for kind in ("float32", "bfloat16")]  # type: ignore[arg-type]
     return [torch.from_numpy(some).double().log_softmax(-1).flatten(0, 1) for some in logits], classes.flatten()
 

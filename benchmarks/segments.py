@@ -18,7 +18,7 @@ from speechvq.audio.io import read
 from speechvq.audio.mulaw import mulaw_decode
 from speechvq.codec import Codec
 from speechvq.data.manifest import read_manifest
-from speechvq.nn.decoder.wavenet import SILENCE, WaveNetDecoder
+from speechvq.nn.decoder.wavenet import SILENT_CLASS, WaveNetDecoder
 from speechvq.wavenet.sampler import Sampler, Sampling
 
 WINDOW = 160
@@ -45,7 +45,7 @@ def decode(
     """Frames (1, C, F) -> wav, in segments from each of `cuts` to the next that begin `warm` frames early."""
     net, hop = decoder.wavenet, decoder.frame_length
     starts, ends = [max(cut - warm, 0) for cut in cuts[:-1]], cuts[1:]
-    sampler, first = Sampler(net, Sampling()), torch.full((len(starts),), SILENCE)
+    sampler, first = Sampler(net, Sampling()), torch.full((len(starts),), SILENT_CLASS)
     pieces = sampler.stream(
         first,
         [end - start for start, end in zip(starts, ends, strict=True)],

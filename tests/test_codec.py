@@ -175,7 +175,7 @@ def test_a_mel_decoder_speaks_in_pieces_without_a_click(runs, wav, monkeypatch):
     codec = Codec.load(runs["mel"])
     codes = codec.encode(torch.cat([wav] * 8), 16_000)  # 6 s
     [whole], [other] = codec.stream(codes, "mid"), codec.stream(codes, "mid", seed=1)
-    monkeypatch.setattr("speechvq.nn.decoder.frames.PIECE", 16_000)
+    monkeypatch.setattr("speechvq.nn.decoder.frames.PIECE_LENGTH", 16_000)
     pieces = list(codec.stream(codes, "mid"))
     assert [len(piece) for piece in pieces] == [16_000] * 6
     assert torch.equal(torch.cat(pieces), codec.decode(codes, "mid"))

@@ -178,5 +178,5 @@ def test_a_decoder_without_audio_is_refused(corpus, tiny, tmp_path):
     )
     train(config, corpus, tmp_path / "mfcc")
     codec = Codec.load(tmp_path / "mfcc")
-    with pytest.raises(SpeechVQError, match="an mfcc decoder cannot be heard"):
+    with pytest.raises(SpeechVQError, match="an mfcc decoder renders no speech"):
         evaluate_conversion(codec, corpus, choose_pairs(codec, corpus, (), 1, "test"), Judges(), Sampling())

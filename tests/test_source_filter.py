@@ -38,7 +38,7 @@ def test_pitch_of_a_voice_does_not_depend_on_its_level():
 def test_what_has_no_pitch():
     pitch, voiced = source.pitch(torch.zeros(1, 3200), HOP)
     assert not voiced.any()
-    assert (pitch == source.USUAL).all()
+    assert (pitch == source.DEFAULT_PITCH).all()
     _, voiced = source.pitch(torch.randn(4, 16_000, generator=torch.Generator().manual_seed(0)), HOP)
     assert voiced.float().mean() < 0.02
 
@@ -52,8 +52,8 @@ def test_whatever_is_heard_pitch_is_one_that_can_be_spoken():
     bits = torch.randint(0, 2, (16_000,), generator=random) / 32_768
     wavs = torch.stack([0.5 + 0 * time, time, pulse, bits, 0.9 + bits, *hums])
     pitch, _ = source.pitch(wavs, HOP)
-    assert pitch.min() > source.LOWEST - 0.01
-    assert pitch.max() < source.HIGHEST + 0.01
+    assert pitch.min() > source.MIN_PITCH - 0.01
+    assert pitch.max() < source.MAX_PITCH + 0.01
     assert source.pulses(pitch, HOP).isfinite().all()
 
 
@@ -72,7 +72,7 @@ def test_pitch_of_recordings_is_that_of_probabilistic_yin(name):
 def test_between_voiced_frames_pitch_is_interpolated():
     pitch = torch.tensor([[1.0, 100.0, 7.0, 7.0, 7.0, 1600.0, 9.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]])
     voiced = torch.tensor([[False, True, False, False, False, True, False], [False] * 7])
-    expected = [[100.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 1600.0], [source.USUAL] * 7]
+    expected = [[100.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 1600.0], [source.DEFAULT_PITCH] * 7]
     torch.testing.assert_close(source.interpolate(pitch, voiced), torch.tensor(expected))
 
 
@@ -88,33 +88,33 @@ def test_pulses_are_harmonics_of_one_power():
 
 def resonance(a: float) -> torch.Tensor:
     """The gains of y[t] = x[t] + a y[t - 1], which is of minimum phase."""
-    w = torch.linspace(0, np.pi, source.FFT // 2 + 1, dtype=torch.float64)
+    w = torch.linspace(0, np.pi, source.FFT_SIZE // 2 + 1, dtype=torch.float64)
     return -(1 - a * torch.exp(-1j * w)).abs().log()
 
 
 def test_the_filter_of_known_gains_is_the_causal_one():
-    response = torch.fft.irfft(source.minimum_phase(resonance(0.9)), source.FFT)
-    expected = lfilter([1.0], [1.0, -0.9], np.eye(1, source.FFT)[0])
+    response = torch.fft.irfft(source.minimum_phase(resonance(0.9)), source.FFT_SIZE)
+    expected = lfilter([1.0], [1.0, -0.9], np.eye(1, source.FFT_SIZE)[0])
     np.testing.assert_allclose(response, expected, atol=1e-6)
 
 
 def test_speech_through_filters():
     noise = torch.randn(2, 40 * HOP, generator=torch.Generator().manual_seed(0))
-    flat = torch.zeros(2, source.FFT // 2 + 1, 40)
-    torch.testing.assert_close(source.shape(noise, flat, HOP), noise, rtol=0, atol=1e-5)
-    torch.testing.assert_close(source.shape(noise, flat + np.log(3), HOP), 3 * noise, rtol=0, atol=1e-5)
-    made = source.shape(noise, resonance(0.8).float()[None, :, None].expand_as(flat), HOP)
+    flat = torch.zeros(2, source.FFT_SIZE // 2 + 1, 40)
+    torch.testing.assert_close(source.apply_filters(noise, flat, HOP), noise, rtol=0, atol=1e-5)
+    torch.testing.assert_close(source.apply_filters(noise, flat + np.log(3), HOP), 3 * noise, rtol=0, atol=1e-5)
+    made = source.apply_filters(noise, resonance(0.8).float()[None, :, None].expand_as(flat), HOP)
     expected = lfilter([1.0], [1.0, -0.8], noise)
     np.testing.assert_allclose(made[:, HOP:], expected[:, HOP:], atol=1e-3)
     rising = torch.linspace(0, 1, 40).expand_as(flat)
-    power = source.shape(noise, rising, HOP).square().reshape(2, 4, -1).mean(-1)
+    power = source.apply_filters(noise, rising, HOP).square().reshape(2, 4, -1).mean(-1)
     assert (power.diff() > 0).all()
 
 
 def test_bands_make_a_gain_of_every_frequency():
     weights = source.band_weights(80)
-    assert weights.shape == (source.FFT // 2 + 1, 80)
-    torch.testing.assert_close(weights.sum(1), torch.ones(source.FFT // 2 + 1))
+    assert weights.shape == (source.FFT_SIZE // 2 + 1, 80)
+    torch.testing.assert_close(weights.sum(1), torch.ones(source.FFT_SIZE // 2 + 1))
     assert (weights @ torch.arange(80.0)).diff().min() >= 0  # higher frequencies, higher bands
 
 

@@ -13,60 +13,74 @@ from torch.nn import functional as F
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.features import mel_filters
 
-LOWEST, HIGHEST = 60.0, 500.0  # Hz
-USUAL = 150.0  # Hz: the pitch where there is none
-WINDOW = 1024  # samples: two periods of a low voice and more
-APERIODIC = 0.4  # of YIN's normalised difference: with less, a frame is voiced
-DULL = 9  # samples that are averaged first: what is above 1.8 kHz tells little of the pitch
-NEAR = 0.1  # of the lags whose difference is this near to the least, the shortest is the period
-FFT = 1024  # samples: a frame of the source, and after it what a filter still says of it
+MIN_PITCH, MAX_PITCH = 60.0, 500.0  # Hz
+DEFAULT_PITCH = 150.0  # Hz: of speech without any voiced frame
+PITCH_WINDOW = 1024  # samples: two periods of a low voice and more
+VOICING_THRESHOLD = 0.4  # of YIN's normalised difference; a frame below it is voiced
+SMOOTHING = 9  # samples averaged first: what is above 1.8 kHz says little about the pitch
+DIP_TOLERANCE = 0.1  # of the lags whose difference is this near to the least, the shortest is the period
+FFT_SIZE = 1024  # samples: a frame of the source, followed by the decay of its filter
 
 
 def pitch(wav: Tensor, hop: int) -> tuple[Tensor, Tensor]:
-    """wav (B, T) -> pitch in Hz (B, T // hop), and which of its frames are voiced.
+    """Estimate the pitch by YIN (de Cheveigne and Kawahara 2002).
 
-    By YIN (de Cheveigne and Kawahara 2002), from 60 to 500 Hz. Between voiced frames, pitch is interpolated.
+    wav: (B, T).
+    hop: samples per frame.
+
+    Returns the pitch (B, T // hop) in Hz, from MIN_PITCH to MAX_PITCH, interpolated where a frame is not voiced, and a
+    mask (B, T // hop) of the frames that are voiced.
     """
-    shortest, longest = int(SAMPLE_RATE / HIGHEST), math.ceil(SAMPLE_RATE / LOWEST)
-    left, part = (WINDOW - hop) // 2, WINDOW - longest
-    low = F.avg_pool1d(wav[:, None], DULL, 1, DULL // 2)[:, 0]
-    frames = F.pad(low, (left, WINDOW - hop - left)).unfold(-1, WINDOW, hop)
-    spectrum, first = torch.fft.rfft(frames), torch.fft.rfft(frames[..., :part], WINDOW)
-    shared = torch.fft.irfft(spectrum * first.conj(), WINDOW)[..., : longest + 1]
+    shortest, longest = int(SAMPLE_RATE / MAX_PITCH), math.ceil(SAMPLE_RATE / MIN_PITCH)
+    left, part = (PITCH_WINDOW - hop) // 2, PITCH_WINDOW - longest
+    low = F.avg_pool1d(wav[:, None], SMOOTHING, 1, SMOOTHING // 2)[:, 0]
+    frames = F.pad(low, (left, PITCH_WINDOW - hop - left)).unfold(-1, PITCH_WINDOW, hop)
+
+    # Squared difference between the first part of a frame and the part a lag later: energy + energy - 2 * correlation.
+    spectrum, first = torch.fft.rfft(frames), torch.fft.rfft(frames[..., :part], PITCH_WINDOW)
+    correlation = torch.fft.irfft(spectrum * first.conj(), PITCH_WINDOW)[..., : longest + 1]
     sums = F.pad(frames.double().square().cumsum(-1), (1, 0))
-    energy = (sums[..., part:] - sums[..., : longest + 1]).float()  # of the part a lag later
-    difference = (energy[..., :1] + energy - 2 * shared).clamp(min=0)[..., 1:]
+    energy = (sums[..., part:] - sums[..., : longest + 1]).float()
+    difference = (energy[..., :1] + energy - 2 * correlation).clamp(min=0)[..., 1:]
+
+    # Cumulative mean normalised difference: near 0 at a period, near 1 without one.
     lags = torch.arange(1, longest + 1, device=wav.device)
-    normal = difference * lags / difference.cumsum(-1).clamp(min=1e-9)
-    inner = normal[..., 1:-1]
-    dips = F.pad((inner <= normal[..., :-2]) & (inner <= normal[..., 2:]), (1, 1))
+    normalised = difference * lags / difference.cumsum(-1).clamp(min=1e-9)
+
+    # The first of the deepest dips, its lag refined by the parabola through three points.
+    inner = normalised[..., 1:-1]
+    dips = F.pad((inner <= normalised[..., :-2]) & (inner <= normalised[..., 2:]), (1, 1))
     dips[..., : shortest - 1] = False
-    depth = normal.masked_fill(~dips, 2.0)
-    best = (depth <= depth.amin(-1, keepdim=True) + NEAR).float().argmax(-1)
+    depth = normalised.masked_fill(~dips, 2.0)
+    best = (depth <= depth.amin(-1, keepdim=True) + DIP_TOLERANCE).float().argmax(-1)
     around = best[..., None] + torch.tensor([-1, 0, 1], device=wav.device)
-    low, middle, high = normal.gather(-1, around.clamp(0, longest - 1)).unbind(-1)
-    lag = best + 1 + ((low - high) / (2 * (low - 2 * middle + high)).clamp(min=1e-6)).clamp(-0.5, 0.5)
-    voiced = (depth.amin(-1) < APERIODIC) & (energy[..., 0] > part * 1e-6)
-    return interpolate((SAMPLE_RATE / lag).clamp(LOWEST, HIGHEST), voiced), voiced
+    before, at, after = normalised.gather(-1, around.clamp(0, longest - 1)).unbind(-1)
+    lag = best + 1 + ((before - after) / (2 * (before - 2 * at + after)).clamp(min=1e-6)).clamp(-0.5, 0.5)
+
+    voiced = (depth.amin(-1) < VOICING_THRESHOLD) & (energy[..., 0] > part * 1e-6)
+    return interpolate((SAMPLE_RATE / lag).clamp(MIN_PITCH, MAX_PITCH), voiced), voiced
 
 
 def interpolate(pitch: Tensor, voiced: Tensor) -> Tensor:
-    """pitch (B, F), linear in its logarithm between the frames that are voiced (B, F); USUAL where none is."""
+    """Pitch (B, F) between the frames that are voiced (B, F), linear in its logarithm; DEFAULT_PITCH where none is."""
     end = pitch.shape[-1]
-    place = torch.arange(end, device=pitch.device).expand_as(pitch)
-    before = place.masked_fill(~voiced, -1).cummax(-1).values
-    after = place.masked_fill(~voiced, end).flip(-1).cummin(-1).values.flip(-1)
+    frame = torch.arange(end, device=pitch.device).expand_as(pitch)
+    # The nearest voiced frame on either side; beyond the first and the last, that one on both.
+    before = frame.masked_fill(~voiced, -1).cummax(-1).values
+    after = frame.masked_fill(~voiced, end).flip(-1).cummin(-1).values.flip(-1)
     before, after = before.where(before >= 0, after), after.where(after < end, before)
     values = pitch.log()
     low, high = (values.gather(-1, at.clamp(0, end - 1)) for at in (before, after))
-    share = (place - before) / (after - before).clamp(min=1)
-    return torch.lerp(low, high, share).exp().where(voiced.any(-1, keepdim=True), USUAL)
+    share = (frame - before) / (after - before).clamp(min=1)
+    return torch.lerp(low, high, share).exp().where(voiced.any(-1, keepdim=True), DEFAULT_PITCH)
 
 
 def pulses(pitch: Tensor, hop: int) -> Tensor:
-    """pitch in Hz (B, F) -> its harmonics below 8 kHz in phase, a train of pulses (B, F * hop) with a power of 1.
+    """The harmonics of a pitch below 8 kHz, in phase: a train of pulses with a power of 1.
 
-    By their sum's closed form (Stilson and Smith 1996).
+    pitch: (B, F) in Hz.
+
+    Returns a wav (B, F * hop), by the closed form of the harmonics' sum (Stilson and Smith 1996).
     """
     frequency = F.interpolate(pitch[:, None].double(), scale_factor=hop, mode="linear")[:, 0]
     phase = math.pi * ((frequency / SAMPLE_RATE).cumsum(-1) % 1)
@@ -78,39 +92,45 @@ def pulses(pitch: Tensor, hop: int) -> Tensor:
 
 
 def band_weights(bands: int) -> Tensor:
-    """What each of `bands` mel bands counts in the gain of each frequency: (FFT / 2 + 1, bands), rows that sum to 1."""
-    filters = mel_filters(FFT, bands)
+    """The weight of each mel band in the gain of each frequency: (FFT_SIZE / 2 + 1, bands), rows that sum to 1."""
+    filters = mel_filters(FFT_SIZE, bands)
     filters[0], filters[-1] = filters[1], filters[-2]  # 0 Hz and 8 kHz are in no band
     return filters / filters.sum(1, keepdim=True)
 
 
 def emphasis(bands: int, factor: float) -> Tensor:
-    """(bands, bands), by which the gains of mel bands become more pronounced: all of their cepstrum is multiplied by
-    `factor`, but for its first two coefficients, level and tilt."""
+    """The matrix (bands, bands) that makes the log gains of mel bands more pronounced.
+
+    It multiplies their cepstrum by `factor`, but for the first two coefficients, which are level and tilt.
+    """
     cosines = AF.create_dct(bands, bands, norm="ortho")
     factors = torch.full((bands,), factor)
     factors[:2] = 1.0
     return cosines * factors @ cosines.T
 
 
-def shape(source: Tensor, log_gains: Tensor, hop: int) -> Tensor:
-    """source (B, F * hop) by the filter of each frame, log_gains (B, FFT / 2 + 1, F) -> (B, F * hop).
+def apply_filters(source: Tensor, log_gains: Tensor, hop: int) -> Tensor:
+    """Filter each frame of a source by gains of its own.
 
-    Frames of two hops, faded into each other.
+    source: wav (B, F * hop).
+    log_gains: (B, FFT_SIZE / 2 + 1, F), natural logarithms.
+
+    Returns a wav (B, F * hop). Frames last two hops and fade into each other.
     """
     gains = F.pad(log_gains, (1, 1), mode="replicate").transpose(1, 2)
-    first = hop + hop // 2  # before the source: what fades into its first frame
+    first = hop + hop // 2  # before the source: of the frame that fades into its first one
     window = torch.hann_window(2 * hop, device=source.device)
     frames = F.pad(source, (first, 3 * hop - first)).unfold(-1, 2 * hop, hop) * window
-    filtered = torch.fft.irfft(torch.fft.rfft(frames, FFT) * minimum_phase(gains), FFT)
-    length = (filtered.shape[1] - 1) * hop + FFT
-    added = F.fold(filtered.transpose(1, 2), (1, length), (1, FFT), stride=(1, hop))
+    filtered = torch.fft.irfft(torch.fft.rfft(frames, FFT_SIZE) * minimum_phase(gains), FFT_SIZE)
+    # Overlap-add.
+    length = (filtered.shape[1] - 1) * hop + FFT_SIZE
+    added = F.fold(filtered.transpose(1, 2), (1, length), (1, FFT_SIZE), stride=(1, hop))
     return added[:, 0, 0, first : first + source.shape[1]]
 
 
 def minimum_phase(log_gains: Tensor) -> Tensor:
-    """Logarithms of gains (..., FFT / 2 + 1) -> the response with these gains that comes earliest, by its cepstrum."""
-    cepstrum = torch.fft.irfft(log_gains, FFT)
-    half = FFT // 2
+    """The minimum-phase response of log gains (..., FFT_SIZE / 2 + 1), complex, by their folded cepstrum."""
+    cepstrum = torch.fft.irfft(log_gains, FFT_SIZE)
+    half = FFT_SIZE // 2
     causal = torch.cat([cepstrum[..., :1], 2 * cepstrum[..., 1:half], cepstrum[..., half : half + 1]], -1)
-    return torch.fft.rfft(causal, FFT).exp()
+    return torch.fft.rfft(causal, FFT_SIZE).exp()

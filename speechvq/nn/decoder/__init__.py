@@ -1,11 +1,12 @@
-"""Quantized latents and a speaker to a waveform. `DECODERS` maps a configuration's kind to its class."""
+"""Quantized latents and a speaker to speech. `DECODERS` maps a configuration's kind to its class."""
 
-from speechvq.nn.decoder.contract import Conditioner, Decoder
-from speechvq.nn.decoder.frames import MelDecoder, SourceFilterDecoder
+from speechvq.nn.decoder.contract import Decoder
+from speechvq.nn.decoder.mel import MelDecoder
 from speechvq.nn.decoder.mfcc import MFCCDecoder
-from speechvq.nn.decoder.wavenet import SILENCE, WaveNetDecoder
+from speechvq.nn.decoder.source_filter import SourceFilterDecoder
+from speechvq.nn.decoder.wavenet import WaveNetDecoder
 
-__all__ = ["DECODERS", "SILENCE", "Conditioner", "Decoder", "WaveNetDecoder"]
+__all__ = ["DECODERS", "Decoder"]
 DECODERS: dict[str, type[Decoder]] = {
     "mel": MelDecoder,
     "source_filter": SourceFilterDecoder,

@@ -1,4 +1,4 @@
-"""What decoders share: speakers, the conditioner that turns codes into frames, and a head that tells log-mel."""
+"""The contract of a decoder, and the parts that decoders share: speakers, conditioner, log-mel head."""
 
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
@@ -16,7 +16,7 @@ MEL_WINDOW = 1024  # 64 ms: long enough to resolve the harmonics of a low voice,
 
 
 class Conditioner(nn.Module):
-    """z_q (B, D, N) and speaker vectors (B, E) -> frames (B, C, N * upsample), centred in time."""
+    """Quantized latents z_q (B, D, N) and speaker vectors (B, E) to frames (B, C, N * upsample), centred in time."""
 
     def __init__(self, config: ConditionerConfig, dim: int) -> None:
         super().__init__()
@@ -29,11 +29,12 @@ class Conditioner(nn.Module):
         )
 
     def forward(self, z_q: Tensor, speaker: Tensor) -> Tensor:
-        return self.net(self.codes(z_q) + self.speaker(speaker)[..., None])
+        frames: Tensor = self.net(self.codes(z_q) + self.speaker(speaker)[..., None])
+        return frames
 
 
 class MelHead(nn.Module):
-    """Frames (B, C, F) -> log-mel (B, n_mels, F), and its loss: the mean absolute difference, in nats."""
+    """Frames (B, C, F) to a predicted log-mel spectrogram (B, n_mels, F), and the loss of that prediction."""
 
     def __init__(self, channels: int, frame_length: int) -> None:
         super().__init__()
@@ -41,9 +42,11 @@ class MelHead(nn.Module):
         self.project = nn.Conv1d(channels, self.target.channels, 1)
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.project(frames.relu())
+        log_mel: Tensor = self.project(frames.relu())
+        return log_mel
 
     def loss(self, frames: Tensor, wav: Tensor) -> Tensor:
+        """The mean absolute difference from the log-mel of wav (B, F * frame_length), in nats."""
         with torch.no_grad(), torch.autocast(wav.device.type, enabled=False):
             target = self.target(wav.float())
         return F.l1_loss(self(frames).float(), target)
@@ -52,7 +55,11 @@ class MelHead(nn.Module):
 class Decoder(nn.Module):
     """The contract of every decoder, and what all share: the speakers and the conditioner.
 
+    A subclass defines `reconstruction`, `losses` and `stream`.
+
     reconstruction: the name of the loss that measures how much of the speech comes back; held-out comparisons use it.
+    hop_length: samples per code.
+    frame_length: samples per frame of the conditioner.
     """
 
     reconstruction: ClassVar[str]
@@ -65,25 +72,36 @@ class Decoder(nn.Module):
         self.conditioner = Conditioner(config, dim)
 
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
-        """z_q (B, D, N), speaker (B,) int64, wav (B, N * hop_length) -> weighted losses by name."""
+        """The weighted losses by name, among them the one called `reconstruction`.
+
+        z_q: (B, D, N).
+        speaker: (B,) int64.
+        wav: (B, N * hop_length), the speech to be decoded.
+        """
         raise NotImplementedError
 
     def stream(
         self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
     ) -> Iterator[list[Tensor]]:
-        """B latents (D, N_i) and speaker (B,) -> the next piece of each of B wavs, until all are whole.
+        """Decode utterances side by side, piece by piece, until all are complete.
 
-        `utterances` number the random streams. What an utterance gets does not depend on the others.
+        latents: for each utterance, (D, N_i).
+        speaker: (B,) int64.
+        utterances: the numbers of the random streams.
+
+        Yields the next piece of each of the B wavs; an utterance that is complete gets empty ones. An utterance does
+        not depend on the others.
         """
         raise NotImplementedError
 
     def generate(
         self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
     ) -> list[Tensor]:
-        """What `stream` gives, put together: B wavs (N_i * hop_length,)."""
+        """The pieces of `stream` put together: B wavs (N_i * hop_length,)."""
         pieces = self.stream(latents, speaker, sampling, utterances)
         return [torch.cat(parts) for parts in zip(*pieces, strict=True)]
 
     def _frames(self, z_q: Tensor, vector: Tensor) -> Tensor:
-        """Of one utterance, alone: beside a longer one, the convolutions would see padding as speech."""
-        return self.conditioner(z_q[None], vector[None])
+        """Frames of one utterance alone: beside a longer one, the convolutions would take padding for speech."""
+        frames: Tensor = self.conditioner(z_q[None], vector[None])
+        return frames

@@ -1,4 +1,4 @@
-"""The decoder that is there for codes to be learned by, not to be heard."""
+"""The decoder by which codes are learned, and which renders no speech."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,9 +15,9 @@ from speechvq.wavenet.sampler import Sampling
 
 
 class MFCCDecoder(Decoder):
-    """Not autoregressive and not to be heard: the cepstrum that tells phones apart, without the harmonics of a voice.
+    """Cepstra, which tell phones apart without the harmonics of a voice: for codes that a WaveNet is then trained on.
 
-    For learning codes that a WaveNet is then trained on. The loss is the mean squared error of standardised MFCC.
+    The loss is the mean squared error of the standardised MFCC.
     """
 
     reconstruction = "mfcc"
@@ -31,10 +31,11 @@ class MFCCDecoder(Decoder):
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
         with torch.no_grad(), torch.autocast(wav.device.type, enabled=False):
             target = self.scale(self.target(wav.float()))
-        told = self.project(self.conditioner(z_q, self.speakers(speaker)).relu())
-        return {"mfcc": F.mse_loss(told.float(), target)}
+        predicted = self.project(self.conditioner(z_q, self.speakers(speaker)).relu())
+        return {"mfcc": F.mse_loss(predicted.float(), target)}
 
     def stream(
         self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
     ) -> Iterator[list[Tensor]]:
-        raise SpeechVQError("an mfcc decoder cannot be heard: train a wavenet decoder on its codes (init.path)")
+        """Raises SpeechVQError."""
+        raise SpeechVQError("an mfcc decoder renders no speech: train a wavenet decoder on its codes (init.path)")

@@ -12,13 +12,14 @@ from speechvq.nn.decoder.contract import Decoder, MelHead
 from speechvq.wavenet.net import WaveNet
 from speechvq.wavenet.sampler import Sampler, Sampling
 
-SILENCE = MU_CLASSES // 2  # the class before the first sample
+SILENT_CLASS = MU_CLASSES // 2  # stands before the first sample
 
 
 class WaveNetDecoder(Decoder):
-    """The paper's: p(sample | samples before, codes, speaker), 256 mu-law classes.
+    """p(sample | samples before, codes, speaker) over 256 mu-law classes (van den Oord et al. 2017).
 
-    The speaker enters the conditioner and, by its embedding, every layer of the stack.
+    The speaker enters the conditioner and, by its embedding, every layer of the WaveNet. The loss `nll` is in nats per
+    sample; `mel`, if it has a weight, is that of the mel decoder on the same frames.
     """
 
     reconstruction = "nll"
@@ -33,7 +34,8 @@ class WaveNetDecoder(Decoder):
         vectors = self.speakers(speaker)
         frames = self.conditioner(z_q, vectors)
         classes = mulaw_encode(wav)
-        logits = self.wavenet(F.pad(classes, (1, -1), value=SILENCE), self.wavenet.table(frames, vectors))
+        before = F.pad(classes, (1, -1), value=SILENT_CLASS)
+        logits = self.wavenet(before, self.wavenet.table(frames, vectors))
         result = {"nll": F.cross_entropy(logits.flatten(0, 1).float(), classes.flatten())}
         if self.mel is not None:
             result["mel"] = self.mel_weight * self.mel.loss(frames, wav)
@@ -48,6 +50,6 @@ class WaveNetDecoder(Decoder):
         def table(i: int, begin: int, end: int) -> Tensor:
             return self.wavenet.table(frames[i][..., begin:end], vectors[i : i + 1])
 
-        first, lengths = torch.full_like(speaker, SILENCE), [row.shape[2] for row in frames]
+        first, lengths = torch.full_like(speaker, SILENT_CLASS), [row.shape[2] for row in frames]
         for pieces in Sampler(self.wavenet, sampling).stream(first, lengths, self.frame_length, utterances, table):
             yield [mulaw_decode(piece) for piece in pieces]

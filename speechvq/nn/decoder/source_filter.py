@@ -1,0 +1,83 @@
+"""The decoder that predicts pitch and filters, for a voice where predicted spectra alone only whisper."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq import SpeechVQError
+from speechvq.audio import source_filter as source
+from speechvq.audio.features import LogMel
+from speechvq.config import SourceFilterDecoderConfig
+from speechvq.nn.decoder.contract import MEL_WINDOW
+from speechvq.nn.decoder.frames import FrameDecoder, equal_power
+from speechvq.nn.distributed import drawn_rows
+
+MAX_FRAME_LENGTH = 320  # samples: the sound of vowels moves within 20 ms
+SHORT_WINDOW = 400  # 25 ms: the window of the loss that sees single moments
+EMPHASIS = 1.2  # of the spectrum's shape when rendered: the mean of what a code may mean is flatter than any of it
+FILTER_BANDS = 80
+INITIAL_GAIN = -4.0  # nats: the gain of a filter whose prediction is 0
+
+
+class SourceFilterDecoder(FrameDecoder):
+    """Pitch, and the filters of pulses and noise, in the manner of DDSP (Engel et al. 2020).
+
+    It is trained with the pitch of the speech, so that the spectral losses measure the filters alone. The loss `pitch`
+    is the mean absolute difference of the logarithm of the predicted pitch in voiced frames.
+
+    Raises SpeechVQError if frames are longer than MAX_FRAME_LENGTH.
+    """
+
+    reconstruction = "mel"
+    weights: Tensor
+    sharper: Tensor
+
+    def __init__(self, config: SourceFilterDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
+        super().__init__(config.conditioner, dim, speakers, hop_length)
+        if self.frame_length > MAX_FRAME_LENGTH:
+            raise SpeechVQError(
+                f"a source_filter decoder's frames last {MAX_FRAME_LENGTH} samples at most, not {self.frame_length}: "
+                f"raise model.decoder.conditioner.upsample ({config.conditioner.upsample})"
+            )
+        self.long, self.short = (LogMel(self.frame_length, window) for window in (MEL_WINDOW, SHORT_WINDOW))
+        weights = source.band_weights(FILTER_BANDS)
+        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("sharper", weights @ source.emphasis(FILTER_BANDS, EMPHASIS), persistent=False)
+        self.project = nn.Conv1d(config.conditioner.channels, 2 * FILTER_BANDS + 1, 1)
+
+    def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
+        predicted = self.project(self.conditioner(z_q, self.speakers(speaker)).relu())
+        with torch.autocast(wav.device.type, enabled=False):
+            wav, predicted = wav.float(), predicted.float()
+            pitch, voiced = source.pitch(wav, self.frame_length)
+            noise = drawn_rows(torch.randn, wav.shape, wav.device) if self.training else white_noise(wav, seed=0)
+            decoded = self._synthesize(predicted, pitch, noise, self.weights)
+            error = (predicted[:, -1] - (pitch / source.DEFAULT_PITCH).log()).abs() * voiced
+            by_crop = error.sum(1) / voiced.sum(1).clamp(min=1)  # the voiced frames of other crops must not matter
+            return {
+                "mel": F.l1_loss(self.long(decoded), self.long(wav)),
+                "mel_short": F.l1_loss(self.short(decoded), self.short(wav)),
+                "pitch": by_crop.mean(),
+            }
+
+    def render(self, frames: Tensor, seed: int) -> Tensor:
+        predicted = self.project(frames.relu())
+        pitch = (source.DEFAULT_PITCH * predicted[:, -1].exp()).clamp(source.MIN_PITCH, source.MAX_PITCH)
+        noise = white_noise(pitch.new_empty(1, pitch.shape[1] * self.frame_length), seed)
+        return self._synthesize(predicted, pitch, noise, self.sharper)[0].clamp(-1, 1)
+
+    def join(self, tail: Tensor, head: Tensor) -> Tensor:
+        return equal_power(tail, head)
+
+    def _synthesize(self, predicted: Tensor, pitch: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
+        """The wav (B, F * frame_length) of predictions (B, 2 * FILTER_BANDS + 1, F), a pitch in Hz (B, F) and noise."""
+        gains = predicted[:, :FILTER_BANDS], predicted[:, FILTER_BANDS:-1]
+        voice, breath = (weights @ (gain + INITIAL_GAIN) for gain in gains)
+        hop = self.frame_length
+        pulses = source.pulses(pitch, hop)
+        return source.apply_filters(pulses, voice, hop) + source.apply_filters(noise, breath, hop)
+
+
+def white_noise(like: Tensor, seed: int) -> Tensor:
+    """Normal noise of a tensor's shape, type and device, the same numbers on each device."""
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed)).to(like)

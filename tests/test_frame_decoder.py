@@ -1,0 +1,93 @@
+"""Where two pieces of a long utterance meet, by decoders whose phases agree and by those whose do not."""
+
+import numpy as np
+import pytest
+import torch
+from test_decoder import HOP, D, fresh, latents, speak
+from torch import Tensor
+
+from speechvq.config import ConditionerConfig
+from speechvq.nn.decoder import DECODERS, frames
+from speechvq.nn.decoder.frames import FrameDecoder, equal_power
+from speechvq.nn.decoder.source_filter import FILTER_BANDS
+from speechvq.wavenet.sampler import Sampling
+
+
+class Coherent(FrameDecoder):
+    """A wav whose samples follow from the nearest frames alone: two pieces render the same."""
+
+    def render(self, frames: Tensor, seed: int) -> Tensor:
+        return frames[0].sum(0).repeat_interleave(self.frame_length)
+
+
+class Faded(Coherent):
+    def join(self, tail: Tensor, head: Tensor) -> Tensor:
+        return torch.lerp(tail, head, torch.linspace(0, 1, len(head)))
+
+
+class Cut(Coherent):
+    def join(self, tail: Tensor, head: Tensor) -> Tensor:
+        return head
+
+
+class Louder(Coherent):
+    def join(self, tail: Tensor, head: Tensor) -> Tensor:
+        return equal_power(0.1 * tail, 0.1 * head) / 0.1
+
+
+@pytest.fixture(autouse=True)
+def short_pieces(monkeypatch):
+    monkeypatch.setattr(frames, "PIECE_LENGTH", 20 * HOP)
+    monkeypatch.setattr(frames, "PIECE_MARGIN", 10 * HOP)
+
+
+def coherent(cls: type[Coherent]) -> Coherent:
+    torch.manual_seed(0)
+    return cls(ConditionerConfig(upsample=2, channels=16, blocks=1, speaker_dim=6), D, 3, HOP).eval()
+
+
+def excess(cls: type[Coherent], monkeypatch) -> float:
+    """Of 50 codes in pieces against the whole: the largest ratio of powers in a hop, in dB."""
+    decoder, [z_q] = coherent(cls), latents(50)
+    [pieces] = speak(decoder, [z_q], [1])
+    monkeypatch.setattr(frames, "PIECE_LENGTH", 10_000 * HOP)
+    [whole] = speak(decoder, [z_q], [1])
+    ratio = pieces.square().reshape(-1, HOP).mean(1) / whole.square().reshape(-1, HOP).mean(1)
+    return (10 * ratio.log10()).abs().max().item()
+
+
+@pytest.mark.parametrize("cls", [Faded, Cut])
+def test_coherent_pieces_meet_as_if_there_were_none(cls, monkeypatch):
+    assert excess(cls, monkeypatch) < 0.01
+
+
+def test_at_equal_power_coherent_pieces_would_gain_3_db(monkeypatch):
+    """Which is why the decoder decides."""
+    assert 2.5 < excess(Louder, monkeypatch) < 3.1
+
+
+def test_equal_power_is_sine_and_cosine():
+    tail, head = torch.rand(2, 800, generator=torch.Generator().manual_seed(0)) - 0.5
+    angle = np.linspace(0, np.pi / 2, 800)
+    expected = np.cos(angle) * tail.numpy() + np.sin(angle) * head.numpy()
+    np.testing.assert_allclose(equal_power(tail, head), expected, atol=1e-6)
+    assert equal_power(torch.ones(800), torch.ones(800)).max() == 1  # within full scale
+    assert equal_power(tail[:0], head[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, cls in DECODERS.items() if issubclass(cls, FrameDecoder)])
+@pytest.mark.parametrize("codes", [19, 20, 21, 41])
+def test_pieces_have_the_length_of_the_codes(kind, codes):
+    decoder = fresh(kind).eval()
+    pieces = [piece for [piece] in decoder.stream(latents(codes), torch.tensor([0]), Sampling(), [0])]
+    assert [len(piece) for piece in pieces] == [min(20, codes - begin) * HOP for begin in range(0, codes, 20)]
+
+
+def test_independent_noise_meets_without_becoming_softer():
+    decoder = fresh("source_filter").eval()
+    with torch.no_grad():
+        decoder.project.weight.zero_()
+        decoder.project.bias.copy_(torch.tensor([-20.0] * FILTER_BANDS + [2.0] * FILTER_BANDS + [0.0]))  # breath alone
+    [wav] = speak(decoder, latents(1200), [0])
+    power = wav.square().reshape(-1, 20 * HOP)[1:]  # of pieces: each begins with a fade
+    assert power[:, 200:600].mean().item() == pytest.approx(power[:, 1000:].mean().item(), rel=0.1)
