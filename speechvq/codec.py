@@ -1,4 +1,4 @@
-"""Codec: a trained model as its user sees it, from numpy or torch audio to codes and back."""
+"""Codec: a trained model, from audio to codes and back."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,15 +26,18 @@ from speechvq.nn.vqvae import VQVAE, build
 from speechvq.wavenet.sampler import Sampling
 
 UTTERANCES_PER_BATCH = 16  # decoded at once: one step of 16 costs little more than one of 1
-BLOCK = 2**19  # samples that are encoded at a time: half a minute
+WINDOW = 2**19  # samples that are encoded at a time: half a minute
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """codes (N,) int64 of an utterance of `samples` samples at 16 kHz.
+    """An encoded utterance.
 
-    speaker: to decode it with, '' if nobody in particular. lost: ranges of codes (first, behind the last) that a
-    damaged file does not tell; they are 0.
+    codes: (N,) int64.
+    samples: length of the utterance at 16 kHz.
+    alphabet: the model whose codes they are.
+    speaker: the speaker to decode it with; '' if none is given.
+    lost: ranges (first, end) of codes that a damaged file does not hold; these codes are 0.
     """
 
     codes: Tensor
@@ -45,11 +48,17 @@ class Encoded:
 
 
 class Codec(Pretrained):
-    """Speech to codes, and codes to the speech of any of the model's speakers.
+    """Encodes speech into codes, and decodes codes into speech with the voice of any of the model's speakers.
 
     >>> codec = Codec.load("convert-50hz")
     >>> codes = codec.encode(wav, sample_rate)
     >>> wav = codec.decode(codes, "p225")
+
+    model: the network.
+    card: its configuration and speakers.
+    figures: held-out figures of its training.
+    fingerprint: 16 hex digits that name the weights of encoder and bottleneck.
+    histogram: (K,) int64, how often each code was used in training; None if that is not known.
     """
 
     sample_rate = SAMPLE_RATE
@@ -64,25 +73,29 @@ class Codec(Pretrained):
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.card = card
-        self.histogram = histogram  # how often each code was used in training, if it is known
-        # Of what makes the codes: models that differ in the decoder alone understand each other's.
+        self.histogram = histogram
+        # Models that differ only in the decoder understand each other's codes.
         self.fingerprint = fingerprint(model.encoder, model.bottleneck)
         self.figures = figures
         self.device = device
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "Codec":
-        """Read a model folder, or the packaged model of that name; SpeechVQError says what is wrong with one that
-        cannot be read."""
+        """Read a model folder, or the packaged model of that name.
+
+        device: "cpu", "cuda", "cuda:1", ...
+
+        Raises SpeechVQError if there is no such model, it is damaged, or the device cannot be used.
+        """
         folder = model_folder(path)
-        place = torch_device(device)
+        chosen = torch_device(device)
         card = load_card(folder)
         model = build(_model_config(card, folder), len(card.speakers))
         figures = load_weights(model, folder / WEIGHTS)
-        return cls(model, card, figures, place, load_histogram(folder, model.bottleneck.codes))
+        return cls(model, card, figures, chosen, load_histogram(folder, model.bottleneck.codes))
 
     def save(self, folder: Path) -> None:
-        """Write a model folder."""
+        """Write a model folder; `Codec.load` reads it."""
         save_card(folder, self.card)
         save_tensors(folder / WEIGHTS, self.model.state_dict(), self.figures)
         if self.histogram is not None:
@@ -100,7 +113,10 @@ class Codec(Pretrained):
 
     @property
     def alphabet(self) -> Alphabet:
-        """Whose codes they are, for priors and files; SpeechVQError for a model without codes."""
+        """What files and priors of these codes must agree on.
+
+        Raises SpeechVQError if the bottleneck is continuous.
+        """
         return Alphabet(self.fingerprint, self.model.discrete.codes, self.hop_length)
 
     def describe(self) -> dict[str, Any]:
@@ -108,18 +124,22 @@ class Codec(Pretrained):
         return describe(self.card, WeightsSummary(self.fingerprint, count_parameters(self.model), self.figures))
 
     def encode(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
-        """wav (T,) or (channels, T) in [-1, 1] at any rate -> codes (N,) int64, N = ceil(T' / hop_length).
+        """The codes (N,) int64 of a wav, N = ceil(T' / hop_length), where T' is its length at 16 kHz.
 
-        T' is the length at 16 kHz. The loudness is brought to that of training. SpeechVQError for an
-        empty wav or one with NaN or infinite samples.
+        wav: (T,) or (channels, T) in [-1, 1]; its loudness is brought to that of the training data.
+        sample_rate: of the wav, in Hz.
+
+        Raises SpeechVQError if the wav is empty or has NaN or infinite samples.
         """
         mono = self._mono(wav, sample_rate)
         return self._windows(lambda: [mono], self.model.encode)
 
     def encode_file(self, path: Path, speaker: str = "") -> Encoded:
-        """The codes of a file of audio of any length: memory does not grow with it, but by 8 bytes a code.
+        """The codes of an audio file of any length: memory grows with it by 8 bytes per code only.
 
-        speaker: to be decoded with, if it is not said otherwise. SpeechVQError for what cannot be read.
+        speaker: kept in the result as the speaker to decode with.
+
+        Raises SpeechVQError if the file is missing or not audio.
         """
         samples = 0
 
@@ -135,28 +155,36 @@ class Codec(Pretrained):
 
     @torch.inference_mode()
     def vectors(self, codes: ArrayLike | Tensor) -> Tensor:
-        """codes (N,) -> their vectors (D, N)."""
+        """The vectors (D, N) of codes (N,)."""
         return self.model.discrete.lookup(self._codes(codes)[None])[0].cpu()
 
     @torch.inference_mode()
     def represent(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
-        """wav as for `encode` -> what the bottleneck hands to the decoder (D, N): the vectors of the codes, the latents
-        of an autoencoder, the means of a Gaussian."""
+        """What the decoder is given for a wav, (D, N): vectors of codes, latents of an autoencoder, means of a VAE.
+
+        Arguments and errors as of `encode`.
+        """
         mono = self._mono(wav, sample_rate)
         return self._windows(lambda: [mono], self.model.represent)
 
     def decode(self, codes: ArrayLike | Tensor, speaker: str, *, temperature: float = 1.0, seed: int = 0) -> Tensor:
-        """codes (N,) -> wav (N * hop_length,) at 16 kHz, spoken by `speaker`.
+        """The wav (N * hop_length,) at 16 kHz of codes (N,), with the voice of `speaker`.
 
-        Temperature and seed matter to a WaveNet decoder (seed also to Griffin-Lim's first phases).
+        temperature: of a WaveNet's samples; 0 takes the most likely one. Other decoders have none.
+        seed: of a WaveNet's samples, of a source-filter decoder's noise, of Griffin-Lim's first phases.
+
+        Raises SpeechVQError if these are not the model's codes, or it does not have the speaker.
         """
         return self.decode_many([codes], [speaker], Sampling(temperature, seed))[0]
 
     def convert(
         self, wav: ArrayLike | Tensor, sample_rate: int, speaker: str, *, temperature: float = 1.0, seed: int = 0
     ) -> Tensor:
-        """wav at any rate -> the same words by `speaker`, at 16 kHz and of the same duration."""
-        speaker_index(self.speakers, speaker)  # before the work
+        """The same words with the voice of `speaker`: a wav at 16 kHz of the same duration.
+
+        Arguments and errors as of `encode` and `decode`.
+        """
+        speaker_index(self.speakers, speaker)  # an unknown speaker is refused before the work
         mono = self._mono(wav, sample_rate)
         codes = self.encode(mono, self.sample_rate)
         return self.decode(codes, speaker, temperature=temperature, seed=seed)[: len(mono)]
@@ -165,33 +193,32 @@ class Codec(Pretrained):
     def decode_many(
         self, codes: Sequence[ArrayLike | Tensor], speakers: Sequence[str], sampling: Sampling
     ) -> list[Tensor]:
-        """`decode` for several utterances at once, the longest first in batches.
+        """`decode` for several utterances at once, in batches, the longest first.
 
-        The random numbers of an utterance follow from the seed and its codes: alone or in any company, it
-        sounds the same.
+        The random numbers of an utterance depend on the seed and its codes only, so that its audio does not depend on
+        the others in the batch.
         """
         rows = [self._codes(row) for row in codes]
         index = [speaker_index(self.speakers, speaker) for speaker in speakers]
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         result: dict[int, Tensor] = {}
-        for begin in range(0, len(order), UTTERANCES_PER_BATCH):
-            some = order[begin : begin + UTTERANCES_PER_BATCH]
-            speaker = torch.tensor([index[i] for i in some], device=self.device)
-            streams = [stream_number(rows[i]) for i in some]
-            wavs = self.model.decode([rows[i] for i in some], speaker, sampling, streams)
-            result |= {i: wav.cpu() for i, wav in zip(some, wavs, strict=True)}
+        for start in range(0, len(order), UTTERANCES_PER_BATCH):
+            batch = order[start : start + UTTERANCES_PER_BATCH]
+            speaker = torch.tensor([index[i] for i in batch], device=self.device)
+            streams = [stream_number(rows[i]) for i in batch]
+            wavs = self.model.decode([rows[i] for i in batch], speaker, sampling, streams)
+            result |= {i: wav.cpu() for i, wav in zip(batch, wavs, strict=True)}
         return [result[i] for i in range(len(rows))]
 
     def stream(
         self, codes: ArrayLike | Tensor, speaker: str, *, temperature: float = 1.0, seed: int = 0
     ) -> Iterator[Tensor]:
-        """`decode` in pieces, each as soon as it is made: some 0.1 s from a WaveNet decoder, half a minute from a mel
-        decoder."""
+        """`decode` in pieces, each as soon as it is decoded: 0.1 s by a WaveNet, half a minute by the others."""
         yield from self.decode_pieces(codes, speaker, Sampling(temperature, seed))
 
     @torch.inference_mode()
     def decode_pieces(self, codes: ArrayLike | Tensor, speaker: str, sampling: Sampling) -> Iterator[Tensor]:
-        """`stream`, by a sampling."""
+        """`stream` with all settings of `Sampling`."""
         row = self._codes(codes)
         latent = self.model.discrete.lookup(row[None])[0]
         index = torch.tensor([speaker_index(self.speakers, speaker)], device=self.device)
@@ -200,17 +227,21 @@ class Codec(Pretrained):
 
     @torch.inference_mode()
     def _windows(self, wavs: Callable[[], Iterable[Tensor]], run: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `run` makes of a wav that comes in pieces, twice, at the loudness of training.
+        """The results of `run` for a wav at the loudness of training, window by window, joined.
 
-        In windows that follow from its length alone, each of a block of codes and as much on either side as they depend
-        on: the bits of a convolution depend on its length, and must not on how the wav comes.
+        wavs: returns the wav in pieces; called twice, the first time to measure the loudness.
+        run: a window (1, T) -> (1, ..., N).
+
+        The bits of a convolution depend on the length of its input, and codes must not depend on how the wav is read.
+        So the windows depend on its length only: each is a block of codes with a margin on either side as wide as the
+        encoder's receptive field.
         """
         gain, hop = Meter(wavs()).gain(), self.hop_length
-        block, margin = max(BLOCK // hop, 1), self.model.encoder.margin
-        left, waiting, made = 0, torch.empty(0), []
+        block, margin = max(WINDOW // hop, 1), self.model.encoder.margin
+        left, waiting, results = 0, torch.empty(0), []
 
-        def encode(window: Tensor, begin: int, end: int | None) -> None:
-            made.append(run((window * gain)[None].to(self.device))[0, ..., begin:end].cpu())
+        def encode(window: Tensor, first: int, end: int | None) -> None:
+            results.append(run((window * gain)[None].to(self.device))[0, ..., first:end].cpu())
 
         for wav in wavs():
             waiting = torch.cat([waiting, wav])
@@ -220,7 +251,7 @@ class Codec(Pretrained):
                 left = min(margin, left + block)
         if len(waiting) > left * hop:
             encode(waiting, left, None)
-        return torch.cat(made, -1)
+        return torch.cat(results, -1)
 
     def _mono(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
         if sample_rate < 1:
@@ -240,12 +271,15 @@ class Codec(Pretrained):
 
 def _model_config(card: Card, folder: Path) -> ModelConfig:
     if not isinstance(card.config, CodecRun):
-        raise SpeechVQError(f"{folder}: a prior, not a codec")
+        raise SpeechVQError(f"{folder}: not a codec, but a run of kind '{card.config.kind}'")
     return card.config.model
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of a name such as "cpu" or "cuda:0"; SpeechVQError for one that is not there."""
+    """The device of a name such as "cpu" or "cuda:0".
+
+    Raises SpeechVQError if it cannot be used.
+    """
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # torch's message goes on about how to install drivers
@@ -254,5 +288,5 @@ def torch_device(name: str) -> torch.device:
 
 
 def stream_number(codes: Tensor) -> int:
-    """The number (64 bits) of the random stream from which codes (N,) are spoken: a hash of them."""
+    """The number (64 bits) of the random stream with which codes (N,) are decoded: a hash of them."""
     return int.from_bytes(hashlib.blake2b(codes.cpu().numpy().tobytes(), digest_size=8).digest(), "little")

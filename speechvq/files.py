@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path (same folder, same suffix) that becomes `path` when the block ends well.
+    """Yield a temporary path (same folder, same suffix) that becomes `path` when the block ends without an exception.
 
     On any exception, Ctrl-C included, the temporary file is removed and `path` is left as it was.
     """
@@ -28,14 +28,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """The process's umask, which can only be read by setting it. `mkstemp` ignores it (mode 600)."""
+    """The process's umask, which can be read only by setting it. `mkstemp` ignores it (mode 600)."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
 def save_json(path: Path, data: Any) -> None:
-    """Write a file of JSON atomically."""
+    """Write data as JSON, atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 

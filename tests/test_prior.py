@@ -115,7 +115,7 @@ def test_what_is_no_prior_is_refused(prior, runs, tmp_path):
 
     with pytest.raises(SpeechVQError, match="not a prior"):
         TrainedPrior.load(runs["mel"])
-    with pytest.raises(SpeechVQError, match="a prior, not a codec"):
+    with pytest.raises(SpeechVQError, match="not a codec, but a run of kind 'prior'"):
         Codec.load(prior)
     card = json.loads((prior / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(card | {"alphabet": None}))

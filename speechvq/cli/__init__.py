@@ -1,4 +1,4 @@
-"""The command line: parsing and messages only. Heavy imports wait until a command needs them."""
+"""The command line: parsing and messages only. Modules that load torch are imported when a command needs them."""
 
 import argparse
 import logging
@@ -11,7 +11,13 @@ from speechvq.cli import coding, evaluating, making
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command -> exit code: 0, 2 for a mistake that the user can mend, 130 when interrupted."""
+    """Run one command.
+
+    arguments: without the program's name; those of the process by default.
+
+    Returns the exit code: 0, 2 for an error that the user can correct, 130 if interrupted, 141 if the reader of stdout
+    has gone.
+    """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     options = parser().parse_args(arguments)
     try:
@@ -23,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("speechvq: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of stdout went away (`speechvq info | head`); keep Python from failing again at exit.
+        # The reader of stdout has gone (`speechvq info | head`); keep Python from failing again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
@@ -33,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; `run` in its result is the command's function."""
+    """The parser of all commands; `run` of the parsed options is the command's function."""
     top = argparse.ArgumentParser(prog="speechvq", description="Speech codecs with a discrete bottleneck.")
     top.add_argument("--version", action="version", version=f"speechvq {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)

@@ -1,4 +1,4 @@
-"""python -m speechvq.cli"""
+"""The command line, as `python -m speechvq.cli`."""
 
 import sys
 

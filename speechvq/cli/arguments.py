@@ -1,8 +1,9 @@
-"""What commands share: kinds of numbers, options, and how a result is told."""
+"""Options that commands share, the types of their numbers, and the printing of results."""
 
 import argparse
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,12 @@ from typing import Any
 
 
 def add_command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    """A command that `run` carries out."""
+    """Add a command.
+
+    commands: what `add_subparsers` returned.
+    run: function that is called with the parsed options.
+    text: its help.
+    """
     result: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     result.set_defaults(run=run)
     result.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
@@ -18,28 +24,41 @@ def add_command(commands: Any, name: str, run: Any, text: str) -> argparse.Argum
 
 
 def add_model(command: Any) -> None:
-    """The option of commands that use a model."""
+    """Add --model."""
     text = "model folder, or a packaged model by name (default: convert-50hz)"
     command.add_argument("--model", type=Path, default=Path("convert-50hz"), help=text)
 
 
 def add_prior(command: Any, required: bool = False) -> None:
-    """The option of commands that use a prior."""
-    command.add_argument("--prior", type=Path, required=required, help="folder of a prior over the model's codes")
+    """Add --prior."""
+    command.add_argument("--prior", type=Path, required=required, help="folder of a prior of the model's codes")
+
+
+def add_seed(command: Any) -> None:
+    """Add --seed."""
+    command.add_argument("--seed", type=natural, default=0, help="of the random numbers (default: 0)")
+
+
+def add_device(command: Any) -> None:
+    """Add --device."""
+    command.add_argument("--device", default="cpu", help="torch device, such as cuda or cuda:1 (default: cpu)")
 
 
 def add_sampling(command: Any) -> None:
-    """The options of commands that sample."""
-    command.add_argument("--temperature", type=nonnegative, default=1.0, help="0 takes the likeliest sample")
-    command.add_argument("--seed", type=natural, default=0)
-    text = "bfloat16 decodes up to twice as fast on a CPU, with a rounding (benchmarks/precision.py)"
+    """Add the options of commands that sample."""
+    text = "of sampling; 0 takes the most likely value (default: 1)"
+    command.add_argument("--temperature", type=nonnegative, default=1.0, help=text)
+    add_seed(command)
+    text = "of a WaveNet: bfloat16 decodes up to twice as fast on a CPU, less exactly (default: float32)"
     command.add_argument("--weights", choices=("float32", "bfloat16"), default="float32", help=text)
 
 
 def add_truncation(command: Any) -> None:
-    """The options of commands that draw codes."""
-    command.add_argument("--top-k", type=natural, default=0, help="only the likeliest so many codes (0: all)")
-    text = "only the likeliest codes that have this probability together"
+    """Add the options of commands that sample codes."""
+    command.add_argument(
+        "--top-k", type=natural, default=0, help="sample from the K most likely codes (default: 0, all)"
+    )
+    text = "sample from the most likely codes whose probabilities add up to P (default: 1, all)"
     command.add_argument("--top-p", type=share, default=1.0, help=text)
 
 
@@ -59,17 +78,20 @@ def load_codec(options: argparse.Namespace) -> Any:
 
 
 def sampling(options: argparse.Namespace) -> Any:
-    """The sampling that is asked for: of audio, or of codes."""
+    """The `Sampling` of the options that `add_sampling` and `add_truncation` added."""
     from speechvq.wavenet.sampler import Sampling
 
-    how = Sampling(options.temperature, options.seed, progress=True, weights=options.weights)
-    return dataclasses.replace(how, top_k=options.top_k, top_p=options.top_p) if "top_k" in options else how
+    result = Sampling(options.temperature, options.seed, progress=True, weights=options.weights)
+    return dataclasses.replace(result, top_k=options.top_k, top_p=options.top_p) if "top_k" in options else result
 
 
 def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> None:
-    """Print the result, as JSON if asked, else as lines; once, where several processes were launched together.
+    """Print a result, and write it to the file of --save, together with where it comes from.
 
-    What is saved tells how it was made.
+    result: printed with --json.
+    lines: printed without.
+
+    Of several processes that were launched together only the first prints.
     """
     if os.environ.get("RANK", "0") != "0":
         return
@@ -81,17 +103,17 @@ def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> No
 
 
 def names(text: str) -> list[str]:
-    """The names in A,B,C."""
+    """The names in a text such as A,B,C."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def table(values: dict[str, Any]) -> list[str]:
-    """A line for each value."""
+    """One line per value."""
     return [f"{key:16} {plain(value)}" for key, value in values.items()]
 
 
 def plain(value: Any) -> str:
-    """A value for people."""
+    """A value as text for a reader: four digits of a number, no brackets."""
     if isinstance(value, dict):
         return ", ".join(_named(key, item) for key, item in value.items())
     if isinstance(value, list | tuple):
@@ -100,50 +122,58 @@ def plain(value: Any) -> str:
 
 
 def _named(key: str, value: Any) -> str:
-    if isinstance(value, dict):  # what is known of a speaker, if anything
+    if isinstance(value, dict):  # of a speaker: sex, accent, ...
         return f"{key} ({plain(list(value.values()))})" if value else key
     return f"{key} {plain(value)}"
 
 
-def _number(text: str, low: float, high: float = float("inf"), *, whole: bool = False, open_low: bool = False) -> Any:
-    try:
-        number = int(text) if whole else float(text)
-    except ValueError:
-        number = float("nan")
-    if not low <= number <= high or (open_low and number == low) or number == float("inf"):
-        kind = "a whole number" if whole else "a number"
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is not {kind} {'above' if open_low else 'from'} {low:g}"
-            + (f" to {high:g}" if high < float("inf") else "")
-        )
-    return number
-
-
 def positive(text: str) -> float:
     """A number above 0."""
-    return _number(text, 0, open_low=True)
+    return _float(text, 0, above=True)
 
 
 def duration(text: str) -> float:
-    """Seconds, up to a day."""
-    return _number(text, 0, 86_400, open_low=True)
+    """A number of seconds, up to a day."""
+    return _float(text, 0, 86_400, above=True)
 
 
 def nonnegative(text: str) -> float:
     """A number from 0."""
-    return _number(text, 0)
+    return _float(text, 0)
 
 
 def share(text: str) -> float:
     """A number from 0 to 1."""
-    return _number(text, 0, 1)
+    return _float(text, 0, 1)
 
 
 def count(text: str) -> int:
     """A whole number from 1."""
-    return _number(text, 1, 2**31, whole=True)
+    return _int(text, 1, 2**31)
 
 
 def natural(text: str) -> int:
     """A whole number from 0."""
-    return _number(text, 0, 2**63 - 1, whole=True)
+    return _int(text, 0, 2**63 - 1)
+
+
+def _float(text: str, low: float, high: float = math.inf, *, above: bool = False) -> float:
+    """A finite number from `low` to `high`, or `above` `low`."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not low <= number <= high or (above and number == low) or number == math.inf:
+        limit = f" to {high:g}" if high < math.inf else ""
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number {'above' if above else 'from'} {low:g}{limit}")
+    return number
+
+
+def _int(text: str, low: int, high: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from {low} to {high:g}")
+    return number

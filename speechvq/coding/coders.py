@@ -108,7 +108,8 @@ class UnderPrior(Coder):
 
     def _weights(self, chunk: np.ndarray) -> np.ndarray:
         before = np.append(self.prior.codes, chunk[:-1])[None]
-        return self.prior.step(before, self.prior.start(1))[0]
+        weights: np.ndarray = self.prior.step(before, self.prior.start(1))[0]
+        return weights
 
     def decode(self, chunks: Sequence[bytes], lengths: Sequence[int]) -> list[np.ndarray | None]:
         batches = [slice(i, i + CHUNKS_PER_BATCH) for i in range(0, len(chunks), CHUNKS_PER_BATCH)]

@@ -15,28 +15,32 @@ from speechvq.data.manifest import Utterance
 from speechvq.folder.weights import load_tensors, save_tensors
 from speechvq.nn.distributed import rank_and_count, share_out
 
-CODES = "codes"
+CODES_FOLDER = "codes"  # in the folder of a prepared corpus
 
 
 def corpus_codes(codec: Codec, data: Path, utterances: Sequence[Utterance], cut: int = 0) -> list[np.ndarray]:
-    """The codes (N,) int64 of each utterance prepared in `data`, without its first `cut` samples.
+    """The codes (N,) int64 of each utterance.
 
-    Kept in `data/codes` under the model's fingerprint for as long as the utterances stay the same. Processes that train
-    together share the work.
+    data: folder of the prepared corpus. The codes are kept in it, under the model's fingerprint, and read again as long
+        as the utterances stay the same.
+    cut: samples that are left out at the start of each utterance.
+
+    Processes that train together share the work.
     """
-    told = "\n".join(f"{u.id} {u.path} {u.start} {u.samples}" for u in utterances)
-    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
-    path = data / CODES / f"{codec.fingerprint}-{digest}-{cut}.safetensors"
+    listing = "\n".join(f"{u.id} {u.path} {u.start} {u.samples}" for u in utterances)
+    digest = hashlib.sha256(listing.encode()).hexdigest()[:16]
+    path = data / CODES_FOLDER / f"{codec.fingerprint}-{digest}-{cut}.safetensors"
     if path.is_file():
         tensors, _ = load_tensors(path)
-        return [row.numpy() for row in tensors["codes"].long().split(tensors["lengths"].tolist())]
+        rows = torch.split(tensors["codes"].long(), tensors["lengths"].tolist())
+        return [row.numpy() for row in rows]
 
     def encode(u: Utterance) -> Tensor:
         wav = read(data / u.path)
         return codec.encode(wav[cut:] if len(wav) > cut else wav, SAMPLE_RATE)
 
-    rows = share_out(utterances, encode, unit="utterance")
+    encoded = share_out(utterances, encode, unit="utterance")
     if rank_and_count()[0] == 0:
-        lengths = torch.tensor([len(row) for row in rows])
-        save_tensors(path, {"codes": torch.cat(rows).to(torch.int32), "lengths": lengths}, {})
-    return [row.numpy() for row in rows]
+        lengths = torch.tensor([len(row) for row in encoded])
+        save_tensors(path, {"codes": torch.cat(encoded).to(torch.int32), "lengths": lengths}, {})
+    return [row.numpy() for row in encoded]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechvq import SpeechVQError
+from speechvq.files import visible_files
 
 CODE_SUFFIXES = (".svq",)
 
@@ -29,7 +30,7 @@ def plan_files(source: Path, target: Path, suffixes: Sequence[str], outputs: Seq
     """
     require_input(source)
     if source.is_dir():
-        files = sorted(path for path in source.rglob("*") if path.suffix.lower() in suffixes)
+        files = visible_files(source, suffixes)
         jobs = [Job(path, (target / path.relative_to(source)).with_suffix(outputs[0])) for path in files]
         if not jobs:
             raise SpeechVQError(f"{source}: no files ending in {', '.join(suffixes)}")

@@ -1,4 +1,4 @@
-"""What a model folder says of itself: config.json, and the models that come with the package."""
+"""config.json of a model folder, and where the packaged models are."""
 
 import dataclasses
 import json
@@ -19,7 +19,12 @@ PACKAGED = Path(__file__).parents[1] / "models"
 
 @dataclass(frozen=True)
 class Alphabet:
-    """Whose codes they are: the model's fingerprint, how many kinds it has, and samples a code at 16 kHz."""
+    """The codes of a model, as files and priors of them name it.
+
+    model: the model's fingerprint.
+    codes: number of different codes K.
+    hop_length: samples per code at 16 kHz.
+    """
 
     model: str
     codes: int
@@ -28,8 +33,13 @@ class Alphabet:
 
 @dataclass(frozen=True)
 class Card:
-    """What a model folder says of itself: the configuration, the speakers in the order of their embedding, what else
-    is known of each (sex, accent, ...), and whose codes a prior knows."""
+    """The content of config.json.
+
+    config: the configuration that the model was trained with.
+    speakers: names, in the order of their embeddings.
+    speaker_info: for each speaker, what is known of them, such as sex and accent.
+    alphabet: of a prior, the codes that it is a prior of.
+    """
 
     config: Run
     speakers: tuple[str, ...]
@@ -43,22 +53,25 @@ def save_card(folder: Path, card: Card) -> None:
 
 
 def packaged() -> list[str]:
-    """The names of the models that come with the package."""
+    """Names of the models that come with the package."""
     return sorted(path.parent.name for path in PACKAGED.glob(f"*/{CONFIG}"))
 
 
 def model_folder(name: str | Path) -> Path:
-    """The folder of a model, given itself or the name of a packaged model (or NAME/prior, of its prior).
+    """The folder of a model.
 
-    A folder that is there goes before a name.
+    name: a folder, the name of a packaged model, or NAME/prior for its prior; an existing folder goes first.
     """
     path, inside = Path(name), PACKAGED / name
-    named = not path.exists() and ".." not in path.parts and inside.is_dir()
-    return inside if named else path
+    is_packaged = not path.exists() and ".." not in path.parts and inside.is_dir()
+    return inside if is_packaged else path
 
 
 def load_card(folder: Path) -> Card:
-    """Read config.json; SpeechVQError for what is missing, malformed or from a newer format."""
+    """Read config.json.
+
+    Raises SpeechVQError if it is missing, malformed or of a newer format.
+    """
     path = folder / CONFIG
     if not folder.is_dir():
         raise SpeechVQError(f"{folder}: no such model folder, nor a packaged model ({', '.join(packaged())})")
@@ -70,8 +83,10 @@ def load_card(folder: Path) -> Card:
                 f"this version ({__version__}) reads format {FORMAT}"
             )
         config, speakers, info = data["config"], data["speakers"], data["speaker_info"]
-        fine = isinstance(config, dict) and isinstance(speakers, list) and isinstance(info, dict)
-        if not (fine and all(isinstance(s, str) for s in speakers) and all(isinstance(i, dict) for i in info.values())):
+        valid = isinstance(config, dict) and isinstance(speakers, list) and isinstance(info, dict)
+        if not (
+            valid and all(isinstance(s, str) for s in speakers) and all(isinstance(i, dict) for i in info.values())
+        ):
             raise ValueError("other types than a model's")
     except FileNotFoundError:
         raise SpeechVQError(f"{folder}: not a model folder, {CONFIG} is missing") from None
@@ -82,7 +97,10 @@ def load_card(folder: Path) -> Card:
 
 
 def speaker_index(speakers: Sequence[str], name: str) -> int:
-    """The embedding's row of a speaker; SpeechVQError naming the nearest for one that is not there."""
+    """The index of a speaker's embedding.
+
+    Raises SpeechVQError, with the most similar names, if there is no such speaker.
+    """
     import difflib
 
     if name in speakers:

@@ -1,4 +1,4 @@
-"""How often a model used each code in training: histogram.json."""
+"""histogram.json of a model folder: how often each code was used in training."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,18 @@ HISTOGRAM = "histogram.json"
 
 
 def save_histogram(folder: Path, counts: np.ndarray) -> None:
-    """Write how often each code was used, for `Static`, into a model folder."""
+    """Write counts (K,) int64 into a model folder."""
     with atomic_write(folder / HISTOGRAM) as temporary:
         temporary.write_text(json.dumps({"counts": counts.tolist()}) + "\n", encoding="utf-8")
 
 
 def load_histogram(folder: Path, codes: int) -> np.ndarray | None:
-    """The counts (K,) of a model folder, None where there are none; SpeechVQError where they are damaged."""
+    """The counts (K,) int64 of a model folder; None if it has none.
+
+    codes: their number K.
+
+    Raises SpeechVQError if the file is damaged or has another number of counts.
+    """
     path = folder / HISTOGRAM
     try:
         counts = np.array(json.loads(path.read_text(encoding="utf-8"))["counts"])

@@ -54,15 +54,17 @@ class Pretrained(ModelHubMixin):
                 local_files_only=local_files_only,
                 token=token,
             )
-        return cls.load(folder, device)  # type: ignore[attr-defined]
+        model: Self = cls.load(folder, device)  # type: ignore[attr-defined]
+        return model
 
     def generate_model_card(self) -> ModelCard:
         """README.md of a model that has none yet."""
         description = self.describe()  # type: ignore[attr-defined]
         description["speakers"] = ", ".join(description["speakers"])
-        return ModelCard.from_template(
+        card: ModelCard = ModelCard.from_template(
             ModelCardData(library_name="speechvq", tags=TAGS),
             template_str=TEXT,
             description="\n".join(f"- {key}: {value}" for key, value in description.items()),
             speaker=description["speakers"].partition(",")[0],
         )
+        return card

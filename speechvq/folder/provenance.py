@@ -1,4 +1,4 @@
-"""How a result or a model was made: command, versions, machine."""
+"""Where a result or a model comes from: command, versions, machine."""
 
 import os
 import re
@@ -14,12 +14,12 @@ from speechvq.files import save_json
 
 
 def save_result(path: Path, result: dict[str, Any]) -> None:
-    """Write what was measured, and how."""
-    save_json(path, {"made_by": made_by(), **result})
+    """Write a result as JSON, with where it comes from."""
+    save_json(path, {"made_by": provenance(), **result})
 
 
-def made_by() -> dict[str, str]:
-    """How what this process makes is made: command, versions, machine."""
+def provenance() -> dict[str, str]:
+    """The command line of this process, the versions of Python and packages, and the machine."""
     import platform
 
     path = Path("/proc/cpuinfo")

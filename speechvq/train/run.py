@@ -13,7 +13,7 @@ from speechvq.config import TrainConfig
 from speechvq.files import save_json
 from speechvq.folder.card import WEIGHTS, Card, load_card, save_card
 from speechvq.folder.histogram import HISTOGRAM
-from speechvq.folder.provenance import made_by
+from speechvq.folder.provenance import provenance
 from speechvq.nn.trainable import Trainable
 from speechvq.train.loop import LAST, LOG, Trainer, processes
 
@@ -93,4 +93,4 @@ def _note(out: Path) -> None:
     """Add to RUN/made.json how this part of the training was started."""
     path = out / MADE
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    save_json(path, [*before, made_by()])
+    save_json(path, [*before, provenance()])
