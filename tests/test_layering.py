@@ -242,6 +242,12 @@ MODEL = ["--speaker", "p225"]  # of the default model, which is packaged
         (["encode", "Makefile", "out.svq", "--model", "convert-60hz"], "no such model folder"),
         (["sample", "out.wav", "--prior", "phoneme-25hz/prior", "--prefix", "absent.wav", *MODEL], "no such file"),
         (["info", "absent"], "absent: no such file"),
+        (["prepare", "vctk", "absent", "out"], "absent: no such folder"),
+        (
+            ["prepare", "timit", "recipes", "out"],
+            "recipes: no recordings found; looked for TRAIN|TEST/DRn/SPEAKER/*.WAV",
+        ),
+        (["get", "vctk", "out", "--count", "3"], "VCTK is downloaded whole"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_torch_is_loaded(command, reason):

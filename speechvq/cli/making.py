@@ -11,6 +11,7 @@ from typing import Any
 from speechvq.cli.arguments import add_command, add_model, count, names, natural, plain, positive, report, share, table
 from speechvq.data.corpora import CORPORA
 from speechvq.data.corpora.contract import Corpus
+from speechvq.data.manifest import Split
 
 
 def add_commands(commands: Any) -> None:
@@ -52,7 +53,7 @@ def _add_prepare(commands: Any) -> None:
     text = "share of the training speakers' utterances held out for {} (default: 0.05)"
     command.add_argument("--valid", type=share, default=0.05, help=text.format("validation"))
     command.add_argument("--test", type=share, default=0.05, help=text.format("testing"))
-    text = "share of speakers held out, besides those that the corpus itself holds out (default: 0.05)"
+    text = "share of speakers held out, of those that the corpus does not hold out itself (default: 0.05)"
     command.add_argument("--unseen", type=share, default=0.05, help=text)
     text = "hold out these speakers instead of a share"
     command.add_argument("--unseen-speakers", default="", metavar="A,B", help=text)
@@ -122,12 +123,11 @@ def _get(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from speechvq.data.manifest import Split
-    from speechvq.data.prepare import SKIPPED_FILE, Treatment, prepare
-
     corpus = CORPORA[options.corpus]
     split = Split(options.valid, options.test, options.unseen, tuple(names(options.unseen_speakers)))
     sources, speakers = corpus.read(options.source), corpus.speakers(options.source)
+    from speechvq.data.prepare import SKIPPED_FILE, Treatment, prepare  # torch: not before the corpus is found
+
     treatment = Treatment(options.trim_db)
     done = prepare(sources, options.out, treatment, split, speakers=speakers, workers=options.workers)
     lines = [f"{len(done.written)} prepared, {len(done.reused)} were there, {len(done.skipped)} skipped"]

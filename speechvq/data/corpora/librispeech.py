@@ -25,10 +25,10 @@ def download(folder: Path, count: int | None = None) -> Path:
     folder: the root will be LibriSpeech in it; archives (dev-clean.tar.gz) that lie in its folder `incomplete` are used
     Raises SpeechVQError if a set cannot be downloaded, or a number of sentences is asked for.
     """
-    from torchaudio.datasets import LIBRISPEECH
-
     if count is not None:
         raise SpeechVQError("LibriSpeech is downloaded by whole sets, not by a number of sentences")
+    from torchaudio.datasets import LIBRISPEECH
+
     root, partial = folder / ROOT, folder / "incomplete"
     for subset in DOWNLOADED:
         if (root / subset).is_dir():

@@ -19,10 +19,10 @@ def download(folder: Path, count: int | None = None, url: str | None = None) -> 
     url: another address of the archive
     Raises SpeechVQError if it cannot be downloaded, or a number of sentences is asked for.
     """
-    from torchaudio.datasets import vctk
-
     if count is not None:
         raise SpeechVQError("VCTK is downloaded whole, not by a number of sentences")
+    from torchaudio.datasets import vctk
+
     root, partial = folder / RELEASE, folder / "incomplete"
     if root.is_dir():
         return root
