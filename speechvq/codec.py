@@ -13,7 +13,7 @@ from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
-from speechvq.audio.io import pieces, resample, validate
+from speechvq.audio.io import read_pieces, resample, validate
 from speechvq.audio.level import Meter
 from speechvq.config import CodecRun, ModelConfig
 from speechvq.folder.card import WEIGHTS, Alphabet, Card, load_card, model_folder, save_card, speaker_index
@@ -146,7 +146,7 @@ class Codec(Pretrained):
         def count() -> Iterator[Tensor]:
             nonlocal samples
             samples = 0
-            for piece in pieces(path, self.sample_rate):
+            for piece in read_pieces(path, self.sample_rate):
                 samples += len(piece)
                 yield piece
 

@@ -11,10 +11,16 @@ MEL_FLOOR = 1e-5  # log-mel below this magnitude is silence
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram with exactly one frame a hop.
+    """Log-mel spectrogram with exactly one frame per hop.
 
-    wav (B, T) -> (B, n_mels, T // hop): natural log of the mel magnitudes (Slaney's scale and norm, 0 to 8 kHz,
-    floor 1e-5). Frame t is centred on sample t * hop + hop / 2, with zeros outside. hop and window in samples.
+    wav (B, T) -> (B, n_mels, T // hop): logarithms of mel magnitudes (Slaney's scale and norm, 0 to 8 kHz), at least
+    log(1e-5). Frame t is centred on sample t * hop + hop / 2, with zeros outside the wav.
+
+    hop, window: in samples.
+    channels: the number of mel bands.
+    receptive_field: samples that a frame depends on.
+
+    Raises ValueError if T is not a multiple of the hop.
     """
 
     filters: Tensor
@@ -31,7 +37,9 @@ class LogMel(nn.Module):
         if wav.shape[-1] % self.hop:
             raise ValueError(f"{wav.shape[-1]} samples are not a multiple of the hop {self.hop}")
         left = (self.n_fft - self.hop) // 2
-        padded = F.pad(wav, (left, self.n_fft - self.hop - left))
+        padded = F.pad(
+            wav, (left, self.n_fft - self.hop - left)
+        )  # the middle of the first frame is half a hop into wav
         spectrum = torch.stft(
             padded, self.n_fft, self.hop, len(self.hann), self.hann, center=False, return_complex=True
         )
@@ -39,7 +47,7 @@ class LogMel(nn.Module):
 
 
 class MFCC(nn.Module):
-    """13 mel-frequency cepstral coefficients (orthonormal DCT-II of the log-mel), their deltas and the deltas' deltas.
+    """13 mel-frequency cepstral coefficients (the orthonormal DCT-II of the log-mel), their deltas and second deltas.
 
     wav (B, T) -> (B, 39, T // hop), frames as in `LogMel`.
     """
@@ -50,7 +58,7 @@ class MFCC(nn.Module):
     def __init__(self, hop: int = 160, window: int = 400) -> None:
         super().__init__()
         self.mel = LogMel(hop, window)
-        self.hop, self.receptive_field = hop, window + 8 * hop  # a delta sees 2 frames on either side
+        self.hop, self.receptive_field = hop, window + 8 * hop  # a delta looks at 2 frames on either side
         self.register_buffer("dct", AF.create_dct(13, self.mel.channels, norm="ortho"), persistent=False)
 
     def forward(self, wav: Tensor) -> Tensor:
@@ -60,29 +68,31 @@ class MFCC(nn.Module):
 
 
 def fft_size(hop: int, window: int) -> int:
-    """The power of two that holds both."""
+    """The smallest power of two that is neither less than the hop nor than the window."""
     return 1 << (max(hop, window) - 1).bit_length()
 
 
 def mel_filters(n_fft: int, n_mels: int) -> Tensor:
     """Triangular filters (n_fft / 2 + 1, n_mels), Slaney's mel scale and norm, 0 to 8 kHz."""
-    return AF.melscale_fbanks(n_fft // 2 + 1, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE, "slaney", "slaney")
+    filters: Tensor = AF.melscale_fbanks(n_fft // 2 + 1, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE, "slaney", "slaney")
+    return filters
 
 
 def griffin_lim(log_mel: Tensor, hop: int, window: int, iterations: int = 60, seed: int = 0) -> Tensor:
-    """`LogMel` (B, n_mels, F) turned round -> wav (B, F * hop), phases by Griffin-Lim from a seeded start.
+    """Invert `LogMel`: log_mel (B, n_mels, F) -> wav (B, F * hop), whose phases are found by Griffin and Lim 1984.
 
-    Magnitudes are the least-squares solution of the mel filters, negative ones set to zero.
+    Magnitudes are the least-squares solution of the mel filters, negative ones set to zero. The search for the phases
+    starts at random ones, by the seed, and has momentum (Perraudin et al. 2013).
     """
     n_fft = fft_size(hop, window)
     filters = mel_filters(n_fft, log_mel.shape[1]).to(log_mel)
     magnitude = (torch.linalg.pinv(filters.T) @ log_mel.exp()).clamp(min=0)
     # `LogMel`'s frames begin (n_fft - hop) / 2 before their hop; torch's centred ones n_fft / 2: half a hop off.
-    # The silent frames behind give its reflected edge enough to reflect, however short the speech.
+    # The silent frames at the end give torch's reflected edge enough to reflect, however short the speech.
     edges = F.pad(magnitude, (1, n_fft // (2 * hop) + 2))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        wav = AF.griffinlim(
+        wav: Tensor = AF.griffinlim(
             edges,
             torch.hann_window(window, device=log_mel.device),
             n_fft,

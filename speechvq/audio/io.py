@@ -14,30 +14,31 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.files import atomic_write
 
-PIECE = 2**20  # samples of a file that are read at a time
+READ_LENGTH = 2**20  # samples per channel of a file that are read at a time
 
 
 def read(path: Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
-    """Any file that libsndfile reads, any rate, any number of channels -> wav (T,) at `sample_rate`.
+    """Read a file in any format of libsndfile, at any rate, with any number of channels.
 
-    SpeechVQError for a file that is missing, not audio, empty, or holds NaN or infinite samples.
+    Returns the mean of the channels, wav (T,), at `sample_rate` in Hz.
+    Raises SpeechVQError if the file is missing, not audio, empty, or holds NaN or infinite samples.
     """
-    return torch.cat([*pieces(path, sample_rate)])
+    return torch.cat([*read_pieces(path, sample_rate)])
 
 
-def pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
-    """`read` in pieces of half a minute or so, for files that are longer than memory."""
+def read_pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
+    """Read as `read` does, but yield pieces of half a minute or so, for files that do not fit into memory."""
     if not path.is_file():
         raise SpeechVQError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
         with soundfile.SoundFile(path) as file:
-            blocks = file.blocks(PIECE, dtype="float32", always_2d=True)
+            blocks = file.blocks(READ_LENGTH, dtype="float32", always_2d=True)
             wavs = (_mono(block, path) for block in blocks)
             first = next(wavs, None)
             if first is None:
                 raise SpeechVQError(f"{path}: holds no samples")
             yield from resampled(chain([first], wavs), file.samplerate, sample_rate)
-    except (soundfile.LibsndfileError, TypeError, OSError, UnicodeError) as error:  # the name may be no UTF-8
+    except (soundfile.LibsndfileError, TypeError, OSError, UnicodeError) as error:  # the last: a name that is not UTF-8
         raise SpeechVQError(f"{path}: not audio that can be read ({str(error).rstrip('.')})") from None
 
 
@@ -48,7 +49,14 @@ def _mono(block: np.ndarray, path: Path) -> Tensor:
 
 
 def validate(wav: Tensor, what: str) -> Tensor:
-    """wav (T,) or (channels, T) -> mono float32 (T,); SpeechVQError, naming `what`, where it is no audio."""
+    """Check samples that did not come from a file, and average their channels.
+
+    wav: (T,) or (channels, T).
+    what: the name of the samples in error messages.
+
+    Returns a mono wav (T,) float32.
+    Raises SpeechVQError for another shape, no samples, or NaN or infinite ones.
+    """
     if wav.ndim not in (1, 2):
         raise SpeechVQError(f"{what}: audio has the shape (T,) or (channels, T), not {tuple(wav.shape)}")
     if wav.numel() == 0:
@@ -61,7 +69,10 @@ def validate(wav: Tensor, what: str) -> Tensor:
 
 
 def write(path: Path, wav: Tensor | Iterable[Tensor], sample_rate: int = SAMPLE_RATE) -> None:
-    """Write wav (T,), which may come in pieces, as 16-bit .wav or .flac, clipped to [-1, 1], whole or not at all."""
+    """Write a wav (T,), or pieces of one, as a 16-bit .wav or .flac, clipped to [-1, 1], completely or not at all.
+
+    Raises SpeechVQError for another suffix.
+    """
     if path.suffix.lower() not in (".wav", ".flac"):
         raise SpeechVQError(f"{path}: audio is written as .wav or .flac")
     with atomic_write(path) as temporary:
@@ -69,27 +80,27 @@ def write(path: Path, wav: Tensor | Iterable[Tensor], sample_rate: int = SAMPLE_
             with soundfile.SoundFile(temporary, "w", sample_rate, 1, "PCM_16") as file:
                 for piece in [wav] if isinstance(wav, Tensor) else wav:
                     file.write(piece.clamp(-1, 1).numpy())
-        except soundfile.LibsndfileError as error:  # a full disk, say: not the fault of what is written
+        except soundfile.LibsndfileError as error:  # a full disk, say: not bad input
             raise OSError(None, error.error_string, str(path)) from None
 
 
 def resample(wav: Tensor, old: int, new: int) -> Tensor:
-    """wav (T,) from rate `old` to rate `new` (Hz) by the SoX resampler -> (T * new / old,), rounded."""
+    """Resample a wav (T,) from rate `old` to rate `new`, in Hz, by the SoX resampler -> (T * new / old,), rounded."""
     return torch.cat([*resampled([wav], old, new)])
 
 
 def resampled(wavs: Iterable[Tensor], old: int, new: int) -> Iterator[Tensor]:
-    """`resample` of a wav that comes in pieces; their lengths make no difference."""
+    """Resample a wav that comes in pieces; their lengths make no difference to the samples."""
     if old == new:
         yield from wavs
         return
     stream = soxr.ResampleStream(old, new, 1, dtype="float32")
-    made = (stream.resample_chunk(wav.numpy()) for wav in wavs)
+    pieces = (stream.resample_chunk(wav.numpy()) for wav in wavs)
     last = (stream.resample_chunk(np.empty(0, np.float32), last=True) for _ in range(1))
     samples = 0
-    for wav in chain(made, last):
+    for wav in chain(pieces, last):
         samples += len(wav)
         if len(wav):
             yield torch.from_numpy(wav)
-    if not samples:  # less than half a sample is one
+    if not samples:  # half a sample or less becomes one
         yield torch.zeros(1)

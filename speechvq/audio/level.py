@@ -10,14 +10,16 @@ from torch.nn import functional as F
 
 from speechvq.audio import SAMPLE_RATE
 
-LOUDNESS = -24.0  # LUFS, of all speech that a model is trained on or is given
-HOP, BLOCK = 1_600, 6_400  # samples: loudness is measured in blocks of 0.4 s, every 0.1 s
+LOUDNESS = -24.0  # LUFS, of all speech that a model is trained on or encodes
+LOUDNESS_HOP, LOUDNESS_BLOCK = 1_600, 6_400  # samples: blocks of 0.4 s, every 0.1 s
+GATE = -70.0  # LUFS: quieter blocks are silence
 
 
 def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
-    """Cut the edges that are `top_db` below the loudest frame -> the rest (T',), and its first sample's place.
+    """Cut the edges of a wav (T,) that are more than `top_db` below its loudest frame.
 
-    As `librosa.effects.trim` does it (frames of 1024 samples, every 256), which takes 150 MB to import.
+    Returns the rest (T',) and the offset of its first sample. The same as `librosa.effects.trim` with frames of 1024
+    samples, every 256, but librosa takes 150 MB to import.
     """
     power = F.avg_pool1d(wav.square()[None], 1024, 256, padding=512)[0]
     loud = (power > power.max() * 10 ** (-top_db / 10)).nonzero()
@@ -28,59 +30,65 @@ def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
 
 
 def normalize_loudness(wav: Tensor, lufs: float = LOUDNESS) -> Tensor:
-    """Bring wav (T,) to a loudness (ITU-R BS.1770), or as near as a peak of 0.99 allows; silence stays as it is."""
+    """Bring a wav (T,) to a loudness in LUFS (ITU-R BS.1770), or as near as a peak of 0.99 allows; silence stays."""
     return wav * Meter([wav]).gain(lufs)
 
 
 class Meter:
-    """Loudness in LUFS (ITU-R BS.1770-4) and peak of a wav that comes in pieces; their lengths make no difference.
+    """The loudness and the peak of a wav that comes in pieces; their lengths make no difference.
 
-    loudness: -inf for silence. Shorter speech than the standard's block of 0.4 s is measured as if it went on.
+    loudness: in LUFS (ITU-R BS.1770-4), -inf for silence. A wav shorter than a block counts as repeated.
+    peak: the largest absolute sample.
     """
 
     def __init__(self, wavs: Iterable[Tensor]) -> None:
-        from scipy.signal import sosfilt  # not at import: training does without it
+        from scipy.signal import sosfilt  # here, since training does without SciPy
 
         weighting = k_weighting()
         state, rest, energies = np.zeros((2, 2)), np.empty(0), [np.empty(0)]
         start = torch.empty(0)
         self.peak = 0.0
         for wav in wavs:
-            start = torch.cat([start, wav[: BLOCK - len(start)]])
+            start = torch.cat([start, wav[: LOUDNESS_BLOCK - len(start)]])
             self.peak = max(self.peak, wav.abs().max().item())
             filtered, state = sosfilt(weighting, wav.double().numpy(), zi=state)
             rest = np.concatenate([rest, filtered])
-            whole = len(rest) // HOP * HOP
-            energies.append((rest[:whole].reshape(-1, HOP) ** 2).mean(1))
+            whole = len(rest) // LOUDNESS_HOP * LOUDNESS_HOP
+            energies.append((rest[:whole].reshape(-1, LOUDNESS_HOP) ** 2).mean(1))
             rest = rest[whole:]
-        if 0 < len(start) < BLOCK:
-            long = start.repeat(-(-BLOCK // len(start)))[:BLOCK].double().numpy()
-            energies = [(sosfilt(weighting, long).reshape(-1, HOP) ** 2).mean(1)]
+        if 0 < len(start) < LOUDNESS_BLOCK:
+            long = start.repeat(-(-LOUDNESS_BLOCK // len(start)))[:LOUDNESS_BLOCK].double().numpy()
+            energies = [(sosfilt(weighting, long).reshape(-1, LOUDNESS_HOP) ** 2).mean(1)]
         self.loudness = gated_loudness(np.concatenate(energies))
 
     def gain(self, lufs: float = LOUDNESS) -> float:
-        """What brings the wav to a loudness, or to a peak of 0.99 if that is less; 1 for silence."""
-        if not self.loudness > -70:  # the standard's gate
+        """The factor that brings the wav to a loudness, or to a peak of 0.99 if that is less; 1 for silence."""
+        if not self.loudness > GATE:
             return 1.0
         return min(10 ** ((lufs - self.loudness) / 20), 0.99 / self.peak)
 
 
 def gated_loudness(energies: np.ndarray) -> float:
-    """Mean squares of every 0.1 s of a weighted wav -> its integrated loudness in LUFS (ITU-R BS.1770-4)."""
-    blocks = np.convolve(energies, np.full(BLOCK // HOP, HOP / BLOCK), "valid")
+    """The integrated loudness in LUFS (ITU-R BS.1770-4) of a K-weighted wav.
+
+    energies: the mean squares of every 0.1 s.
+    """
+    blocks = np.convolve(energies, np.full(LOUDNESS_BLOCK // LOUDNESS_HOP, LOUDNESS_HOP / LOUDNESS_BLOCK), "valid")
     with np.errstate(divide="ignore"):
         levels = 10 * np.log10(blocks) - 0.691
-        loud = blocks[levels > -70]
+        loud = blocks[levels > GATE]
         if not len(loud):
             return -math.inf
+        # A second gate, 10 below the loudness of the blocks that pass the first.
         relative = 10 * math.log10(loud.mean()) - 0.691 - 10
-        return float(10 * np.log10(blocks[levels > max(relative, -70)].mean()) - 0.691)
+        return float(10 * np.log10(blocks[levels > max(relative, GATE)].mean()) - 0.691)
 
 
 def k_weighting() -> np.ndarray:
-    """The two filters of BS.1770 at 16 kHz as second-order sections (2, 6).
+    """The two K-weighting filters of BS.1770 at 16 kHz, as second-order sections (2, 6).
 
-    A shelf of 4 dB above 1.5 kHz and a high-pass at 38 Hz, as in R. Bristow-Johnson's cookbook, for any sample rate.
+    A shelf of 4 dB above 1.5 kHz and a high-pass at 38 Hz by R. Bristow-Johnson's audio EQ cookbook: the standard lists
+    coefficients for 48 kHz alone.
     """
     gain = 10 ** (4 / 40)
     w, q = 2 * math.pi * 1500 / SAMPLE_RATE, 1 / math.sqrt(2)

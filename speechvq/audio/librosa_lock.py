@@ -1,8 +1,8 @@
-"""librosa, with all that Numba compiles at its imports compiled, by one process at a time.
+"""librosa, imported by one process at a time, so that what Numba compiles for it is compiled once.
 
-Numba keeps what it compiles on disk. Of a generalised ufunc that is two files, which refer to one another: where two
-processes compile one at once they can be left from different processes, and whoever loads them is killed by a
-segmentation fault, then and ever after.
+Numba caches compiled functions on disk. A generalised ufunc takes two files that refer to one another. If two processes
+compile one at the same time, the two files may come from different processes, and every process that loads them from
+then on is killed by a segmentation fault.
 """
 
 import os

@@ -106,7 +106,8 @@ def emphasis(bands: int, factor: float) -> Tensor:
     cosines = AF.create_dct(bands, bands, norm="ortho")
     factors = torch.full((bands,), factor)
     factors[:2] = 1.0
-    return cosines * factors @ cosines.T
+    matrix: Tensor = cosines * factors @ cosines.T
+    return matrix
 
 
 def apply_filters(source: Tensor, log_gains: Tensor, hop: int) -> Tensor:
@@ -133,4 +134,5 @@ def minimum_phase(log_gains: Tensor) -> Tensor:
     cepstrum = torch.fft.irfft(log_gains, FFT_SIZE)
     half = FFT_SIZE // 2
     causal = torch.cat([cepstrum[..., :1], 2 * cepstrum[..., 1:half], cepstrum[..., half : half + 1]], -1)
-    return torch.fft.rfft(causal, FFT_SIZE).exp()
+    response: Tensor = torch.fft.rfft(causal, FFT_SIZE).exp()
+    return response
