@@ -1,4 +1,4 @@
-"""What this processor can do at most: multiply-adds a second, and bytes read a second."""
+"""The limits of this processor: multiply-adds per second, and bytes read per second. Used by the other benchmarks."""
 
 import statistics
 import time
@@ -16,53 +16,56 @@ CHAINS, LANES = 12, 16  # independent sums, enough to hide the latency of a mult
 
 
 def seconds(work: Callable[[], Any], rounds: int = 7) -> float:
-    """The median time of a call, after one to warm up."""
+    """The median duration of a call in seconds, after one call to warm up."""
     work()
     return statistics.median(_time(work) for _ in range(rounds))
 
 
 def fma_peak() -> float:
-    """Floating-point operations a second of one core: chains of fused multiply-adds that never leave the registers."""
-    room, turns = np.full(CHAINS * LANES, 0.5, np.float32), 5_000_000
-    return 2 * LANES * CHAINS * turns / seconds(lambda: _run_chains(turns, room))
+    """Floating-point operations per second of one core, by chains of fused multiply-adds in registers."""
+    array, turns = np.full(CHAINS * LANES, 0.5, np.float32), 5_000_000
+    return 2 * LANES * CHAINS * turns / seconds(lambda: _run_chains(turns, array))
 
 
 def read_bandwidth(size: int) -> float:
-    """Bytes a second that one core reads over and over from an array of `size` bytes."""
+    """Bytes per second that one core reads from an array of `size` bytes, over and over."""
     array = np.zeros(size // 4, np.float32)
     turns = max(100_000_000 // size, 1)
     return array.nbytes * turns / seconds(lambda: _read(array, turns))
 
 
 def sgemm_peak(rows: int, inner: int, columns: int) -> float:
-    """Operations a second of torch's float32 matrix product, with as many threads as torch has."""
+    """Floating-point operations per second of torch's float32 matrix product, with all threads of torch."""
     a, b = torch.randn(rows, inner), torch.randn(inner, columns)
     out = torch.empty(rows, columns)
     return 2 * rows * inner * columns / seconds(lambda: torch.mm(a, b, out=out))
 
 
 def _time(work: Callable[[], Any]) -> float:
+    """The duration of a call in seconds."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
 
 
 @njit(fastmath=True, nogil=True)
-def _read(array: Any, turns: int) -> float:
+def _read(array: Any, turns: int) -> Any:
     total = np.float32(0)
     for _ in range(turns):
         for i in range(len(array)):
             total += array[i]
-        array[0] = total  # or one turn would do for all
+        array[0] = total  # so that the compiler cannot merge the turns
     return total
 
 
-def _chains(_: Any, turns: Any, room: Any) -> Any:
+def _chains(_: Any, turns: Any, array: Any) -> Any:
+    """Emit LLVM code for `turns` multiply-adds in each of CHAINS vectors of LANES floats, read from `array`."""
+
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = ir.VectorType(ir.FloatType(), LANES)
         data = target.make_array(signature.args[1])(target, builder, arguments[1]).data
-        places = [ir.Constant(ir.IntType(64), LANES * i) for i in range(CHAINS)]
-        pointers = [builder.bitcast(builder.gep(data, [place]), vector.as_pointer()) for place in places]
+        offsets = [ir.Constant(ir.IntType(64), LANES * i) for i in range(CHAINS)]
+        pointers = [builder.bitcast(builder.gep(data, [offset]), vector.as_pointer()) for offset in offsets]
         sums = [cgutils.alloca_once_value(builder, builder.load(pointer, align=4)) for pointer in pointers]
         factor = builder.load(pointers[0], align=4)
         with cgutils.for_range(builder, arguments[0]):
@@ -73,12 +76,12 @@ def _chains(_: Any, turns: Any, room: Any) -> Any:
             builder.store(builder.load(total), pointer, align=4)
         return target.get_dummy_value()
 
-    return types.void(turns, room), generate
+    return types.void(turns, array), generate
 
 
 _emit_chains: Any = intrinsic(_chains)
 
 
 @njit(nogil=True)
-def _run_chains(turns: int, room: Any) -> None:
-    _emit_chains(turns, room)
+def _run_chains(turns: int, array: Any) -> None:
+    _emit_chains(turns, array)

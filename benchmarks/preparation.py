@@ -1,9 +1,10 @@
-"""Preparation of a corpus of VCTK's size in files: memory, and how much faster two processes are than one.
+"""Time and memory of preparing a corpus with as many files as VCTK, with one process and with two.
 
     python benchmarks/preparation.py [--speakers 110] [--files 100]
 
-Makes a corpus in VCTK's layout (48 kHz FLAC, two microphones; p315 has no text, p280 no second microphone), prepares it
-with one process and with two, in turns, and prints seconds and the peak of all processes' memory.
+Synthesises a corpus in VCTK's layout (48 kHz FLAC, two microphones; p315 has no text, p280 no second microphone),
+prepares it with one process and then with two, and prints seconds, the peak memory of all processes, and whether both
+manifests are equal.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import soundfile
 
 
 def make_corpus(root: Path, speakers: int, files: int) -> None:
-    """Harmonics under syllables, 2 to 5 s, a different length for each file."""
+    """Write harmonics with the envelope of syllables, 2 to 5 s, a different duration for each file."""
     random = np.random.default_rng(0)
     names = [f"p{225 + i}" for i in range(speakers)]
     for name in names:
@@ -31,7 +32,7 @@ def make_corpus(root: Path, speakers: int, files: int) -> None:
             wav = sum(np.sin(2 * np.pi * pitch * h * time) / h for h in range(1, 12))
             wav = 0.05 * wav * (0.3 + np.abs(np.sin(2 * np.pi * 3 * time))) + 1e-3 * random.standard_normal(len(time))
             soundfile.write(audio / f"{name}_{i:03}_mic1.flac", wav, 48_000)
-            if name != "p280" and i == 0:  # the second is not read: one a speaker will do
+            if name != "p280" and i == 0:  # never read, so that one for each speaker is enough
                 soundfile.write(audio / f"{name}_{i:03}_mic2.flac", wav, 48_000)
             if name != "p315":
                 text.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,7 @@ def make_corpus(root: Path, speakers: int, files: int) -> None:
 
 
 def memory(pid: int) -> int:
-    """Bytes of a process and its children, shared pages counted once (PSS)."""
+    """Bytes of memory of a process and its children, shared pages counted once (PSS)."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     own = next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
@@ -47,7 +48,7 @@ def memory(pid: int) -> int:
 
 
 def prepare(root: Path, out: Path, workers: int) -> tuple[float, int]:
-    """Seconds, and the peak of memory in bytes."""
+    """Run `speechvq prepare` -> seconds, and the peak memory in bytes."""
     peak = 0
     begun = time.monotonic()
     command = ["speechvq", "prepare", "vctk", str(root), str(out), "--workers", str(workers)]
@@ -56,7 +57,7 @@ def prepare(root: Path, out: Path, workers: int) -> tuple[float, int]:
     def watch() -> None:
         nonlocal peak
         while process.poll() is None:
-            with suppress(OSError, StopIteration):  # one of them has just ended
+            with suppress(OSError, StopIteration):  # a process has just ended
                 peak = max(peak, memory(process.pid))
             time.sleep(0.2)
 
@@ -68,10 +69,10 @@ def prepare(root: Path, out: Path, workers: int) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Make, prepare, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--speakers", type=int, default=110)
-    parser.add_argument("--files", type=int, default=100)
+    """Write the corpus, prepare it twice, and print the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speakers", type=int, default=110, help="default: 110")
+    parser.add_argument("--files", type=int, default=100, help="of each speaker (default: 100)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "VCTK"

@@ -1,8 +1,11 @@
-"""Samples per second of the sampler's engines, all in one run, interleaved: python benchmarks/sampling.py.
+"""Speed of WaveNet sampling, by engine, in samples per second.
 
-The reference is the module's ring-buffer step in PyTorch. Medians of several rounds; only the ratios of one
-run mean anything on a shared machine. `limit`: the share of what the processor could do at most, be it reading
-every weight once a step or multiplying each for every utterance, whichever takes longer.
+    python benchmarks/sampling.py [--rounds 5] [--seconds 1] [--shapes S,M,P] [--out sampling.json]
+
+Measures the compiled engine with float32 and bfloat16 weights against the ring-buffer step in PyTorch. The engines run
+one after another in every round, and medians are reported: on a shared machine only the ratios of one run count.
+`limit` is the share of the processor's limit: reading every weight once per step, or multiplying each weight for every
+utterance, whichever takes longer.
 """
 
 import argparse
@@ -29,84 +32,76 @@ ENGINES = {
     "float32": Sampling(engine="compiled"),
     "bfloat16": Sampling(engine="compiled", weights="bfloat16"),
 }
-HOP = 160
+CONDITION_HOP = 160  # samples per frame of conditioning
+Case = tuple[str, int, int]  # shape, batch, threads
 
 
 def speed(net: WaveNet, sampling: Sampling, batch: int, threads: int, seconds: float) -> float:
-    """Samples per second, all utterances together, from a run of about `seconds`."""
+    """Samples per second of all utterances together, from a run of about `seconds`."""
     torch.set_num_threads(threads)
-    sampler, steps, taken = Sampler(net, sampling), HOP, 0.0
+    sampler, steps, taken = Sampler(net, sampling), CONDITION_HOP, 0.0
     while taken < seconds / 2:
-        table = net.table(torch.randn(batch, 64, steps // HOP), torch.randn(batch, 32))
+        table = net.table(torch.randn(batch, 64, steps // CONDITION_HOP), torch.randn(batch, 32))
         chance = torch.from_numpy(np.stack([chances(0, i).random(steps) for i in range(batch)]))
         first, state = torch.full((batch,), 128), net.start(batch)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         sampler.sample(first, chance, table, state)
-        taken = time.perf_counter() - begun
+        taken = time.perf_counter() - start
         rate = steps * batch / taken
-        steps = max(HOP, round(seconds * rate / batch / HOP) * HOP)
+        steps = max(CONDITION_HOP, round(seconds * rate / batch / CONDITION_HOP) * CONDITION_HOP)
     return rate
 
 
 def weights(net: WaveNet) -> int:
-    """How many weights a step multiplies."""
-    matrices = [layer.weight for layers in net.stack for layer in (layers.taps, layers.out)]
-    return sum(weight.numel() for weight in [*matrices, net.head[1].weight, net.head[3].weight])  # type: ignore[union-attr, operator]
+    """The number of weights that a step multiplies."""
+    parts = ("layers.", "head.")
+    return sum(weight.numel() for name, weight in net.named_parameters() if name.startswith(parts) and weight.ndim == 2)
+
+
+def measure(nets: dict[str, WaveNet], rounds: int, seconds: float) -> dict[Case, dict[str, list[float]]]:
+    """The samples per second of every case and engine, once for each round, interleaved."""
+    cases = [(name, batch, threads) for name in nets for batch, threads in ((1, 1), (12, 1), (12, 2), (16, 1), (16, 2))]
+    rates: dict[Case, dict[str, list[float]]] = {case: {engine: [] for engine in ENGINES} for case in cases}
+    for engine in ("float32", "bfloat16"):
+        speed(next(iter(nets.values())), ENGINES[engine], 1, 1, 0.1)  # compile, or load what is compiled
+    for _ in range(rounds):
+        for name, batch, threads in cases:
+            for engine, of_engine in rates[name, batch, threads].items():
+                of_engine.append(speed(nets[name], ENGINES[engine], batch, threads, seconds))
+    return rates
 
 
 def main() -> None:
-    """Measure every engine, shape, batch and number of threads in turn, round after round."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
-    parser.add_argument("--shapes", default="S,M,P")
-    parser.add_argument("--out", type=Path, default=Path("sampling.json"))
+    """Measure every engine, shape, batch and number of threads, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement (default: 1)")
+    parser.add_argument("--shapes", default="S,M,P", help="sizes of the WaveNet (default: S,M,P)")
+    parser.add_argument("--out", type=Path, default=Path("sampling.json"), help="default: sampling.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     nets = {name: WaveNet(SHAPES[name], 256, 64, 32).requires_grad_(False) for name in options.shapes.split(",")}
+    counts = {name: weights(net) for name, net in nets.items()}
     peak = fma_peak()
-    sizes = {
-        (name, engine): weights(net) * (2 if engine == "bfloat16" else 4)
-        for name, net in nets.items()
-        for engine in ENGINES
-    }
+    sizes = {(name, engine): counts[name] * (2 if engine == "bfloat16" else 4) for name in nets for engine in ENGINES}
     bandwidth = {size: read_bandwidth(size) for size in set(sizes.values())}
     print(f"one core: {peak / 1e9:.0f} GFLOP/s of multiply-adds, sgemm {sgemm_peak(4096, 512, 512) / 1e9:.0f} GFLOP/s")
     for size, rate in sorted(bandwidth.items()):
         print(f"          {rate / 1e9:.0f} GB/s from {size / 1e6:.2f} MB of weights")
-    cases = [(name, batch, threads) for name in nets for batch, threads in ((1, 1), (12, 1), (12, 2), (16, 1), (16, 2))]
-    found: dict[tuple[str, int, int], dict[str, list[float]]] = {
-        case: {engine: [] for engine in ENGINES} for case in cases
-    }
-    for engine in ("float32", "bfloat16"):
-        speed(next(iter(nets.values())), ENGINES[engine], 1, 1, 0.1)  # compile, or load what is compiled
-    for _ in range(options.rounds):
-        for name, batch, threads in cases:
-            for engine, rates in found[name, batch, threads].items():
-                rates.append(speed(nets[name], ENGINES[engine], batch, threads, options.seconds))
     rows, columns = [], ("samples/s", "x real time", "x torch", "limit")
+    rates = measure(nets, options.rounds, options.seconds)
     print(f"\n{'shape':6}{'batch':>6}{'threads':>8}  {'engine':10}" + "".join(f"{name:>12}" for name in columns))
-    for (name, batch, threads), engines in found.items():
-        for engine, rates in engines.items():
-            rate = statistics.median(rates)
-            ratio = statistics.median(b / a for a, b in zip(engines["torch"], rates, strict=True))
+    for (name, batch, threads), of_case in rates.items():
+        for engine, of_engine in of_case.items():
+            rate = statistics.median(of_engine)
+            ratio = statistics.median(b / a for a, b in zip(of_case["torch"], of_engine, strict=True))
             size = sizes[name, engine]
-            share = rate / threads * max(size / bandwidth[size] / batch * threads, 2 * weights(nets[name]) / peak)
-            print(
-                f"{name:6}{batch:6}{threads:8}  {engine:10}{rate:12.0f}{rate / 16_000:12.2f}{ratio:12.1f}{share:12.0%}"
-            )
-            rows.append(
-                {
-                    "shape": name,
-                    "batch": batch,
-                    "threads": threads,
-                    "engine": engine,
-                    "samples_per_s": rates,
-                    "ratio": ratio,
-                    "share_of_limit": share,
-                }
-            )
+            share = rate / threads * max(size / bandwidth[size] / batch * threads, 2 * counts[name] / peak)
+            case = f"{name:6}{batch:6}{threads:8}  {engine:10}"
+            print(f"{case}{rate:12.0f}{rate / 16_000:12.2f}{ratio:12.1f}{share:12.0%}")
+            row = {"shape": name, "batch": batch, "threads": threads, "engine": engine, "samples_per_s": of_engine}
+            rows.append(row | {"ratio": ratio, "share_of_limit": share})
     machine = {"fma_flops": peak, "read_bytes_per_s": bandwidth}
     options.out.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8")
 

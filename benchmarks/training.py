@@ -1,10 +1,12 @@
-"""Training speed of the WaveNet in audio-seconds a second: python benchmarks/training.py.
+"""Speed of WaveNet training, by engine, in seconds of audio per second.
 
-Forward, backward and an Adam step on batches of random classes, one engine after another in every round, medians:
-`plain`, dilated nn.Conv1d layers as WaveNets are mostly written; `modules`, this package's layers under autograd;
-`ours`, what training runs: the same layers as one operation of their own (speechvq/stack.py).
-`peak`: the share of torch's measured float32 matrix product that the network's multiplications reach. On a GPU
-(--device cuda) the last is `modules` under torch.compile, in bfloat16.
+    python benchmarks/training.py [--rounds 5] [--shapes S,M] [--threads 1] [--batch 8] [--out training.json]
+
+Measures forward, backward and an Adam step on batches of random classes, one engine after another in every round, and
+reports medians. Engines: `plain`, dilated nn.Conv1d layers as most WaveNets are written; `modules`, the layers of this
+package under autograd; `ours`, what training uses, the same layers as one operation (speechvq/wavenet/layer_stack.py),
+on a GPU (--device cuda) `modules` under torch.compile in bfloat16. `peak` is the share of the speed of torch's float32
+matrix product that the multiplications of the network reach.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import torch
 from machine import sgemm_peak
-from sampling import HOP, SHAPES, weights
+from sampling import CONDITION_HOP, SHAPES, weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,7 +27,7 @@ from speechvq.wavenet.net import WaveNet
 
 
 class Plain(nn.Module):
-    """A WaveNet of Conv1d layers, with the conditioning already at the rate of its samples."""
+    """A WaveNet of nn.Conv1d layers."""
 
     def __init__(self, config: WaveNetConfig) -> None:
         super().__init__()
@@ -46,24 +48,24 @@ class Plain(nn.Module):
             gated = a.tanh() * b.sigmoid()
             total = total + self.skip[i](gated)
             x = x + self.residual[i](gated)
-        return self.last(self.hidden(total.relu()).relu()).transpose(1, 2)
+        logits: Tensor = self.last(self.hidden(total.relu()).relu())
+        return logits.transpose(1, 2)
 
 
-def one_step(net: nn.Module, batch: int, length: int, call: Callable[..., Tensor], device: str) -> Callable[[], None]:
-    """A training step of net on random classes."""
-    layers, width = (
-        (len(net.taps), net.taps[0].out_channels)
-        if isinstance(net, Plain)
-        else (len(net.stack), len(net.stack[0].taps.bias))
-    )
-    table = torch.randn(layers, length // HOP, batch, width, device=device, requires_grad=True)
+def one_step(
+    net: WaveNet | Plain, config: WaveNetConfig, shape: tuple[int, int], call: Callable[..., Tensor], device: str
+) -> Callable[[], None]:
+    """A training step of `net`, run by `call`, on random classes of a shape (B, T)."""
+    batch, length = shape
+    layers = config.cycles * config.layers
+    table = torch.randn(layers, length // CONDITION_HOP, batch, 2 * config.gate, device=device, requires_grad=True)
     classes = torch.randint(256, (batch, length), device=device)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
 
     def step() -> None:
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             logits = call(classes, table)
-        F.cross_entropy(logits.flatten(0, 1).float(), classes.flatten()).backward()
+        torch.autograd.backward(F.cross_entropy(logits.flatten(0, 1).float(), classes.flatten()))
         optimizer.step()
         optimizer.zero_grad()
         if device == "cuda":
@@ -73,15 +75,17 @@ def one_step(net: nn.Module, batch: int, length: int, call: Callable[..., Tensor
 
 
 def main() -> None:
-    """Measure every engine in turn, round after round."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--shapes", default="S,M")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--length", type=int, default=51 * HOP, help="samples of an utterance")
+    """Measure every engine in turn, round after round, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--shapes", default="S,M", help="sizes of the WaveNet, of S, M and P (default: S,M)")
+    parser.add_argument("--threads", type=int, default=1, help="default: 1")
+    parser.add_argument("--batch", type=int, default=8, help="utterances of a batch (default: 8)")
+    parser.add_argument(
+        "--length", type=int, default=51 * CONDITION_HOP, help="samples of an utterance (default: 8160)"
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--out", type=Path, default=Path("training.json"))
+    parser.add_argument("--out", type=Path, default=Path("training.json"), help="default: training.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -91,18 +95,23 @@ def main() -> None:
     for name in options.shapes.split(","):
         net, plain = WaveNet(SHAPES[name], 256, 64, 32).to(options.device), Plain(SHAPES[name]).to(options.device)
         ours = torch.compile(net.plain) if options.device == "cuda" else net
-        calls = {"plain": (plain, plain), "modules": (net, net.plain), "ours": (net, ours)}
+        calls: dict[str, tuple[WaveNet | Plain, Callable[..., Tensor]]] = {
+            "plain": (plain, plain),
+            "modules": (net, net.plain),
+            "ours": (net, ours),
+        }
+        shape = options.batch, options.length
         steps = {
-            engine: one_step(owner, options.batch, options.length, call, options.device)
+            engine: one_step(owner, SHAPES[name], shape, call, options.device)
             for engine, (owner, call) in calls.items()
         }
         times: dict[str, list[float]] = {engine: [] for engine in steps}
         for turn in range(options.rounds + 1):
             for engine, step in steps.items():
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 step()
                 if turn:  # the first warms up
-                    times[engine].append(time.perf_counter() - begun)
+                    times[engine].append(time.perf_counter() - start)
         for engine, taken in times.items():
             rate = options.batch * options.length / 16_000 / statistics.median(taken)
             ratio = statistics.median(a / b for a, b in zip(times["plain"], taken, strict=True))

@@ -1,0 +1,31 @@
+"""Every benchmark can be started: its imports are there, and its help says the command."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if path.name != "machine.py")  # which only helps the others
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_its_help_has_its_command(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.syspath_prepend(FOLDER)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(FOLDER / name), run_name="__main__")
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert f"    python benchmarks/{name}" in printed
+
+
+def test_the_smallest_training_is_measured(tmp_path, monkeypatch, capsys):
+    options = ["--rounds", "1", "--shapes", "S", "--batch", "1", "--length", "160", "--out", str(tmp_path / "out.json")]
+    monkeypatch.setattr(sys, "argv", ["training.py", *options])
+    monkeypatch.syspath_prepend(FOLDER)
+    runpy.run_path(str(FOLDER / "training.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert all(engine in printed for engine in ("plain", "modules", "ours"))
+    assert (tmp_path / "out.json").is_file()
