@@ -1,4 +1,4 @@
-"""What is done to the encoder's speech in training: as much as is asked for, in training alone."""
+"""Augmented speech: changed as much as the configuration asks for, in training alone."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from speechvq.config import AugmentConfig, ModelConfig
-from speechvq.nn.augment import BANDS, Augment
+from speechvq.nn.augment import AUGMENT_BANDS, Augment
 from speechvq.nn.vqvae import Batch, build
 from speechvq.parsing import parse
 
@@ -39,9 +39,9 @@ def test_gain_is_within_its_limits_and_of_each_row():
 
 def test_shift_moves_whole_samples_and_leaves_silence():
     wav = speech(300, 500)
-    made = augmented(wav, shift=10)
+    changed = augmented(wav, shift=10)
     found = set()
-    for row, moved in zip(wav, made, strict=True):
+    for row, moved in zip(wav, changed, strict=True):
         [by] = [
             k
             for k in range(-10, 11)
@@ -65,13 +65,13 @@ def test_the_voice_goes_up_and_down_in_time():
     time = torch.arange(32_000) / 16_000
     pitch = torch.where(time < 1, 700.0, 1300.0)
     tones = 0.1 * torch.sin(2 * math.pi * pitch * time) * ((time < 0.9) | (time > 1.1))
-    made = augmented(tones.repeat(40, 1), voice=3.0)
-    assert made.shape == (40, 32_000)
-    power = made.square()
+    changed = augmented(tones.repeat(40, 1), voice=3.0)
+    assert changed.shape == (40, 32_000)
+    power = changed.square()
     assert (power[:, 15_200:16_800].mean(1) / power.mean(1)).max() < 0.01
     semitones = []
     for begin, was in ((2_000, 700), (20_000, 1300)):
-        spectrum = torch.fft.rfft(made[:, begin : begin + 8_000] * torch.hann_window(8_000), n=64_000).abs()
+        spectrum = torch.fft.rfft(changed[:, begin : begin + 8_000] * torch.hann_window(8_000), n=64_000).abs()
         semitones.append(12 * torch.log2(spectrum.argmax(1) / 4 / was))
     assert (semitones[0] - semitones[1]).abs().max() < 0.1
     assert -3.1 < semitones[0].min() < -2
@@ -80,18 +80,20 @@ def test_the_voice_goes_up_and_down_in_time():
 
 def test_the_filter_is_smooth_and_within_its_limits():
     wav = speech(50, 16_000)
-    made = augmented(wav, filter=9.0)
-    decibel = 20 * np.log10(np.abs(np.fft.rfft(made.double().numpy()) / np.fft.rfft(wav.double().numpy())))[:, 1:-1]
+    changed = augmented(wav, filter=9.0)
+    decibel = 20 * np.log10(np.abs(np.fft.rfft(changed.double().numpy()) / np.fft.rfft(wav.double().numpy())))[:, 1:-1]
     assert np.abs(decibel).max() < 9.01
     assert np.ptp(decibel, 0).max() > 12  # rows differ
     mel = np.log1p(np.linspace(0, 8000, 8001)[1:-1] / 700)
-    edges = np.interp(np.linspace(0, np.log1p(8000 / 700), BANDS + 1)[1:-1], mel, np.arange(len(mel))).astype(int)
+    edges = np.interp(np.linspace(0, np.log1p(8000 / 700), AUGMENT_BANDS + 1)[1:-1], mel, np.arange(len(mel))).astype(
+        int
+    )
     whole = np.concatenate([[0], edges, [len(mel) - 1]])
     for row in decibel:  # straight in mel between the edges of bands
         np.testing.assert_allclose(row, np.interp(mel, mel[whole], row[whole]), atol=0.1)
 
 
-def test_the_decoder_still_has_to_say_what_was_recorded():
+def test_the_decoders_target_is_the_recording():
     """With everything but the encoder's input the same, the target of the loss is the clean speech."""
     config = {"encoder": {"kind": "logmel", "channels": 8, "blocks": 1}, "augment": {"gain": 20.0, "noise": 1.0}}
     config |= {"decoder": {"kind": "mel", "conditioner": {"upsample": 4, "channels": 8, "blocks": 1}}}
@@ -102,6 +104,6 @@ def test_the_decoder_still_has_to_say_what_was_recorded():
     model.decoder.mel.target.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     wav = speech(2, 6400)
     model(Batch(wav, torch.tensor([0, 1])))
-    heard, target = seen
-    assert not torch.allclose(heard, wav, atol=1e-3)
+    encoded, target = seen
+    assert not torch.allclose(encoded, wav, atol=1e-3)
     assert torch.equal(target, wav)

@@ -1,4 +1,4 @@
-"""Blocks: what is centred is centred, and jitter does what it says."""
+"""Blocks are centred in time, and jitter takes neighbours at its rate."""
 
 import pytest
 import torch
@@ -51,9 +51,9 @@ def test_residual_block_sees_one_dilation_to_each_side(dilation):
 def test_jitter_takes_neighbours_with_its_chance():
     torch.manual_seed(0)
     length, p = 20_000, 0.3
-    place = torch.arange(float(length)).expand(2, 3, -1)
-    jittered = Jitter(p).train()(place)
-    moved = (jittered - place)[:, 0]
+    position = torch.arange(float(length)).expand(2, 3, -1)
+    jittered = Jitter(p).train()(position)
+    moved = (jittered - position)[:, 0]
     assert torch.equal(jittered, jittered[:, :1].expand_as(jittered))  # whole vectors move
     assert set(moved[:, 1:-1].unique().tolist()) == {-1.0, 0.0, 1.0}
     assert (moved[:, 0] >= 0).all()

@@ -1,4 +1,4 @@
-"""What the encoder hears in training, a little otherwise than it was recorded, so that codes depend less on it."""
+"""Augment training audio: voice, filter, shift, gain, noise. Codes then depend less on the recording."""
 
 import math
 
@@ -10,14 +10,14 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.config import AugmentConfig
 from speechvq.nn.distributed import drawn_rows
 
-BANDS = 8  # of the filter, equally wide in mel
-FRAME, STEP = 1024, 256  # samples, of the phase vocoder
+AUGMENT_BANDS = 8  # of the filter, equally wide in mel
+VOCODER_FRAME, VOCODER_STEP = 1024, 256  # samples
 
 
 class Augment(nn.Module):
-    """In training: filtered, shifted, louder or softer, and with noise; each row of a batch in its own way.
+    """In training, change each wav of a batch (B, T) at random, within the limits of the configuration.
 
-    wav (B, T) -> (B, T). The decoder is still to say what was recorded.
+    The encoder gets the changed wavs; the decoder's target stays the recording.
     """
 
     def __init__(self, config: AugmentConfig) -> None:
@@ -28,11 +28,11 @@ class Augment(nn.Module):
         if not self.training or self.config == AugmentConfig():
             return wav
         config, rows = self.config, (len(wav),)
-        wav = self._voiced(wav) if config.voice else wav
-        wav = self._filtered(wav) if config.filter else wav
+        wav = self._change_voice(wav) if config.voice else wav
+        wav = self._filter(wav) if config.filter else wav
         if config.shift:
-            by = ((2 * self._draw(wav, rows) - 1) * config.shift).round().long()
-            index = torch.arange(wav.shape[1], device=wav.device) - by[:, None]
+            offset = ((2 * self._draw(wav, rows) - 1) * config.shift).round().long()
+            index = torch.arange(wav.shape[1], device=wav.device) - offset[:, None]
             inside = (index >= 0) & (index < wav.shape[1])
             wav = wav.gather(1, index.clamp(0, wav.shape[1] - 1)) * inside
         if config.gain:
@@ -42,31 +42,34 @@ class Augment(nn.Module):
             wav = wav + level * drawn_rows(torch.randn, wav.shape, wav.device)
         return wav
 
-    def _voiced(self, wav: Tensor) -> Tensor:
-        """Every frequency times a factor, as of a shorter or longer speaker: resampled, and stretched back in time by a
-        phase vocoder."""
+    def _change_voice(self, wav: Tensor) -> Tensor:
+        """Multiply all frequencies by a factor, as of a shorter or longer vocal tract with another pitch.
+
+        By resampling, and stretching back to the former duration with a phase vocoder.
+        """
         samples = wav.shape[1]
-        window = torch.hann_window(FRAME, device=wav.device)
-        advance = torch.linspace(0, math.pi * STEP, FRAME // 2 + 1, device=wav.device)[:, None]
+        window = torch.hann_window(VOCODER_FRAME, device=wav.device)
+        advance = torch.linspace(0, math.pi * VOCODER_STEP, VOCODER_FRAME // 2 + 1, device=wav.device)[:, None]
         rows = []
-        for row, by in zip(wav, (2 * self._draw(wav, (len(wav),)) - 1) * self.config.voice / 12, strict=True):
-            length = max(round(samples / 2 ** by.item() / STEP), 3) * STEP
+        for row, octaves in zip(wav, (2 * self._draw(wav, (len(wav),)) - 1) * self.config.voice / 12, strict=True):
+            length = max(round(samples / 2 ** octaves.item() / VOCODER_STEP), 3) * VOCODER_STEP
             resampled = torch.fft.irfft(torch.fft.rfft(row), n=length) * (length / samples)
-            frames = torch.stft(resampled, FRAME, STEP, window=window, return_complex=True)
+            frames = torch.stft(resampled, VOCODER_FRAME, VOCODER_STEP, window=window, return_complex=True)
             stretched = AF.phase_vocoder(frames, length / samples, advance)
-            rows.append(torch.istft(stretched, FRAME, STEP, window=window, length=samples))
+            rows.append(torch.istft(stretched, VOCODER_FRAME, VOCODER_STEP, window=window, length=samples))
         return torch.stack(rows)
 
-    def _filtered(self, wav: Tensor) -> Tensor:
-        """By gains in dB that are random at the bands' edges, and straight lines in mel between them."""
+    def _filter(self, wav: Tensor) -> Tensor:
+        """Filter by gains that are random in dB at the edges of bands, with straight lines in mel between them."""
         spectrum = torch.fft.rfft(wav)
         frequency = torch.linspace(0, SAMPLE_RATE / 2, spectrum.shape[1], device=wav.device)
         mel = (1 + frequency / 700).log()
-        place = BANDS * mel / mel[-1]
-        below = place.floor().long().clamp(max=BANDS - 1)
-        gains = (2 * self._draw(wav, (len(wav), BANDS + 1)) - 1) * self.config.filter
-        decibel = torch.lerp(gains[:, below], gains[:, below + 1], (place - below).expand(len(wav), -1))
-        return torch.fft.irfft(spectrum * 10 ** (decibel / 20), n=wav.shape[1])
+        band = AUGMENT_BANDS * mel / mel[-1]
+        below = band.floor().long().clamp(max=AUGMENT_BANDS - 1)
+        gains = (2 * self._draw(wav, (len(wav), AUGMENT_BANDS + 1)) - 1) * self.config.filter
+        decibel = torch.lerp(gains[:, below], gains[:, below + 1], (band - below).expand(len(wav), -1))
+        filtered: Tensor = torch.fft.irfft(spectrum * 10 ** (decibel / 20), n=wav.shape[1])
+        return filtered
 
     def _draw(self, wav: Tensor, shape: tuple[int, ...]) -> Tensor:
         return drawn_rows(torch.rand, shape, wav.device)

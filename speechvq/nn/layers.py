@@ -1,4 +1,4 @@
-"""Small torch blocks shared by encoder and decoder."""
+"""Blocks that encoder and decoder share."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from speechvq.nn.distributed import drawn_rows
 
 
 class ResidualBlock(nn.Module):
-    """x + conv1x1(relu(conv3_dilated(relu(x)))): (B, C, N) -> (B, C, N), centred in time."""
+    """x + conv1x1(relu(conv3_dilated(relu(x)))), x (B, C, N), centred in time."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
@@ -19,7 +19,8 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.net(x)
+        residual: Tensor = self.net(x)
+        return x + residual
 
 
 def residual_stack(channels: int, blocks: int) -> nn.Sequential:
@@ -28,10 +29,13 @@ def residual_stack(channels: int, blocks: int) -> nn.Sequential:
 
 
 def downsample(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """(B, C, N * stride) -> (B, C', N), each output centred on its inputs. Stride 2 has the paper's kernel 4."""
+    """A strided convolution (B, C, N * stride) -> (B, C', N), each output centred on its inputs.
+
+    Stride 2 has the paper's kernel of 4.
+    """
     pad = (stride + 1) // 2
     conv = nn.Conv1d(inputs, outputs, stride + 2 * pad, stride, pad)
-    # He's start keeps the signal's scale through many layers; torch's lets the biases drown it.
+    # He initialization keeps the signal's scale through many layers; with torch's, biases drown it.
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
@@ -39,15 +43,15 @@ def downsample(inputs: int, outputs: int, stride: int) -> nn.Module:
 
 
 def upsample(channels: int, stride: int) -> nn.Module:
-    """(B, C, N) -> (B, C, N * stride): `downsample` transposed."""
+    """A transposed convolution (B, C, N) -> (B, C, N * stride), the mirror image of `downsample`."""
     pad = (stride + 1) // 2
     return nn.ConvTranspose1d(channels, channels, stride + 2 * pad, stride, pad) if stride > 1 else nn.Identity()
 
 
 class Jitter(nn.Module):
-    """In training, replace each latent by its left or right neighbour with chance p / 2 each.
+    """In training, replace each latent of z (B, D, N) by its left or its right neighbour, with probability p / 2 each.
 
-    (B, D, N) -> (B, D, N). A regulariser of Chorowski et al. 2019: codes must not be exact in time.
+    A regularizer of Chorowski et al. 2019, by which codes are not exact in time.
     """
 
     def __init__(self, p: float) -> None:

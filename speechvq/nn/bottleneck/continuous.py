@@ -1,4 +1,4 @@
-"""The two bottlenecks without codes: an autoencoder's and a Gaussian variational autoencoder's."""
+"""The bottlenecks without codes, of an autoencoder and of a Gaussian variational autoencoder."""
 
 import math
 
@@ -11,7 +11,7 @@ from speechvq.nn.distributed import drawn_rows
 
 
 class Identity(Bottleneck):
-    """The autoencoder's: as many dimensions as the codebook's vectors, nothing else in the way."""
+    """The autoencoder's: latents are as wide as the vectors of a codebook, and nothing else limits them."""
 
     def __init__(self, config: AEConfig) -> None:
         super().__init__()
@@ -24,11 +24,11 @@ class Identity(Bottleneck):
 
 
 class Gaussian(Bottleneck):
-    """The variational autoencoder's (Kingma and Welling 2014): a normal distribution with diagonal covariance per
-    latent, drawn from by reparametrisation, and its divergence from the standard normal in closed form.
+    """The variational autoencoder's (Kingma and Welling 2014): a normal distribution of diagonal covariance per latent.
 
-    The loss `kl` is beta times the divergence in nats, as a mean over dimensions; beta rises from 0 over the first
-    `warmup` steps. `bits` is the divergence of a whole latent.
+    Latents are drawn by reparametrization. The loss `kl` is beta times the divergence from the standard normal in nats,
+    a mean over dimensions, in closed form; beta rises from 0 over the first `warmup` steps. `bits` is the divergence of
+    a latent, summed over its dimensions.
     """
 
     step: Tensor
@@ -52,6 +52,7 @@ class Gaussian(Bottleneck):
         return self._moments(z)[0]
 
     def _moments(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and the logarithm of the variance, (B, D, N) each."""
         with torch.autocast(z.device.type, enabled=False):
             mean, log_var = self.project(z.float()).chunk(2, dim=1)
         return mean, log_var.clamp(-20, 20)

@@ -9,14 +9,15 @@ from speechvq.nn.bottleneck.contract import Discrete, Latent
 from speechvq.nn.distributed import all_rows, from_first, over_all
 from speechvq.nn.kmeans import kmeans, nearest, sums_and_counts
 
-COUNT_FLOOR = 1e-6  # of an unused code's moving count, which then stops shrinking
-TINY = 1e-12  # in place of the counts of a codebook that is not initialized yet
+COUNT_FLOOR = 1e-6  # the moving count of an unused code stops shrinking here
+TINY = 1e-12  # in place of the zero counts of a codebook that is not initialized yet
 
 
 class VectorQuantizer(Discrete):
-    """What every vector quantizer shares: search, lookup, straight-through, commitment.
+    """What vector quantizers share: nearest-neighbour search, straight-through gradient, commitment loss.
 
-    A subclass owns the codebook: `table` (K, D), `initialize` from the first training batch, `learn` after each.
+    A subclass owns the codebook and defines `table`, `initialized`, `initialize` and `learn`. The first training batch
+    initializes it, every training batch moves it.
     """
 
     def __init__(self, config: VQConfig | EMAConfig) -> None:
@@ -39,11 +40,17 @@ class VectorQuantizer(Discrete):
         raise NotImplementedError
 
     def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
-        """Move the codebook towards vectors (B, N, D) given to codes (B, N), at once or by the returned losses."""
+        """Move the codebook towards the vectors that chose its codes, at once or by a gradient.
+
+        vectors: (B, N, D), the latents.
+        codes: (B, N), the code of each.
+
+        Returns the losses by name whose gradient moves the codebook.
+        """
         raise NotImplementedError
 
     def encode(self, z: Tensor) -> Tensor:
-        """z (B, D, N) -> codes (B, N)."""
+        """z (B, D, N) -> the codes (B, N) of the nearest vectors of the codebook."""
         rows = z.transpose(1, 2).reshape(-1, z.shape[1]).float()
         return nearest(rows, self.table).view(z.shape[0], z.shape[2])
 
@@ -52,10 +59,9 @@ class VectorQuantizer(Discrete):
         return F.embedding(codes, self.table).transpose(1, 2)
 
     def forward(self, z: Tensor) -> Latent:
-        """Quantize, with the straight-through gradient; in training mode also learn.
+        """Quantize z (B, D, N), with the straight-through gradient; in training mode also learn.
 
-        The losses are means over all elements (the paper sums over D): `commitment` is
-        beta * |z - sg[e]|^2, and the gradient quantizer adds `codebook` |sg[z] - e|^2.
+        The loss `commitment` is beta * |z - sg[e]|^2, a mean over all elements (the paper sums over D).
         """
         with torch.autocast(z.device.type, enabled=False):
             z = z.float()
@@ -63,7 +69,7 @@ class VectorQuantizer(Discrete):
             if self.training and not self.initialized:
                 self.initialize(from_first(self._start(all_rows(vectors).flatten(0, 1))))
             codes = self.encode(z.detach())
-            # Looked up before learning: vectors and the losses belong to the codebook that chose the codes.
+            # Before learning: vectors and losses belong to the codebook that chose the codes.
             chosen = self.lookup(codes).detach().clone()
             losses = {"commitment": self.config.beta * F.mse_loss(z, chosen)}
             if self.training:
@@ -71,15 +77,16 @@ class VectorQuantizer(Discrete):
             return Latent(z + (chosen - z).detach(), codes, losses)
 
     def _start(self, rows: Tensor) -> Tensor:
+        """The first codebook (K, D), from the latents (M, D) of a batch."""
         codes = self.config.codes
         return kmeans(rows, codes) if self.config.init == "kmeans" else torch.randn(codes, rows.shape[1]).to(rows)
 
 
 class GradientVQ(VectorQuantizer):
-    """van den Oord et al. 2017, equation 3: the codebook follows the gradient of |sg[z] - e|^2.
+    """The codebook follows the gradient of the loss `codebook`, |sg[z] - e|^2 (van den Oord et al. 2017, equation 3).
 
-    The parameter is the codebook divided by `rate`: Adam, whose steps know no scale, then moves the codebook itself
-    `rate` times as fast (the higher codebook learning rate of Lancucki et al. 2020).
+    The parameter is the codebook divided by `rate`. Since the size of Adam's steps does not depend on a parameter's
+    scale, it moves the codebook `rate` times as fast (the higher learning rate of Lancucki et al. 2020).
     """
 
     config: VQConfig
@@ -109,10 +116,10 @@ class GradientVQ(VectorQuantizer):
 
 
 class EMAVQ(VectorQuantizer):
-    """Moving sums and counts of the vectors given to each code; their quotient is the codebook.
+    """The codebook is a moving average of the latents that chose each code (van den Oord et al. 2017, appendix A.1).
 
-    Sums and counts are the only state, so a restarted code cannot be undone by the next update, and an
-    unused code stays where it is (both shrink alike).
+    The state is their moving sums (K, D) and counts (K,), the codebook is the quotient. Therefore the next update
+    cannot undo the restart of a code, and an unused code stays where it is, since both shrink alike.
     """
 
     config: EMAConfig
@@ -140,7 +147,7 @@ class EMAVQ(VectorQuantizer):
     @torch.no_grad()
     def learn(self, vectors: Tensor, codes: Tensor) -> dict[str, Tensor]:
         sums, counts = map(over_all, sums_and_counts(vectors.flatten(0, 1), codes.flatten(), self.config.codes))
-        # A code long unused is left alone before its counts underflow: its quotient must stay what it was.
+        # A code long unused is left alone before its counts underflow, so that its quotient stays the same.
         weight = (1 - self.config.decay) * ((counts > 0) | (self.counts > COUNT_FLOOR))
         self.sums.lerp_(sums, weight[:, None])
         self.counts.lerp_(counts, weight)
@@ -148,7 +155,7 @@ class EMAVQ(VectorQuantizer):
         return {}
 
     def _restart(self, vectors: Tensor) -> None:
-        """Move codes used less than `restart` of the mean usage onto some vectors (M, D), with mean usage."""
+        """Move each code that is used less than `restart` times the mean onto one of the vectors (M, D) at random."""
         mean = self.counts.mean()
         dead = self.counts < self.config.restart * mean
         picks = from_first(vectors[torch.randint(len(vectors), (self.config.codes,), device=vectors.device)])
