@@ -45,7 +45,11 @@ def parse(cls: type[D], data: dict[str, Any], where: str = "") -> D:
         if key not in hints:
             near = difflib.get_close_matches(key, hints, n=1, cutoff=0.0)[0]
             raise SpeechVQError(f"unknown configuration key '{where}{key}'; the nearest is '{where}{near}'")
-    values = {key: _convert(hints[key], value, f"{where}{key}") for key, value in data.items()}
+    usual = {item.name: item.metadata for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values = {}
+    for key, value in data.items():
+        whole = {**usual[key], **value} if isinstance(value, dict) else value
+        values[key] = _convert(hints[key], whole, f"{where}{key}")
     result = cls(**values)
     _check(result, where)
     return result
@@ -81,6 +85,8 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise SpeechVQError(f"configuration key '{name}' is a list, not {value!r}")
+        if args[-1] is not Ellipsis and len(args) != len(value):
+            raise SpeechVQError(f"configuration key '{name}' is a list of {len(args)}; got {value!r}")
         return tuple(_convert(args[0], item, f"{name}[{i}]") for i, item in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -91,8 +97,10 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
 
 def _convert_variant(variants: tuple[Any, ...], value: Any, name: str) -> Any:
     """Choose the dataclass whose `kind` is the table's."""
-    by_kind = {variant.kind: variant for variant in variants}
-    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        raise SpeechVQError(f"configuration key '{name}' is a table, not {value!r}")
+    by_kind = {kind: variant for variant in variants for kind in get_args(get_type_hints(variant)["kind"])}
+    kind = value.get("kind")
     if not isinstance(kind, str) or kind not in by_kind:
         raise SpeechVQError(f"configuration key '{name}.kind' is one of {', '.join(by_kind)}; got {kind!r}")
     return parse(by_kind[kind], value, f"{name}.")
@@ -117,6 +125,13 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "layers": (1, 16),
     **dict.fromkeys(("ahead", "shifts"), (1, 64)),
     "seed": (0, 2**63 - 1),
+    **dict.fromkeys(("pointwise", "outputs", "lookahead"), (0, 64)),
+    **dict.fromkeys(("dilations", "span"), (1, 2**12)),
+    "warm": (0, 2**12),
+    **dict.fromkeys(("start", "unmasked"), (0, 1)),
+    "stretch": (0, 0.5),
+    "snr": (0, 100),
+    "temperature": (1e-3, 1e3),
     "strides": (1, 64),
 }
 

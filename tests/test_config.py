@@ -10,10 +10,11 @@ import torch
 
 import speechvq
 from speechvq import SpeechVQError
-from speechvq.config import CodecRun, EMAConfig, ModelConfig, PriorRun, VQConfig, WaveNetConfig
+from speechvq.config import CodecRun, EMAConfig, EncoderRun, ModelConfig, PriorRun, VQConfig, WaveNetConfig
+from speechvq.nn.objective.pretraining import build_pretraining
 from speechvq.nn.prior import Prior
-from speechvq.nn.trainable import total
-from speechvq.nn.vqvae import Batch, build, submodule
+from speechvq.nn.trainable import submodule, total
+from speechvq.nn.vqvae import Batch, build
 from speechvq.parsing import load_config, parse
 from speechvq.train.codec import check_crop
 
@@ -113,7 +114,7 @@ def test_overrides(tmp_path):
         ("model.encoder.strides=2", "'model.encoder.strides' is a list, not 2"),
         ("model.encoder.strides=[2, 'x']", "'model.encoder.strides[1]' is of type int; got 'x'"),
         ("model.encoder=4", "'model.encoder' is a table, not 4"),
-        ("model.encoder.kind=mel", "'model.encoder.kind' is one of wave, logmel, mfcc; got 'mel'"),
+        ("model.encoder.kind=mel", "'model.encoder.kind' is one of wave, logmel, mfcc, causal; got 'mel'"),
         ("model.bottleneck.kind=gumbel", "'model.bottleneck.kind' is one of vq, ema, fsq, ae, vae; got 'gumbel'"),
         ("model.bottleneck.kind=['ema']", r"'model.bottleneck.kind' is one of vq, ema, fsq, ae, vae; got ['ema']"),
         ("model.bottleneck=3", "'model.bottleneck"),
@@ -174,6 +175,10 @@ def test_what_we_ship_can_be_built(path):
     config = load_config(path)
     if isinstance(config, PriorRun):
         assert Prior(config.prior, codes=8, speakers=2).net.receptive_field > 100
+        return
+    if isinstance(config, EncoderRun):
+        check_crop(config.train, config.encoder.hop_length)
+        assert build_pretraining(config, codes=8).reconstruction
         return
     model = build(config.model, speakers=2)
     check_crop(config.train, model.hop_length)

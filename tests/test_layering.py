@@ -37,7 +37,7 @@ WINGS = [
 INSIDE = {
     "folder": ["card", "fingerprint", "readme", "description", "weights", "provenance", "histogram", "hub"],
     "audio": ["librosa_lock", "io", "level", "mulaw", "features", "source_filter"],
-    "data": ["transcript", "phones", "labels", "manifest", "corpora", "workers", "prepare", "align"],
+    "data": ["transcript", "phones", "labels", "manifest", "corpora", "workers", "prepare", "feature_store", "align"],
     "wavenet": ["simd", "kernels", "layer_stack", "net", "compiled", "sampler"],
     "nn": [
         "distributed",
@@ -63,7 +63,7 @@ INSIDE = {
         "plan",
         "jobs",
     ],
-    "train": ["loop", "run", "batches", "codec", "prior", "voice", "kinds"],
+    "train": ["loop", "run", "batches", "codec", "prior", "encoder", "voice", "kinds"],
     "evaluate": [
         "metrics",
         "labelled",

@@ -11,7 +11,7 @@ import soundfile
 from speechvq import SpeechVQError
 from speechvq.cli import main
 from speechvq.codec import Codec
-from speechvq.config import EncoderConfig, MelDecoderConfig
+from speechvq.config import MelDecoderConfig, StridedEncoderConfig
 from speechvq.data.corpora.vctk import VCTK
 from speechvq.data.labels import Segment, read_labels
 from speechvq.data.manifest import Split, Utterance, read_manifest
@@ -221,7 +221,9 @@ def test_an_offset_at_the_end_of_its_range_is_warned_of(frame_phones, truth):
 @pytest.mark.parametrize("hop", [64, 640])
 def test_features_are_of_their_frames(hop, tiny, corpus, tmp_path):
     """In noise of which a stretch is silent, the frames of that stretch, however long a frame is."""
-    encoder = EncoderConfig(kind="wave", strides=(2,) * 6 if hop == 64 else (2,) * 7 + (5,), channels=4, blocks=0)
+    encoder = StridedEncoderConfig(
+        kind="wave", strides=(2,) * 6 if hop == 64 else (2,) * 7 + (5,), channels=4, blocks=0
+    )
     decoder = MelDecoderConfig(conditioner=replace(tiny.model.decoder.conditioner, upsample=1))
     model = replace(tiny.model, encoder=encoder, decoder=decoder)
     train(replace(tiny, model=model, train=replace(tiny.train, steps=1, crop=3200)), corpus, tmp_path / "run")

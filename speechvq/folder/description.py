@@ -1,12 +1,13 @@
 """The description of a model: the result of `speechvq info`. Needs no torch."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
-from speechvq.config import CodecRun, PriorRun
+from speechvq.config import CodecRun, EncoderRun, PriorRun
 from speechvq.folder.card import WEIGHTS, Card, load_card
 from speechvq.folder.fingerprint import WeightsSummary, summarize_weights
 from speechvq.folder.readme import read_readme
@@ -18,20 +19,18 @@ def describe_folder(folder: Path) -> dict[str, Any]:
     Raises SpeechVQError if the folder is not a model's, or its weights are missing, truncated or corrupt.
     """
     card = load_card(folder)
-    parts = ("encoder", "bottleneck") if isinstance(card.config, CodecRun) else ()
+    parts = ("encoder", "bottleneck") if card.config.kind == "codec" else ()
     return read_readme(folder) | describe(card, summarize_weights(folder / WEIGHTS, parts))
 
 
 def describe(card: Card, weights: WeightsSummary) -> dict[str, Any]:
     """The description of a model: rates, sizes, held-out figures and speakers."""
-    config = card.config
-    if isinstance(config, CodecRun):
-        return _describe_codec(config, card, weights)
-    return _describe_prior(config, card, weights)
+    return _DESCRIPTIONS[card.config.kind](card, weights)
 
 
-def _describe_codec(config: CodecRun, card: Card, weights: WeightsSummary) -> dict[str, Any]:
-    model = config.model
+def _describe_codec(card: Card, weights: WeightsSummary) -> dict[str, Any]:
+    assert isinstance(card.config, CodecRun)
+    model = card.config.model
     rate, codes = SAMPLE_RATE / model.encoder.hop_length, model.bottleneck.codes
     return {
         "fingerprint": weights.fingerprint,
@@ -48,7 +47,9 @@ def _describe_codec(config: CodecRun, card: Card, weights: WeightsSummary) -> di
     }
 
 
-def _describe_prior(config: PriorRun, card: Card, weights: WeightsSummary) -> dict[str, Any]:
+def _describe_prior(card: Card, weights: WeightsSummary) -> dict[str, Any]:
+    config = card.config
+    assert isinstance(config, PriorRun)
     if card.alphabet is None:
         raise SpeechVQError("a prior's card names the codes that it is a prior of; this one does not")
     return {
@@ -66,3 +67,25 @@ def _describe_prior(config: PriorRun, card: Card, weights: WeightsSummary) -> di
 def prior_speakers(config: PriorRun, card: Card) -> tuple[str, ...]:
     """The speakers that a prior knows: none if it was trained without them."""
     return card.speakers if config.prior.anyone < 1 else ()
+
+
+def _describe_encoder(card: Card, weights: WeightsSummary) -> dict[str, Any]:
+    config = card.config
+    assert isinstance(config, EncoderRun)
+    return {
+        "fingerprint": weights.fingerprint,
+        "encoder": config.encoder.kind,
+        "objective": config.objective.kind,
+        "parameters": weights.parameters,
+        "sample_rate": SAMPLE_RATE,
+        "hop_length": config.encoder.hop_length,
+        "latents_per_s": SAMPLE_RATE / config.encoder.hop_length,
+        "held_out": weights.metadata,
+    }
+
+
+_DESCRIPTIONS: dict[str, Callable[[Card, WeightsSummary], dict[str, Any]]] = {
+    "codec": _describe_codec,
+    "prior": _describe_prior,
+    "encoder": _describe_encoder,
+}

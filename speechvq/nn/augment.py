@@ -1,17 +1,21 @@
-"""Augment training audio: voice, filter, shift, gain, noise. Codes then depend less on the recording."""
+"""Augment training audio and spectrograms: voice, filter, shift, gain, noise. Codes then depend less on the recording."""
 
 import math
 
 import torch
 import torchaudio.functional as AF
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from speechvq.audio import SAMPLE_RATE
-from speechvq.config import AugmentConfig
+from speechvq.config import AugmentConfig, MelAugmentConfig
 from speechvq.nn.distributed import drawn_rows
 
 AUGMENT_BANDS = 8  # of the filter, equally wide in mel
 VOCODER_FRAME, VOCODER_STEP = 1024, 256  # samples
+STRETCHES = 17  # fixed matrices, from the lowest voice to the highest
+POINTS = 9  # of a random filter along the mel axis
+NATS = math.log(10) / 20  # of magnitude, in a decibel
 
 
 class Augment(nn.Module):
@@ -73,3 +77,54 @@ class Augment(nn.Module):
 
     def _draw(self, wav: Tensor, shape: tuple[int, ...]) -> Tensor:
         return drawn_rows(torch.rand, shape, wav.device)
+
+
+class MelAugment(nn.Module):
+    """In training, each row of a batch is changed in its own way: feats (B, 80, F) in nats -> the same shape.
+
+    A stretched mel axis moves pitch and formants together, as a shorter or longer speaker would (vocal tract length
+    perturbation, Jaitly and Hinton 2013); random filters and gains stand for microphones and rooms.
+    """
+
+    stretches: Tensor
+    lines: Tensor
+
+    def __init__(self, config: MelAugmentConfig, bands: int = 80) -> None:
+        super().__init__()
+        self.config = config
+        factors = 1 + config.stretch * torch.linspace(-1, 1, STRETCHES)
+        matrices = torch.stack([interpolation(torch.arange(bands) * factor, bands) for factor in factors])
+        self.register_buffer("stretches", matrices, persistent=False)
+        points = torch.linspace(0, POINTS - 1, bands)
+        self.register_buffer("lines", interpolation(points, POINTS), persistent=False)
+
+    def forward(self, feats: Tensor) -> Tensor:
+        if not self.training:
+            return feats
+        config, rows, device = self.config, len(feats), feats.device
+        if config.stretch:
+            choice = (drawn_rows(torch.rand, (rows,), device) * STRETCHES).long().clamp(max=STRETCHES - 1)
+            feats = self.stretches[choice] @ feats
+        if config.filter:
+            gains = config.filter * NATS * drawn_rows(torch.randn, (rows, POINTS), device)
+            feats = feats + (gains @ self.lines.T)[..., None]
+        if config.snr:
+            feats = torch.logaddexp(feats, self._noise(feats))
+        if config.gain:
+            feats = feats + config.gain * NATS * (2 * drawn_rows(torch.rand, (rows, 1, 1), device) - 1)
+        return feats
+
+    def _noise(self, feats: Tensor) -> Tensor:
+        """A steady spectrum of random shape, from `snr` dB below the mean of its row to 40 dB lower."""
+        rows, device = len(feats), feats.device
+        shape = 6 * NATS * drawn_rows(torch.randn, (rows, POINTS), device) @ self.lines.T
+        level = -NATS * (self.config.snr + 40 * drawn_rows(torch.rand, (rows, 1), device))
+        return (feats.exp().mean((1, 2)).log()[:, None] + level + shape)[..., None]
+
+
+def interpolation(points: Tensor, size: int) -> Tensor:
+    """The matrix (points, size) that reads `size` values at fractional points, on straight lines; held at the ends."""
+    points = points.float().clamp(0, size - 1)
+    below = points.floor().long().clamp(max=max(size - 2, 0))
+    above = F.one_hot((below + 1).clamp(max=size - 1), size) * (points - below)[:, None]
+    return F.one_hot(below, size) * (1 - (points - below))[:, None] + above

@@ -1,10 +1,12 @@
 """The contract between a model and the training loop."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+from speechvq import SpeechVQError
 
 
 class Trainable(nn.Module):
@@ -14,6 +16,10 @@ class Trainable(nn.Module):
     """
 
     turns: tuple[str, ...] = ("model",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen: list[nn.Module] = []
 
     @property
     def reconstruction(self) -> str:
@@ -40,6 +46,29 @@ class Trainable(nn.Module):
     def concerns(self, figures: dict[str, float]) -> list[str]:
         """Warnings about a trained model with these figures, one sentence each."""
         return []
+
+    def freeze(self, parts: Iterable[str]) -> None:
+        """Stop training the submodules of these dotted names: no gradient, and always in evaluation mode."""
+        for name in parts:
+            module = submodule(self, name)
+            module.requires_grad_(False).eval()
+            self.frozen.append(module)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all but the frozen parts."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+
+def submodule(model: nn.Module, name: str) -> nn.Module:
+    """The submodule of a dotted name; raises SpeechVQError that lists what there is."""
+    try:
+        return model.get_submodule(name)
+    except AttributeError:
+        known = ", ".join(key for key, _ in model.named_modules() if key and key.count(".") < 2)
+        raise SpeechVQError(f"the model has no part '{name}'; its parts: {known}") from None
 
 
 def total(losses: dict[str, Tensor]) -> Tensor:

@@ -14,9 +14,9 @@ from speechvq.nn.augment import Augment
 from speechvq.nn.bottleneck import BOTTLENECKS, Bottleneck, Discrete
 from speechvq.nn.decoder import DECODERS
 from speechvq.nn.decoder.contract import Decoder
-from speechvq.nn.encoder import Encoder
+from speechvq.nn.encoder import ENCODERS, Encoder
 from speechvq.nn.layers import Jitter
-from speechvq.nn.objective.cpc import LatentCPC
+from speechvq.nn.objective.latent_cpc import LatentCPC
 from speechvq.nn.trainable import Trainable
 from speechvq.wavenet.sampler import Sampling
 
@@ -52,7 +52,6 @@ class VQVAE(Trainable):
         self.decoder = decoder
         self.predictor = predictor
         self.predictor_weight = predictor_weight
-        self.frozen: list[nn.Module] = []
 
     @property
     def hop_length(self) -> int:
@@ -99,20 +98,6 @@ class VQVAE(Trainable):
             losses["predictive"] = self.predictor_weight * self.predictor(inner)
         return losses
 
-    def freeze(self, parts: Iterable[str]) -> None:
-        """Stop training the named submodules: no gradient, and always in evaluation mode."""
-        for name in parts:
-            module = submodule(self, name)
-            module.requires_grad_(False).eval()
-            self.frozen.append(module)
-
-    def train(self, mode: bool = True) -> "VQVAE":
-        """Set the mode of all but the frozen parts."""
-        super().train(mode)
-        for module in self.frozen:
-            module.eval()
-        return self
-
     @torch.inference_mode()
     def held_out(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Measures on held-out batches, each of different utterances; the model must be in evaluation mode.
@@ -157,18 +142,9 @@ def perplexity(counts: Tensor) -> float:
     return math.exp(-(share * share.clamp(min=1e-12).log()).sum().item())
 
 
-def submodule(model: nn.Module, name: str) -> nn.Module:
-    """The submodule of a dotted name; SpeechVQError lists what there is."""
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        known = ", ".join(key for key, _ in model.named_modules() if key and key.count(".") < 2)
-        raise SpeechVQError(f"the model has no part '{name}'; its parts: {known}") from None
-
-
 def build(config: ModelConfig, speakers: int) -> VQVAE:
     """The model of a configuration; SpeechVQError where its numbers contradict each other."""
-    encoder = Encoder(config.encoder, config.bottleneck.dim)
+    encoder: Encoder = ENCODERS[config.encoder.kind](config.encoder, config.bottleneck.dim)  # type: ignore[arg-type]
     upsample = config.decoder.conditioner.upsample
     if encoder.hop_length % upsample:
         raise SpeechVQError(

@@ -9,7 +9,9 @@ import torch
 from torch.utils.data import Dataset
 
 from speechvq import SpeechVQError
+from speechvq.data.feature_store import FRAMES, FeatureStore
 from speechvq.data.manifest import Utterance, rank_key
+from speechvq.nn.objective import FeatureBatch
 from speechvq.nn.prior import NOTHING, Windows
 from speechvq.nn.vqvae import Batch
 
@@ -154,3 +156,74 @@ def pad_windows(rows: Sequence[tuple[np.ndarray, int]]) -> Windows:
     longest = max(len(codes) for codes, _ in rows)
     padded = [np.pad(codes, (0, longest - len(codes)), constant_values=NOTHING) for codes, _ in rows]
     return Windows(torch.from_numpy(np.stack(padded)), torch.tensor([speaker for _, speaker in rows]))
+
+
+class FeatureCrops(Dataset[FeatureBatch]):
+    """Item `step` is that step's batch of crops of features: speakers drawn by their speech, places uniformly.
+
+    A crop may go on from one utterance of its speaker to the next.
+    targets: a code for each latent of the whole store (N,), or None.
+    crop: in samples, a whole number of latents.
+    shard: as for `Crops`.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        split: str,
+        targets: np.ndarray | None,
+        *,
+        crop: int,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        if batch_size % shard[1]:
+            raise SpeechVQError(f"train.batch_size = {batch_size} is not a multiple of the {shard[1]} processes")
+        self.store, self.targets, self.frames = store, targets, crop // store.hop_length
+        self.batch_size, self.seed, self.steps, self.shard = batch_size, seed, steps, shard
+        self.spans = [span for span in store.spans(split) if span[1] - span[0] >= self.frames]
+        if not self.spans:
+            raise SpeechVQError(f"no speaker to train on has {crop} samples of speech (train.crop)")
+        self.ends = np.cumsum([end - begin - self.frames + 1 for begin, end in self.spans])
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> FeatureBatch:
+        random = np.random.default_rng([self.seed, step])
+        picks = random.integers(self.ends[-1], size=self.batch_size)[self.shard[0] :: self.shard[1]]
+        return crop_features(self.store, self.targets, [self._start(pick) for pick in picks], self.frames)
+
+    def _start(self, pick: int) -> int:
+        """The first frame of the crop of this number, at the start of a latent."""
+        span = int(np.searchsorted(self.ends, pick, side="right"))
+        begin, before = self.spans[span][0], self.ends[span - 1] if span else 0
+        return begin + int(pick - before) // FRAMES * FRAMES
+
+
+def crop_features(store: FeatureStore, targets: np.ndarray | None, starts: Sequence[int], frames: int) -> FeatureBatch:
+    """Crops of so many frames from these on, with their targets if there are any."""
+    feats = np.stack([store.frames[start : start + frames] for start in starts]).astype(np.float32)
+    rows = np.zeros((len(starts), 0), np.int64)
+    if targets is not None:
+        ratio = len(store.frames) // len(targets)
+        rows = np.stack([targets[start // ratio : (start + frames) // ratio] for start in starts])
+    return FeatureBatch(torch.from_numpy(feats).transpose(1, 2), torch.from_numpy(rows))
+
+
+def held_out_features(
+    store: FeatureStore, split: str, targets: np.ndarray | None, crop: int, most: int
+) -> Iterator[FeatureBatch]:
+    """The speech of a split cut into whole crops, at most `most`, the speakers in turns, in batches of 16.
+
+    Raises SpeechVQError if there are none.
+    """
+    frames = crop // store.hop_length
+    cuts = [[*range(begin, end - frames + 1, frames)] for begin, end in store.spans(split)]
+    starts = [row[i] for i in range(max(map(len, cuts), default=0)) for row in cuts if i < len(row)][:most]
+    if not starts:
+        raise SpeechVQError(f"no held-out speaker has {crop} samples of speech (train.crop)")
+    for begin in range(0, len(starts), EVAL_BATCH):
+        yield crop_features(store, targets, starts[begin : begin + EVAL_BATCH], frames)

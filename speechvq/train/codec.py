@@ -12,7 +12,8 @@ from speechvq.data.manifest import read_manifest, read_speakers
 from speechvq.folder.card import WEIGHTS, Card, load_card
 from speechvq.folder.histogram import save_histogram
 from speechvq.folder.weights import load_tensors, load_weights
-from speechvq.nn.vqvae import VQVAE, build, submodule
+from speechvq.nn.trainable import Trainable, submodule
+from speechvq.nn.vqvae import VQVAE, build
 from speechvq.train.batches import Crops, held_out_batches
 from speechvq.train.loop import processes
 from speechvq.train.run import Training
@@ -75,8 +76,11 @@ def check_crop(config: TrainConfig, hop_length: int) -> None:
         )
 
 
-def initialize(model: VQVAE, config: InitConfig, speakers: tuple[str, ...]) -> None:
-    """Take `config.parts` from another model folder and freeze `config.freeze`."""
+def initialize(model: Trainable, config: InitConfig, speakers: tuple[str, ...] = ()) -> None:
+    """Copy `config.parts` from another model folder and freeze `config.freeze`.
+
+    Raises SpeechVQError if that folder's parts are of other shapes, or of other speakers.
+    """
     if config.path:
         folder = Path(config.path)
         if load_card(folder).speakers != speakers and any(part.startswith("decoder") for part in config.parts):

@@ -1,40 +1,54 @@
-"""A loss on the latents themselves: that the next ones can be told from those before."""
-
-import math
+"""Contrastive predictive coding (van den Oord et al. 2018) of an encoder's local latents from its causal context."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq import SpeechVQError
-from speechvq.config import PredictorConfig
+from speechvq.config import CPCConfig
+from speechvq.nn.encoder.causal import CausalEncoder
+from speechvq.nn.objective.contract import FeatureBatch, Objective
 
 
-class LatentCPC(nn.Module):
-    """Contrastive predictive coding (van den Oord et al. 2018; on codes: van Niekerk et al. 2020).
+class CPC(Objective):
+    """The context of a changed copy picks the local latent of k steps later out of all those of the clean crop.
 
-    A recurrent net over the latents so far picks the latent k steps ahead, for k = 1 to `ahead`, out of all those of
-    the same utterance: of one voice, so that the voice is no help.
+    Negatives are of the same crop, so of the same voice, which then is no help; and the context heard the past in
+    another voice (Kharitonov et al. 2021). Scores are cosines over a temperature.
     """
 
-    def __init__(self, config: PredictorConfig, dim: int) -> None:
+    reconstruction = "infonce"
+
+    def __init__(self, config: CPCConfig, encoder: CausalEncoder, codes: int) -> None:
         super().__init__()
-        self.context = nn.GRU(dim, config.channels, batch_first=True)
-        self.ahead = nn.ModuleList(nn.Linear(config.channels, dim) for _ in range(config.ahead))
+        self.config, channels = config, encoder.config.channels
+        self.predict = nn.ModuleList(nn.Linear(channels, channels) for _ in range(config.steps))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """z (B, D, N) -> the mean cross-entropy of the choices, in nats (chance: ln N).
+    def losses(self, encoder: CausalEncoder, changed: Tensor, batch: FeatureBatch) -> dict[str, Tensor]:
+        clean = encoder.layers(batch.feats, 0)[0]
+        return {"infonce": self._steps(clean, encoder.layers(changed)[-1])[0].mean()}
 
-        SpeechVQError where there is nothing so far ahead.
+    def figures(self, encoder: CausalEncoder, batch: FeatureBatch) -> dict[str, Tensor]:
+        layers = encoder.layers(batch.feats)
+        losses, accuracies = self._steps(layers[0], layers[-1])
+        ahead = {f"accuracy_{k}": accuracy for k, accuracy in enumerate(accuracies, 1)}
+        return {"infonce": losses.mean(), **ahead}
+
+    def _steps(self, latents: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """latents and context (B, C, N) -> InfoNCE in nats and accuracy for each step ahead, (steps,) both.
+
+        Raises SpeechVQError if a crop is too short to predict anything.
         """
-        if z.shape[2] <= len(self.ahead):
-            raise SpeechVQError("train.crop is too short for model.predictor: few latents do not see beyond its ends")
-        with torch.autocast(z.device.type, enabled=False):
-            z = z.float()
-            context, _ = self.context(z.transpose(1, 2))
-            losses = []
-            for k, linear in enumerate(self.ahead, 1):
-                scores = linear(context[:, :-k]) @ z / math.sqrt(z.shape[1])
-                chosen = torch.arange(k, z.shape[2], device=z.device).expand(len(z), -1)
-                losses.append(F.cross_entropy(scores.flatten(0, 1), chosen.flatten()))
-            return torch.stack(losses).mean()
+        warm, steps = self.config.warm, len(self.predict)
+        if latents.shape[2] <= warm + steps:
+            raise SpeechVQError("train.crop is too short for model.objective: it ends before the last step to predict")
+        with torch.autocast(latents.device.type, enabled=False):
+            choices = F.normalize(latents.float(), dim=1)
+            rows, losses, accuracies = context.float().transpose(1, 2), [], []
+            for k, linear in enumerate(self.predict, 1):
+                predicted = F.normalize(linear(rows[:, warm:-k]), dim=2)
+                scores = (predicted @ choices / self.config.temperature).flatten(0, 1)
+                chosen = torch.arange(warm + k, latents.shape[2], device=latents.device).repeat(len(latents))
+                losses.append(F.cross_entropy(scores, chosen))
+                accuracies.append((scores.detach().argmax(1) == chosen).float().mean())
+        return torch.stack(losses), torch.stack(accuracies)

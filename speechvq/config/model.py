@@ -1,8 +1,4 @@
-"""Configuration: frozen dataclasses, which `parsing` reads.
-
-Each number is written once; what follows from it (hop length, receptive field) is a property of the
-part that is built from it.
-"""
+"""The parts of a codec."""
 
 import math
 from dataclasses import dataclass, field
@@ -12,7 +8,7 @@ INPUT_HOPS = {"wave": 1, "logmel": 160, "mfcc": 160}  # samples per frame of wha
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class StridedEncoderConfig:
     """Strided convolutions, then dilated residual blocks (dilations 1, 3, 9, 1, 3, ...).
 
     kind is what the first convolution sees: the waveform, or features at 100 Hz.
@@ -28,6 +24,34 @@ class EncoderConfig:
     def hop_length(self) -> int:
         """Samples per latent at 16 kHz."""
         return INPUT_HOPS[self.kind] * math.prod(self.strides)
+
+
+@dataclass(frozen=True)
+class CausalEncoderConfig:
+    """One strided convolution over log-mel, pointwise layers, then dilated blocks that see the past.
+
+    strides: of the first convolution, and of the projection to latents.
+    pointwise: layers of kernel 1 after the first convolution.
+    dilations: of each block.
+    lookahead: how many blocks, from the first, see as much of the future as of the past.
+    outputs: the layers that the projection joins: 0 is the input of the blocks, i the output of the i-th.
+    """
+
+    kind: Literal["causal"] = "causal"
+    strides: tuple[int, int] = (2, 2)
+    channels: int = 256
+    pointwise: int = 3
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2)
+    lookahead: int = 0
+    outputs: tuple[int, ...] = (0, 3, 6)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per latent at 16 kHz."""
+        return INPUT_HOPS["logmel"] * math.prod(self.strides)
+
+
+EncoderConfig = StridedEncoderConfig | CausalEncoderConfig
 
 
 @dataclass(frozen=True)
@@ -207,7 +231,9 @@ class AugmentConfig:
 class ModelConfig:
     """jitter is the chance that a code is replaced by one of its two neighbours in training."""
 
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderConfig = field(
+        default_factory=StridedEncoderConfig, metadata={"kind": "logmel"}
+    )  # if none is named
     bottleneck: BottleneckConfig = field(default_factory=EMAConfig)
     decoder: DecoderConfig = field(default_factory=WaveNetDecoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
@@ -216,76 +242,44 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class PriorConfig:
-    """A WaveNet over codes. anyone: the share of training windows whose speaker it is not told; 1 makes it the paper's,
-    which knows no speakers.
+class MelAugmentConfig:
+    """Changes of log-mel spectrograms in training, at most; 0 for none.
 
-    corrupt: the share of earlier codes that are replaced by others in training. shifts: in how many versions an
-    utterance is trained on, each with another part of a code cut off its beginning. Both against learning by heart.
+    stretch: of the mel axis, either way (0.1: a voice a tenth higher or lower).
+    filter: standard deviation in dB of random gains at nine points of the mel axis, straight lines between.
+    gain: in dB, either way.
+    snr: the lowest ratio of speech to added noise, in dB; 0 for none.
     """
 
-    wavenet: WaveNetConfig = field(default_factory=lambda: WaveNetConfig(cycles=2, layers=6))
-    speaker_dim: int = 64
-    anyone: float = 0.5
-    corrupt: float = 0.1
-    shifts: int = 4
+    stretch: float = 0.1
+    filter: float = 6.5
+    gain: float = 0.0
+    snr: float = 0.0
 
 
 @dataclass(frozen=True)
-class InitConfig:
-    """Parts (dotted module names) taken from the model folder `path`, and parts that are not trained."""
+class CPCConfig:
+    """Contrastive predictive coding: from the context of a changed copy, the local latents of the next `steps` steps.
 
-    path: str = ""
-    parts: tuple[str, ...] = ("encoder", "bottleneck", "decoder.speakers", "decoder.conditioner")
-    freeze: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """crop is in samples, a prior's in codes. minutes > 0 ends training, schedule included, after that time if it comes
-    first.
-
-    Every eval_every steps the model is measured on at most eval_crops held-out crops of the same length.
-    average is the decay of the moving average of the weights; 0 switches it off.
+    temperature: of the cosine between prediction and latent.
+    warm: steps of context, from the start of a crop, that predict nothing.
     """
 
-    seed: int = 0
-    steps: int = 100_000
-    minutes: float = 0.0
-    batch_size: int = 16
-    crop: int = 8_000
-    optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = 4e-4
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "cosine"
-    warmup: int = 200
-    clip: float = 1.0
-    average: float = 0.999
-    precision: Literal["no", "bf16", "fp16"] = "no"
-    eval_every: int = 1_000
-    eval_crops: int = 256
-    workers: int = 0
+    kind: Literal["cpc"] = "cpc"
+    steps: int = 8
+    temperature: float = 0.1
+    warm: int = 16
 
 
 @dataclass(frozen=True)
-class CodecRun:
-    """The run of a codec."""
+class MaskedConfig:
+    """Masked prediction of a codec's codes (--model).
 
-    kind = "codec"
-    model: ModelConfig = field(default_factory=ModelConfig)
-    init: InitConfig = field(default_factory=InitConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    start: the share of latents at which a mask begins. span: its length in latents.
+    unmasked: weight of the loss where nothing is masked.
+    """
 
-
-@dataclass(frozen=True)
-class PriorRun:
-    """The run of a prior over the codes of a codec."""
-
-    kind = "prior"
-    prior: PriorConfig = field(default_factory=PriorConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-
-
-Run = CodecRun | PriorRun
-# The table of a TOML file that makes it a run of this class; without any, it is a codec's.
-RUNS: dict[str, type[CodecRun] | type[PriorRun]] = {"model": CodecRun, "prior": PriorRun}
+    kind: Literal["masked"] = "masked"
+    start: float = 0.08
+    span: int = 5
+    unmasked: float = 0.0

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from speechvq.config import PredictorConfig
-from speechvq.nn.objective.cpc import LatentCPC
+from speechvq.nn.objective.latent_cpc import LatentCPC
 
 D, N = 6, 20
 

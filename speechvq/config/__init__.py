@@ -1,0 +1,66 @@
+"""Configurations: frozen dataclasses, which `parsing` reads.
+
+Each number is written once; what follows from it (hop length, receptive field) is a property of the part
+that is built from it.
+"""
+
+from speechvq.config.model import (
+    INPUT_HOPS,
+    AEConfig,
+    AugmentConfig,
+    BottleneckConfig,
+    CausalEncoderConfig,
+    ConditionerConfig,
+    CPCConfig,
+    DecoderConfig,
+    EMAConfig,
+    EncoderConfig,
+    FSQConfig,
+    MaskedConfig,
+    MelAugmentConfig,
+    MelDecoderConfig,
+    MFCCDecoderConfig,
+    ModelConfig,
+    PredictorConfig,
+    SourceFilterDecoderConfig,
+    StridedEncoderConfig,
+    VAEConfig,
+    VQConfig,
+    WaveNetConfig,
+    WaveNetDecoderConfig,
+)
+from speechvq.config.runs import RUNS, CodecRun, EncoderRun, InitConfig, PriorConfig, PriorRun, Run, TrainConfig
+
+__all__ = [
+    "INPUT_HOPS",
+    "RUNS",
+    "AEConfig",
+    "AugmentConfig",
+    "BottleneckConfig",
+    "CPCConfig",
+    "CausalEncoderConfig",
+    "CodecRun",
+    "ConditionerConfig",
+    "DecoderConfig",
+    "EMAConfig",
+    "EncoderConfig",
+    "EncoderRun",
+    "FSQConfig",
+    "InitConfig",
+    "MFCCDecoderConfig",
+    "MaskedConfig",
+    "MelAugmentConfig",
+    "MelDecoderConfig",
+    "ModelConfig",
+    "PredictorConfig",
+    "PriorConfig",
+    "PriorRun",
+    "Run",
+    "SourceFilterDecoderConfig",
+    "StridedEncoderConfig",
+    "TrainConfig",
+    "VAEConfig",
+    "VQConfig",
+    "WaveNetConfig",
+    "WaveNetDecoderConfig",
+]

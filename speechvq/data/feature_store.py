@@ -1,0 +1,82 @@
+"""Log-mel spectrograms of a prepared corpus, computed once and kept."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from speechvq import SpeechVQError
+from speechvq.audio.features import LogMel
+from speechvq.audio.io import read
+from speechvq.data.manifest import Utterance, read_manifest
+from speechvq.files import atomic_write
+from speechvq.progress import progress
+
+FEATURES = "features"
+FRAMES = 4  # an utterance is padded to a multiple of so many: whole codes at 50 and 25 Hz
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Log-mel frames of utterances, one behind the other, those of a split and a speaker together.
+
+    frames: (F, 80) float16, memory-mapped; nats.
+    utterances: in the order of their frames.
+    starts: (utterances + 1,) where each begins in `frames`, and the end.
+    """
+
+    frames: np.ndarray
+    utterances: tuple[Utterance, ...]
+    starts: np.ndarray
+    hop_length = 160  # samples
+
+    def spans(self, split: str) -> list[tuple[int, int]]:
+        """Where the speech of each speaker of a split begins and ends in `frames`."""
+        found: dict[str, tuple[int, int]] = {}
+        for utterance, start, end in zip(self.utterances, self.starts[:-1], self.starts[1:], strict=True):
+            if utterance.split == split:
+                found[utterance.speaker] = found.get(utterance.speaker, (int(start), 0))[0], int(end)
+        return list(found.values())
+
+
+def feature_store(data: Path) -> FeatureStore:
+    """The log-mel frames of the corpus prepared in `data`: 80 bands, 25 ms windows, every 10 ms.
+
+    Computed at the first call and kept in `data/features`, for as long as the utterances and the front end stay the
+    same.
+    Raises SpeechVQError if an utterance cannot be read.
+    """
+    utterances = sorted(read_manifest(data), key=lambda u: (u.split, u.speaker, u.id))
+    lengths = [-(-u.samples // (LogMel().hop * FRAMES)) * FRAMES for u in utterances]
+    starts = np.cumsum([0, *lengths])
+    path = data / FEATURES / f"{_key(utterances)}.npy"
+    if not path.is_file():
+        _compute(path, data, utterances, starts)
+    frames = np.load(path, mmap_mode="r")
+    if len(frames) != starts[-1]:
+        raise SpeechVQError(f"{path}: not the features of this corpus; remove it")
+    return FeatureStore(frames, tuple(utterances), starts)
+
+
+def _key(utterances: Sequence[Utterance]) -> str:
+    """Names the utterances and the front end, so that features of others are never taken for theirs."""
+    mel = LogMel()
+    front_end = f"logmel {mel.hop} {mel.receptive_field} {mel.n_fft} {mel.channels} {FRAMES}"
+    lines = [front_end, *(f"{u.id} {u.path} {u.start} {u.samples}" for u in utterances)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+@torch.inference_mode()
+def _compute(path: Path, data: Path, utterances: Sequence[Utterance], starts: np.ndarray) -> None:
+    mel = LogMel()
+    with atomic_write(path) as temporary:
+        frames = np.lib.format.open_memmap(temporary, "w+", np.float16, (int(starts[-1]), mel.channels))
+        for i, utterance in enumerate(progress(utterances, unit="utterance")):
+            wav = read(data / utterance.path)
+            padded = F.pad(wav, (0, int(starts[i + 1] - starts[i]) * mel.hop - len(wav)))
+            frames[starts[i] : starts[i + 1]] = mel(padded[None])[0].T.numpy()
+        frames.flush()

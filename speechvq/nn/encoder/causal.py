@@ -1,0 +1,79 @@
+"""An encoder for streams and for predictive pretraining: local latents, and a causal context over them."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq.config import CausalEncoderConfig
+from speechvq.nn.distributed import BatchNorm
+from speechvq.nn.encoder.contract import Encoder
+
+
+class CausalBlock(nn.Module):
+    """x + conv1x1(gelu(conv3_dilated(gelu(norm(x))))): (B, C, N) -> (B, C, N); of later steps it sees `ahead`."""
+
+    def __init__(self, channels: int, dilation: int, ahead: int) -> None:
+        super().__init__()
+        self.padding = 2 * dilation - ahead, ahead
+        self.norm = BatchNorm(channels)
+        self.dilated = nn.Conv1d(channels, channels, 3, dilation=dilation)
+        self.out = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.dilated(F.pad(F.gelu(self.norm(x)), self.padding))
+        return x + self.out(F.gelu(hidden))
+
+
+class CausalEncoder(Encoder):
+    """Log-mel through one strided convolution and pointwise layers to local latents; dilated blocks over these; and a
+    projection to D of the layers that the configuration names, at the rate of the codes.
+
+    A latent sees what the blocks remember of the past, and of the future little more than the window of a frame.
+    dim: D, or 0 for an encoder that is pretrained by itself and has no projection yet.
+    """
+
+    def __init__(self, config: CausalEncoderConfig, dim: int) -> None:
+        super().__init__("logmel", config.hop_length)
+        self.config, channels = config, config.channels
+        first, last = config.strides
+        pad = (first + 1) // 2
+        layers: list[nn.Module] = [nn.Conv1d(self.input.channels, channels, first + 2 * pad, first, pad)]
+        for _ in range(config.pointwise):
+            layers += [BatchNorm(channels), nn.GELU(), nn.Conv1d(channels, channels, 1)]
+        self.local = nn.Sequential(*layers)
+        ahead = [dilation * (i < config.lookahead) for i, dilation in enumerate(config.dilations)]
+        blocks = zip(config.dilations, ahead, strict=True)
+        self.blocks = nn.ModuleList(CausalBlock(channels, dilation, more) for dilation, more in blocks)
+        # Without a scale of their own, so that layers can be joined and compared.
+        self.norms = nn.ModuleList(BatchNorm(channels, affine=False) for _ in range(len(config.dilations) + 1))
+        self.project = nn.Conv1d(len(config.outputs) * channels, dim, last, last) if dim else nn.Identity()
+
+    @property
+    def lookahead(self) -> int:
+        first, _ = self.config.strides
+        hop, pad = self.input.hop, (first + 1) // 2
+        window = math.ceil((self.input.receptive_field - hop) / 2)
+        ahead = sum(block.padding[1] for block in self.blocks if isinstance(block, CausalBlock))
+        return window + pad * hop + ahead * first * hop
+
+    @property
+    def memory(self) -> int:
+        behind = sum(block.padding[0] - block.padding[1] for block in self.blocks if isinstance(block, CausalBlock))
+        return self.lookahead + behind * self.config.strides[0] * self.input.hop
+
+    def layers(self, feats: Tensor, last: int | None = None) -> list[Tensor]:
+        """feats (B, 80, F) -> the local latents and the outputs of the blocks (all, or the first `last` of them),
+        (B, C, F / first stride) each, normalised."""
+        x = self.local(self.scale(feats))
+        found = [self.norms[0](x)]
+        for block, norm in zip(self.blocks[:last], self.norms[1:][:last], strict=True):
+            x = block(x)
+            found.append(norm(x))
+        return found
+
+    def from_features(self, feats: Tensor) -> Tensor:
+        layers = self.layers(feats)
+        z: Tensor = self.project(torch.cat([layers[i] for i in self.config.outputs], 1))
+        return z

@@ -1,0 +1,57 @@
+"""The causal encoder: what a latent sees, and that it is the same in a stream."""
+
+import pytest
+import torch
+
+from speechvq.config import CausalEncoderConfig
+from speechvq.nn.encoder.causal import CausalEncoder
+
+CASES = [
+    CausalEncoderConfig(channels=8, dilations=(1, 2, 4), outputs=(0, 3)),
+    CausalEncoderConfig(channels=8, dilations=(1, 2, 4), outputs=(1, 2, 3), lookahead=1, strides=(2, 1)),
+    CausalEncoderConfig(channels=8, dilations=(2, 1), outputs=(2,), lookahead=2, strides=(4, 1), pointwise=0),
+]
+
+
+def encoder(config: CausalEncoderConfig) -> CausalEncoder:
+    torch.manual_seed(0)
+    made = CausalEncoder(config, 4)
+    made.train()(0.1 * torch.randn(4, 16_000))  # statistics for the normalisations
+    return made.eval()
+
+
+@pytest.mark.parametrize("config", CASES)
+def test_a_latent_sees_its_memory_and_its_lookahead_and_no_more(config):
+    net = encoder(config)
+    hop, n = net.hop_length, 8_000 // net.hop_length
+    wav = (0.1 * torch.randn(1, 16_000 // hop * hop)).requires_grad_()
+    net(wav)[0, :, n].square().sum().backward()
+    seen = wav.grad[0].nonzero().flatten()
+    first, last = int(seen[0]), int(seen[-1])
+    # One sample of grace: a Hann window begins with a zero.
+    assert 0 <= net.memory - (n * hop - first) <= 1
+    assert 0 <= net.lookahead - (last - ((n + 1) * hop - 1)) <= 1
+
+
+def test_the_default_waits_for_little():
+    """20 ms of a frame's window and the first convolution: what a stream needs."""
+    assert encoder(CausalEncoderConfig()).lookahead == 280
+
+
+@pytest.mark.parametrize("config", CASES)
+def test_a_window_with_its_margin_gives_the_same_latents(config):
+    net = encoder(config)
+    hop, margin = net.hop_length, net.margin
+    wav = 0.1 * torch.randn(1, 40 * hop)
+    whole = net(wav)
+    begin, end = margin + 1, margin + 5
+    window = net(wav[:, (begin - margin) * hop : (end + margin) * hop])
+    torch.testing.assert_close(window[..., margin:-margin], whole[..., begin:end], rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_projection_it_has_layers():
+    net = CausalEncoder(CASES[0], 0)
+    layers = net.layers(torch.randn(2, 80, 40))
+    assert [layer.shape for layer in layers] == [(2, 8, 20)] * 4
+    assert len(net.layers(torch.randn(2, 80, 40), 1)) == 2
+    assert not [name for name in net.state_dict() if "project" in name]

@@ -1,0 +1,166 @@
+"""Objectives that train an encoder by itself: contract, oracles, and tiny real trainings."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import VOICES
+from torch.nn import functional as F
+
+from speechvq import SpeechVQError
+from speechvq.audio.io import read
+from speechvq.cli import main
+from speechvq.codec import Codec
+from speechvq.config import CPCConfig, EncoderRun
+from speechvq.data.feature_store import feature_store
+from speechvq.folder.card import WEIGHTS
+from speechvq.folder.weights import load_tensors
+from speechvq.nn.encoder.causal import CausalEncoder
+from speechvq.nn.objective import OBJECTIVES, FeatureBatch
+from speechvq.nn.objective.cpc import CPC
+from speechvq.nn.objective.pretraining import build_pretraining
+from speechvq.nn.trainable import total
+from speechvq.parsing import parse
+from speechvq.train.kinds import train
+from speechvq.train.loop import read_log
+
+ENCODER = {"strides": [2, 1], "channels": 16, "pointwise": 1, "dilations": [1, 2], "outputs": [2]}
+TRAIN = {"steps": 12, "batch_size": 4, "crop": 6400, "learning_rate": 3e-3, "warmup": 2, "eval_every": 6}
+
+
+def run(kind: str, **train: object) -> EncoderRun:
+    objective = {"cpc": {"steps": 3, "warm": 4}, "masked": {"start": 0.2, "span": 2}}[kind]
+    return parse(
+        EncoderRun, {"encoder": ENCODER, "objective": {"kind": kind, **objective}, "train": {**TRAIN, **train}}
+    )
+
+
+def batch(codes: int = 16) -> FeatureBatch:
+    random = torch.Generator().manual_seed(0)
+    return FeatureBatch(torch.randn(3, 80, 40, generator=random), torch.randint(codes, (3, 20), generator=random))
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_every_objective_names_its_losses_and_trains_all_of_its_weights(kind):
+    torch.manual_seed(0)
+    model = build_pretraining(run(kind), codes=16).train()
+    losses = model(batch())
+    assert model.reconstruction in losses
+    total(losses).backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    figures = model.eval().held_out([batch(), batch()])
+    assert figures["loss"] == figures[model.reconstruction] > 0
+    assert figures == model.held_out([batch()])  # the same whenever it is measured
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_every_objective_is_learned(kind, corpus, runs, tmp_path):
+    codec = Codec.load(runs["mel"]) if kind == "masked" else None
+    figures = train(run(kind, steps=60, learning_rate=1e-2), corpus, tmp_path, codec=codec)
+    untrained = read_log(tmp_path)[0]["loss"]
+    assert figures["loss"] < 0.9 * untrained
+    names = load_tensors(tmp_path / WEIGHTS)[0]
+    assert {name.split(".")[0] for name in names} == {"encoder", "objective"}
+    assert not [name for name in names if name.startswith("encoder.project")]
+
+
+def test_infonce_by_hand():
+    torch.manual_seed(0)
+    encoder = CausalEncoder(run("cpc").encoder, dim=0).eval()
+    cpc = CPC(CPCConfig(steps=2, warm=3, temperature=0.5), encoder, 0)
+    latents, context = torch.randn(2, 16, 9), torch.randn(2, 16, 9)
+    losses, accuracies = cpc._steps(latents, context)
+    z = F.normalize(latents, dim=1).detach().double().numpy()
+    for k in (1, 2):
+        linear, nats, right = cpc.predict[k - 1], [], []
+        for row in range(2):
+            for t in range(3, 9 - k):
+                predicted = F.normalize(linear(context[row, :, t]), dim=0).detach().double().numpy()
+                scores = predicted @ z[row] / 0.5
+                nats.append(np.log(np.exp(scores).sum()) - scores[t + k])
+                right.append(scores.argmax() == t + k)
+        assert losses[k - 1].item() == pytest.approx(np.mean(nats), rel=1e-5)
+        assert accuracies[k - 1].item() == pytest.approx(np.mean(right))
+
+
+def test_an_untrained_prediction_is_near_chance():
+    torch.manual_seed(0)
+    model = build_pretraining(run("cpc")).eval()
+    random = FeatureBatch(torch.randn(8, 80, 80), torch.zeros(8, 0, dtype=torch.int64))
+    assert abs(model.held_out([random])["infonce"] - math.log(40)) < 1.5
+
+
+def test_masked_features_are_not_seen():
+    torch.manual_seed(0)
+    model = build_pretraining(run("masked"), codes=16).eval()
+    objective, one = model.objective, batch()
+    hidden = objective._hidden(one.targets)
+    assert hidden.any(1).all()
+    assert not hidden.all(1).any()
+    changed = one.feats + 5 * hidden.repeat_interleave(2, 1)[:, None]
+    nats = [objective._nats(model.encoder, feats, hidden, one.targets) for feats in (one.feats, changed)]
+    assert torch.equal(*nats)
+
+
+def test_resumed_is_as_in_one_go(corpus, tmp_path):
+    train(run("cpc"), corpus, tmp_path / "whole")
+    train(run("cpc", steps=6), corpus, tmp_path / "parts")
+    train(run("cpc"), corpus, tmp_path / "parts", resume=True)
+    whole, parts = (load_tensors(tmp_path / name / WEIGHTS)[0] for name in ("whole", "parts"))
+    # The first part's cosine was shorter: the bits differ, what is learned does not.
+    assert whole.keys() == parts.keys()
+    assert read_log(tmp_path / "whole")[-1]["loss"] == pytest.approx(read_log(tmp_path / "parts")[-1]["loss"], rel=0.2)
+
+
+def test_its_encoder_starts_a_codec(corpus, tiny, tmp_path):
+    train(run("cpc"), corpus, tmp_path / "cpc")
+    encoder = parse(type(tiny.model), {"encoder": {"kind": "causal", **ENCODER}}).encoder
+    init = dataclasses.replace(tiny.init, path=str(tmp_path / "cpc"), parts=("encoder.local", "encoder.blocks"))
+    config = dataclasses.replace(tiny, model=dataclasses.replace(tiny.model, encoder=encoder), init=init)
+    train(dataclasses.replace(config, init=dataclasses.replace(init, freeze=init.parts)), corpus, tmp_path / "codec")
+    cpc, codec = (load_tensors(tmp_path / name / WEIGHTS)[0] for name in ("cpc", "codec"))
+    assert torch.equal(cpc["encoder.local.0.weight"], codec["encoder.local.0.weight"])
+    assert len(Codec.load(tmp_path / "codec").encode(torch.randn(4800), 16_000)) == 15
+
+
+def test_what_does_not_fit_is_refused(corpus, runs, tmp_path):
+    with pytest.raises(SpeechVQError, match="--model names the model"):
+        train(run("masked"), corpus, tmp_path)
+    with pytest.raises(SpeechVQError, match="--model names the model"):
+        train(run("cpc"), corpus, tmp_path, codec=Codec.load(runs["mel"]))
+    with pytest.raises(SpeechVQError, match=r"train\.crop is too short"):
+        train(run("cpc", crop=1280), corpus, tmp_path)
+    slow = dataclasses.replace(run("masked").encoder, strides=(2, 2))
+    with pytest.raises(SpeechVQError, match="a code every 320 samples, the encoder a latent every 640"):
+        train(dataclasses.replace(run("masked"), encoder=slow), corpus, tmp_path, codec=Codec.load(runs["mel"]))
+    with pytest.raises(SpeechVQError, match="no speaker to train on has 160000 samples"):
+        train(run("cpc", crop=160_000), corpus, tmp_path)
+
+
+def test_info_describes_it(corpus, tmp_path, capsys):
+    train(run("cpc"), corpus, tmp_path)
+    assert main(["info", str(tmp_path)]) == 0
+    assert "objective        cpc" in capsys.readouterr().out
+
+
+def test_features_are_computed_once_and_those_of_the_front_end(corpus):
+    store = feature_store(corpus)
+    assert store.frames.dtype == np.float16
+    assert {u.speaker for u in store.utterances} == set(VOICES)
+    files = list((corpus / "features").iterdir())
+    before = [file.stat().st_mtime_ns for file in files]
+    again = feature_store(corpus)
+    assert [file.stat().st_mtime_ns for file in files] == before
+    assert np.array_equal(again.frames, store.frames)
+    encoder, i = CausalEncoder(run("cpc").encoder, 4), 5
+    utterance, start, end = store.utterances[i], store.starts[i], store.starts[i + 1]
+    wav = read(corpus / utterance.path)
+    feats = encoder.features(F.pad(wav, (0, int(end - start) * 160 - len(wav)))[None])[0].T
+    assert np.abs(store.frames[start:end] - feats.numpy()).max() < 0.01
+    begins = [begin for begin, _ in store.spans("train")]
+    assert begins == sorted(begins)
+    assert sum(end - begin for split in ("train", "valid", "test") for begin, end in store.spans(split)) == len(
+        store.frames
+    )
