@@ -13,70 +13,21 @@ import speechvq
 
 PACKAGE = Path(speechvq.__file__).parent
 
+ROOT = Path(__file__).parents[1]
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+
+
+def picture() -> dict[str, list[str]]:
+    """The wings and files of ARCHITECTURE.md, in its order, with the files inside a wing."""
+    (block,) = re.findall(r"^```\n(files\.py.*?)^```", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+    lines = re.sub(r"\n +", " ", block).splitlines()  # a line that begins with spaces continues the one before
+    return {line.split()[0]: re.findall(r"\w+", line.partition(": ")[2]) for line in lines}
+
+
 # In the order of the data: a wing imports from those before it, never from those after.
-WINGS = [
-    "files",
-    "extras",
-    "progress",
-    "config",
-    "parsing",
-    "audio",
-    "folder",
-    "data",
-    "wavenet",
-    "nn",
-    "codec",
-    "coding",
-    "train",
-    "evaluate",
-    "report",
-    "demo",
-    "cli",
-]
+WINGS = [name.removesuffix("/").removesuffix(".py") for name in picture() if name != "models/"]
 # Inside a wing, files stand in the order of the data, too.
-INSIDE = {
-    "folder": ["card", "fingerprint", "readme", "description", "weights", "provenance", "histogram", "hub"],
-    "audio": ["librosa_lock", "io", "level", "mulaw", "features", "source_filter"],
-    "data": ["transcript", "phones", "labels", "manifest", "corpora", "workers", "prepare", "feature_store", "align"],
-    "wavenet": ["simd", "kernels", "layer_stack", "net", "compiled", "sampler"],
-    "nn": [
-        "distributed",
-        "trainable",
-        "layers",
-        "kmeans",
-        "encoder",
-        "augment",
-        "bottleneck",
-        "decoder",
-        "objective",
-        "vqvae",
-        "prior",
-    ],
-    "coding": [
-        "trained_prior",
-        "integer_prior",
-        "coders",
-        "header",
-        "bitstream",
-        "code_files",
-        "corpus_codes",
-        "plan",
-        "jobs",
-    ],
-    "train": ["loop", "run", "batches", "codec", "prior", "encoder", "voice", "kinds"],
-    "evaluate": [
-        "metrics",
-        "labelled",
-        "reconstruction",
-        "reference",
-        "conversion",
-        "phonemes",
-        "leakage",
-        "rate",
-        "samples",
-        "tables",
-    ],
-}
+INSIDE = {name.removesuffix("/"): files for name, files in picture().items() if files}
 IMPORT = re.compile(r"\s*(import|from) \w")
 
 
@@ -106,8 +57,21 @@ def wing(module: str) -> str:
     return module.partition(".")[0]
 
 
-def test_every_wing_is_in_the_picture():
-    assert {wing(module) for module in MODULES} == set(WINGS)
+def test_every_wing_and_file_is_in_the_picture():
+    entries = {path.name + "/" * path.is_dir() for path in PACKAGE.iterdir()}
+    assert entries - {"__init__.py", "py.typed", "__pycache__/"} == set(picture())
+
+
+def test_architecture_names_files_and_tables_that_are_there():
+    roots = (PACKAGE, ROOT)
+    tops = {path.name for root in roots for path in root.iterdir()}
+    for name in re.findall(r"`([\w./]+)`", ARCHITECTURE):
+        if name.split("/")[0] in tops and "NAME" not in name and ("/" in name or name.endswith(".py")):
+            assert any((root / name).exists() for root in roots), name
+    tables = re.findall(r"`([A-Z]+)` in `([\w./]+)`", ARCHITECTURE)
+    assert len(tables) >= 4
+    for table, path in tables:
+        assert f"\n{table}: dict[" in (PACKAGE / path).read_text(encoding="utf-8"), path
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
