@@ -277,9 +277,9 @@ def test_minutes_bound_a_run_and_its_schedule(tmp_path):
     model = Toy()
     begun = time.monotonic()
     figures = toy_run(tmp_path, config, model, Ones(slow))
-    assert 0.5 < time.monotonic() - begun < 5
+    assert 0.5 < time.monotonic() - begun < 60  # a step takes 10 ms, on a busy machine more; all would take 3 hours
     last = read_log(tmp_path)[-1]
-    assert 5 < last["step"] < 70
+    assert 0 < last["step"] < 70
     assert last["loss"] == figures["loss"] == abs(model.weight.item())
     assert load_tensors(tmp_path / LAST)[1]["step"] == last["step"]
 

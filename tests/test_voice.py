@@ -1,4 +1,4 @@
-"""A voice learned afterwards: nearer to its speech than any known one, with everything else as it was."""
+"""A speaker added to a trained model: it predicts its speech better than all others do, and nothing else changes."""
 
 import shutil
 from dataclasses import replace
@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 from conftest import VOICES, VOWELS, speech
+from scipy.signal import lfilter
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
@@ -22,12 +23,12 @@ from speechvq.data.prepare import Treatment, prepare
 from speechvq.train.kinds import train
 from speechvq.train.voice import adapt
 
-NEW = 120.0  # Hz
+NEW_PITCH = 120.0  # Hz
 
 
 @pytest.fixture(scope="module")
 def model(tiny, tmp_path_factory) -> Path:
-    """A mel model of the three voices, trained for long enough to tell them apart."""
+    """A mel model of the three voices, trained until they differ."""
     source, data = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     for voice, pitch in VOICES.items():
@@ -38,17 +39,18 @@ def model(tiny, tmp_path_factory) -> Path:
             )
     prepare(FOLDER.read(source), data, Treatment(60.0), Split(valid=0.3, test=0.0, unseen=0.0), speakers={})
     out = tmp_path_factory.mktemp("model")
-    train(replace(tiny, train=replace(tiny.train, steps=150, eval_every=50)), data, out)
+    train(replace(tiny, train=replace(tiny.train, steps=300, eval_every=100)), data, out)
     return out
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> Path:
+    """A voice of another pitch and, which a speaker vector learns more surely, of another spectral tilt."""
     folder = tmp_path_factory.mktemp("recordings")
     random = np.random.default_rng(1)
     (folder / "below").mkdir()
     for i in range(10):
-        wav = speech(NEW, list(random.integers(len(VOWELS), size=8)), random)
+        wav = lfilter([0.1], [1, -0.9], speech(NEW_PITCH, list(random.integers(len(VOWELS), size=8)), random))
         soundfile.write(folder / "below" / f"{i}.flac", wav, 16_000)
     return folder
 
@@ -68,13 +70,13 @@ def test_all_else_is_as_it_was(model, adapted, recordings):
     before, after = old.model.state_dict(), new.model.state_dict()
     for name, value in before.items():
         assert torch.equal(value, after[name][: len(value)] if name == "decoder.speakers.weight" else after[name]), name
-    wav, rate = soundfile.read(next(recordings.rglob("*.flac")))
+    wav, rate = soundfile.read(recordings / "below" / "0.flac")
     for speaker in old.speakers:
         assert torch.equal(old.convert(wav, rate, speaker), new.convert(wav, rate, speaker))
     np.testing.assert_array_equal(old.histogram, new.histogram)
 
 
-def test_the_voice_is_nearer_to_its_speech_than_any_known_one(adapted, recordings):
+def test_the_new_speaker_predicts_its_speech_better_than_any_other(adapted, recordings):
     codec = Codec.load(adapted)
     wavs = [normalize_loudness(read(path)) for path in sorted(recordings.rglob("*.flac"))]
     batch = torch.stack([wav[: 16 * 1120] for wav in wavs])
@@ -85,13 +87,15 @@ def test_the_voice_is_nearer_to_its_speech_than_any_known_one(adapted, recording
         return codec.model.decoder.losses(latents, index, batch)["mel"].item()
 
     losses = {speaker: loss(speaker) for speaker in codec.speakers}
-    assert min(losses, key=losses.__getitem__) == "new"
+    assert losses.pop("new") < 0.95 * min(losses.values())  # with other seeds: 0.84 to 0.89
     assert len(codec.convert(wavs[0], SAMPLE_RATE, "new")) == len(wavs[0])
 
 
-def test_it_is_repeatable(model, recordings, adapted, tmp_path):
-    adapt(model, "new", recordings, tmp_path / "again", steps=300)
-    tables = [Codec.load(path).model.decoder.speakers.weight for path in (adapted, tmp_path / "again")]
+def test_it_is_repeatable(model, recordings, tmp_path):
+    folders = tmp_path / "once", tmp_path / "again"
+    for folder in folders:
+        adapt(model, "new", recordings, folder, steps=10)
+    tables = [Codec.load(folder).model.decoder.speakers.weight for folder in folders]
     assert torch.equal(*tables)
 
 
@@ -102,7 +106,7 @@ def test_what_cannot_be_learned_is_refused(model, recordings, adapted, tmp_path)
     with pytest.raises(SpeechVQError, match="no recordings here"):
         adapt(model, "new", tmp_path / "empty", tmp_path / "out")
     (tmp_path / "short").mkdir()
-    wav, rate = soundfile.read(next(recordings.rglob("*.flac")))
+    wav, rate = soundfile.read(recordings / "below" / "0.flac")
     soundfile.write(tmp_path / "short" / "a.wav", wav[:2000], rate)
     shutil.copy(tmp_path / "short" / "a.wav", tmp_path / "short" / "b.wav")
     with pytest.raises(SpeechVQError, match="too little speech"):
