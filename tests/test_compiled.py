@@ -80,7 +80,7 @@ def test_temperature(temperature):
 @pytest.mark.parametrize("config", SHAPES)
 @pytest.mark.parametrize("weights", ["float32", "bfloat16"])
 def test_an_utterance_does_not_depend_on_company_or_threads(config, weights):
-    """To the last bit of what it remembers: kernels of one row and of six add up in the same order."""
+    """To the last bit of the state: kernels of one row and of six add up in the same order."""
     net = loud(config, 256)
     first, chance, table = inputs(net, 9, 3, 120)
     sampling, state = Sampling(weights=weights), net.start(9)
@@ -214,7 +214,7 @@ def test_exponentials_are_close_and_nothing_is_possible_that_is_not(temperature)
 
 
 def test_a_processor_without_vectors_gives_the_same(tmp_path):
-    """LLVM told of a plain processor makes the same kernels from scalar or SSE instructions."""
+    """For a plain processor LLVM makes the same kernels from scalar or SSE instructions."""
     code = (
         "import sys, torch; sys.path.insert(0, sys.argv[1])\n"
         "from tests.test_compiled import SHAPES, inputs, loud, sample\n"
@@ -231,4 +231,4 @@ def test_a_processor_without_vectors_gives_the_same(tmp_path):
     assert outputs[0].stdout == outputs[1].stdout == outputs[2].stdout
     assert len(outputs[0].stdout) > 400
     assert "compiling" in outputs[1].stderr  # it says so, where the cache has nothing
-    assert "compiling" not in outputs[2].stderr  # and keeps what it made
+    assert "compiling" not in outputs[2].stderr  # and keeps the result

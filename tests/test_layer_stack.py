@@ -1,4 +1,4 @@
-"""Training's own operation against the modules it stands for."""
+"""The operation for training on a CPU against the modules that compute the same."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from speechvq.config import WaveNetConfig
-from speechvq.wavenet.layer_stack import BLOCK
+from speechvq.wavenet.layer_stack import BLOCK_STEPS
 from speechvq.wavenet.net import WaveNet
 from speechvq.wavenet.sampler import Sampler, Sampling
 
@@ -33,7 +33,7 @@ def gradients(net: WaveNet, call, classes: Tensor, frames: Tensor, speaker: Tens
 
 
 @pytest.mark.parametrize("config", SHAPES)
-@pytest.mark.parametrize("length", [BLOCK - 2, 3 * BLOCK + 7, 1])
+@pytest.mark.parametrize("length", [BLOCK_STEPS - 2, 3 * BLOCK_STEPS + 7, 1])
 def test_logits_and_gradients_are_the_modules(config, length):
     net, hop = fresh(config), length if length % 5 else length // 5
     inputs = torch.randint(CLASSES, (3, length)), torch.randn(3, 4, length // hop), torch.randn(3, 3)
@@ -96,7 +96,7 @@ def test_threads_change_no_logit():
             torch.testing.assert_close(gradient, results[0][1][name], atol=1e-6, rtol=1e-4)
 
 
-def test_two_at_once_do_not_share_what_they_remember():
+def test_two_networks_at_once_do_not_share_memory():
     one, other = fresh(SHAPES[0]), fresh(SHAPES[0])
     first, second = torch.randint(CLASSES, (2, 2, 300))
     alone = gradients(one, one, first, torch.ones(2, 4, 3), torch.ones(2, 3))[1]

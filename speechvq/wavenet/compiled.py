@@ -1,4 +1,4 @@
-"""The compiled engine of `sampler`: a WaveNet's weights, packed for the kernels, and the calls that run them."""
+"""The compiled engine of `sampler`: it packs the weights of a WaveNet for `kernels.steps`, and calls it."""
 
 import logging
 from collections.abc import Sequence
@@ -17,10 +17,11 @@ NO_TRACE = np.zeros((0, 0, 0), np.float32)
 
 
 class CompiledWaveNet:
-    """The weights of a WaveNet as `kernels.steps` reads them. They are copied: make another after training.
+    """A copy of the weights of a WaveNet in the order in which `kernels.steps` reads them.
 
-    Every width is padded with zeros to a multiple of 16. weights: `bfloat16` keeps them in 16 bits, which is
-    half of what must be read for a step.
+    It does not follow later training. Every width is padded with zeros to a multiple of 16.
+
+    weights: `bfloat16` keeps them in 16 bits, so that a step reads half as many bytes.
     """
 
     def __init__(self, net: WaveNet, weights: Literal["float32", "bfloat16"] = "float32") -> None:
@@ -51,9 +52,15 @@ class CompiledWaveNet:
     def run(
         self, state: State, table: Tensor, chance: np.ndarray, first: np.ndarray, rule: tuple[float, int, float]
     ) -> np.ndarray:
-        """`Sampler.sample`, but that the time of the state is the caller's: -> int64 (rows, T).
+        """Draw classes as `Sampler.sample` does.
 
+        state: its rings are updated; its time is left to the caller.
+        table: (L, F, rows, 2G).
+        chance: (rows, T) uniform numbers.
+        first: (rows,), the classes before the first step.
         rule: temperature, top_k and top_p of `Sampling`.
+
+        Returns the classes (rows, T) int64. Raises ValueError for a first class outside the alphabet.
         """
         classes = np.empty((len(first), chance.shape[1] + 1), np.int64)
         classes[:, 0] = first
@@ -69,7 +76,10 @@ class CompiledWaveNet:
         return classes[:, 1:]
 
     def logits(self, inputs: Tensor, table: Tensor) -> np.ndarray:
-        """As `WaveNet.forward`: inputs (B, T), each the class before, table (L, F, B, 2G) -> (B, T, classes)."""
+        """`WaveNet.forward`: inputs (B, T), each the class before, and table (L, F, B, 2G) -> (B, T, classes).
+
+        Raises ValueError for a class outside the alphabet, and for a table that does not fit the inputs.
+        """
         rows, length = inputs.shape
         self.check(table, rows, length)
         classes = np.append(inputs.numpy(), np.zeros((rows, 1), np.int64), axis=1)
@@ -87,12 +97,12 @@ class CompiledWaveNet:
         steps(self.weights, self.head, self.lags, (rings, time), (biased, hop), draws, classes, trace)
 
     def _ring(self, ring: np.ndarray) -> np.ndarray:
-        """(lag, rows, R) -> (rows, lag * padded R)."""
+        """A ring of `State` (lag, rows, R) as `kernels.steps` has it, (rows, lag * padded R)."""
         return pad(ring.swapaxes(0, 1), self.residual, 2).reshape(ring.shape[1], -1)
 
 
 def pad(array: np.ndarray, widths: Sequence[int], axis: int = 0) -> np.ndarray:
-    """Split an axis into parts of these widths and fill each up with zeros to a multiple of 16."""
+    """Split an axis into parts of these widths and pad each with zeros to a multiple of 16."""
     ends = np.cumsum(widths)[:-1]
     return np.concatenate(
         [
@@ -104,32 +114,36 @@ def pad(array: np.ndarray, widths: Sequence[int], axis: int = 0) -> np.ndarray:
 
 
 def pack(linear: nn.Module, outputs: Sequence[int], inputs: Sequence[int], pairs: bool) -> np.ndarray:
-    """The weight of a torch Linear, of parts `outputs` by `inputs` -> (blocks, inputs, 16), each part padded.
+    """The weight of a torch Linear in the order in which `simd.add_product` reads it, (blocks, inputs, 16).
 
-    pairs: as `bfloat16_pairs`.
+    outputs, inputs: the widths of the parts of either axis, each of which is padded.
+    pairs: as words of `bfloat16_pairs`, (blocks, inputs / 2, 16) uint32.
     """
     ordered = blocks(pad(pad(_array(linear.weight), outputs), inputs, 1))
     return bfloat16_pairs(ordered) if pairs else ordered
 
 
 def bfloat16_pairs(weight: np.ndarray) -> np.ndarray:
-    """weight (blocks, inputs, 16) float32 -> uint32 (blocks, inputs / 2, 16): even inputs in the low half.
+    """Pack weights of two inputs into one word: (blocks, inputs, 16) float32 -> (blocks, inputs / 2, 16) uint32.
 
-    The odd input's weight is read as the whole word, so its half is rounded with the other as its tail.
+    The even input's weight is the low half, as a bfloat16. The odd input's weight is read as the whole word, so that
+    the high half is rounded with the low half as its tail.
     """
     bits = weight.view(np.uint32).astype(np.int64)
     low = np.minimum((bits[:, 0::2] + 0x8000) >> 16, 0xFFFF)
     odd = bits[:, 1::2]
-    high = ((odd & 0x7FFFFFFF) - low + 0x8000) >> 16  # of the magnitude, lest a zero borrows from its sign
-    return (np.clip(high, 0, 0x7F7F) << 16 | odd & 0x80000000 | low).astype(np.uint32)
+    high = ((odd & 0x7FFFFFFF) - low + 0x8000) >> 16  # of the magnitude, or a zero would borrow from its sign
+    words: np.ndarray = np.clip(high, 0, 0x7F7F) << 16 | odd & 0x80000000 | low
+    return words.astype(np.uint32)
 
 
 def announce() -> None:
-    """Say that the kernels will now be compiled, where Numba's cache on disk holds none of them."""
+    """Log that the kernels will now be compiled, unless Numba's cache on disk has them."""
     if not is_cached(steps):
         log.warning("compiling the sampler for this processor, once (some 10 seconds)")
 
 
 def _array(tensor: Tensor | nn.Module) -> np.ndarray:
     assert isinstance(tensor, Tensor)
-    return np.ascontiguousarray(tensor.detach().float().numpy())
+    array: np.ndarray = np.ascontiguousarray(tensor.detach().float().numpy())
+    return array

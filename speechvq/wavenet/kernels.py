@@ -1,4 +1,4 @@
-"""What the compiled engine of `sampler` runs: one WaveNet step after another, without an interpreter between."""
+"""The sampling loop of the compiled engine: one WaveNet step after another, without the interpreter."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from numba import njit
 
 from speechvq.wavenet.simd import add_product, cached, copy, gate
 
-LOOK_AHEAD = 24  # steps whose past is looked up at a time; a multiple of the 6 rows of a tile
+LOOK_AHEAD = 24  # steps whose past taps are computed at a time; a multiple of the 6 rows of a tile
 FLAGS = {"contract", "reassoc", "nsz", "arcp"}  # let LLVM vectorize; NaN and infinity keep their meaning
 
 
@@ -23,6 +23,7 @@ def _relu(x: Any, begin: int, scale: float, out: Any) -> None:
 
 @njit
 def _spread(bias: Any, out: Any) -> None:
+    """out (rows, width) = bias in every row."""
     for row in range(len(out)):
         for i in range(len(bias)):
             out[row, i] = bias[i]
@@ -30,28 +31,33 @@ def _spread(bias: Any, out: Any) -> None:
 
 @njit
 def _look_back(rings: Any, begin: int, lags: Any, time: int, count: int, width: int, past: Any) -> None:
-    """past (count * rows, lags * R): what a layer's input was, lags[i] before each of `count` steps from time on."""
+    """Gather the inputs of a layer, lags[i] before each of `count` steps from `time` on.
+
+    rings: (rows, sum of the longest lags * R), in which that of the layer begins at `begin`.
+    past: (count * rows, past taps * R), filled.
+    """
     for step in range(time, time + count):
         for tap in range(len(lags) - 1):
-            place = begin + (step - lags[tap]) % lags[0] * width
+            offset = begin + (step - lags[tap]) % lags[0] * width
             for row in range(len(rings)):
-                copy(rings, row, place, past, (step - time) * len(rings) + row, tap * width, width)
+                copy(rings, row, offset, past, (step - time) * len(rings) + row, tap * width, width)
 
 
 @njit(fastmath=FLAGS)
 def _exponentials(logits: Any, row: int, temperature: float, out: Any) -> float:
-    """out = exp((logits[row] - their maximum) / temperature) -> the sum.
+    """Fill out with exp((logits[row] - their maximum) / temperature) -> the sum.
 
-    Within 2e-7 of it, and 1e-5 of its own value; what is below 2^-125 becomes 0.
+    The error is at most 2e-7, and 1e-5 of a value; values below 2^-125 become 0.
     """
     top = logits[row, : len(out)].max()
     scale = np.float32(min(1.4426950408889634 / temperature, 1e38))
     total = 0.0
     for i in range(len(out)):
         y = max((logits[row, i] - top) * scale, np.float32(-125))
+        # 2^y = 2^whole * 2^f with |f| <= 1/2: the exponent's bits, and the Taylor series in f ln 2.
         whole = np.floor(y + np.float32(0.5))
         f = y - whole
-        p = np.float32(1.5252734e-5)  # 2^f for |f| <= 1/2: its Taylor series in f ln 2
+        p = np.float32(1.5252734e-5)
         p = p * f + np.float32(1.5403530e-4)
         p = p * f + np.float32(1.3333558e-3)
         p = p * f + np.float32(9.6181291e-3)
@@ -67,7 +73,7 @@ def _exponentials(logits: Any, row: int, temperature: float, out: Any) -> float:
 
 @njit
 def _leave_likely(weights: Any, top_k: int, top_p: float) -> float:
-    """Set weights that may not be drawn to zero -> the sum of the others (see `sampler._least`)."""
+    """Set to zero the weights that top_k and top_p exclude -> the sum of the others (see `sampler._least`)."""
     ordered = np.sort(weights)[::-1]
     last = min(top_k, len(ordered)) if top_k else len(ordered)
     total = 0.0
@@ -88,7 +94,7 @@ def _leave_likely(weights: Any, top_k: int, top_p: float) -> float:
 
 @njit
 def _draw(logits: Any, row: int, chance: float, rule: Any, weights: Any) -> int:
-    """`sampler.draw` for one row; weights (classes,) is room to work in."""
+    """`sampler.draw` for one row; weights: (classes,), overwritten."""
     temperature, top_k, top_p = rule
     if temperature == 0:
         return int(np.argmax(logits[row, : len(weights)]))
@@ -104,6 +110,7 @@ def _draw(logits: Any, row: int, chance: float, rule: Any, weights: Any) -> int:
 
 @njit
 def _head(x: Any, layers: int, head: Any, relu: Any, middle: Any, logits: Any) -> None:
+    """Logits from the sum of the skip outputs, the last columns of x; relu and middle (rows, skip) are overwritten."""
     hidden, hidden_bias, last, last_bias = head
     _relu(x, x.shape[1] - relu.shape[1], math.sqrt(1 / layers), relu)
     _spread(hidden_bias, middle)
@@ -115,34 +122,36 @@ def _head(x: Any, layers: int, head: Any, relu: Any, middle: Any, logits: Any) -
 
 @cached
 def steps(weights: Any, head: Any, lags: Any, state: Any, condition: Any, draws: Any, classes: Any, trace: Any) -> None:
-    """Fill classes (rows, T + 1) behind its first column, the classes before; the state's rings move on.
+    """Draw T classes for each row, or compute the logits of classes that are given.
 
-    With a trace (rows, T, classes), which takes the logits, classes are given and none is drawn.
-
-    weights: embedding (classes, R), and stacked over the layers those of the past taps, of the last tap, and of
-    residual and skip with their biases; head: weight and bias twice. See `CompiledWaveNet`. lags (L, taps).
-    state: (rings (rows, sum of the longest lags * R), time of the first step).
-    condition: (table (L, F, rows, 2G) with the biases of the taps, steps a frame).
-    draws: (chances (rows, T), (temperature, top_k, top_p)).
+    weights: the embedding (classes, R), then stacked over the layers the weights of the past taps, of the last tap, and
+        of residual and skip outputs, and the biases of the latter; packed by `CompiledWaveNet`.
+    head: weight, bias, weight, bias.
+    lags: (L, taps) in steps.
+    state: the rings (rows, sum of the longest lags * R), updated, and the time of the first step.
+    condition: the table (L, F, rows, 2G) with the biases of the taps, and the steps per frame.
+    draws: uniform numbers (rows, T), and the rule (temperature, top_k, top_p).
+    classes: (rows, T + 1), in the first column the classes before the first step; the others are filled.
+    trace: (rows, T, classes), filled with the logits of given classes, none is then drawn; or of length 0.
     """
     embedding, earlier, now, outs, outs_bias = weights
     (rings, time), (table, hop), (chances, rule) = state, condition, draws
     (rows, length), residual, gates = chances.shape, embedding.shape[1], table.shape[3]
-    # The past of as many steps as a dilation is known at its start: their taps are one product, as if of many rows.
-    most = max(LOOK_AHEAD // rows, 1)
-    past = np.zeros((most * rows, (lags.shape[1] - 1) * residual), np.float32)
-    h = np.zeros((len(lags), most * rows, gates), np.float32)
-    x = np.zeros((rows, outs_bias.shape[1]), np.float32)  # and the sum of what skips, so that one product adds to both
+    # The past taps of as many steps as the dilation are known at the first of them: one product, as if of many rows.
+    ahead = max(LOOK_AHEAD // rows, 1)
+    past = np.zeros((ahead * rows, (lags.shape[1] - 1) * residual), np.float32)
+    h = np.zeros((len(lags), ahead * rows, gates), np.float32)
+    x = np.zeros((rows, outs_bias.shape[1]), np.float32)  # beside it the sum of the skip outputs
     gated, skip = np.zeros((rows, gates // 2), np.float32), x.shape[1] - residual
     relu, middle = np.zeros((rows, skip), np.float32), np.zeros((rows, skip), np.float32)
-    logits, room = np.zeros((rows, len(head[3])), np.float32), np.zeros(len(embedding), np.float32)
+    logits, exponentials = np.zeros((rows, len(head[3])), np.float32), np.zeros(len(embedding), np.float32)
     for t in range(length):
         x[:] = 0
         for row in range(rows):
             copy(embedding, classes[row, t], 0, x, row, 0, residual)
         begin = 0
         for layer in range(len(lags)):
-            known = min(lags[layer, -2], most)
+            known = min(lags[layer, -2], ahead)
             slot = t % known
             if slot == 0:
                 count = min(known, length - t)
@@ -154,9 +163,10 @@ def steps(weights: Any, head: Any, lags: Any, state: Any, condition: Any, draws:
             own = h[layer, slot * rows : (slot + 1) * rows]
             add_product(now[layer], x, own)
             gate(own, gated)
-            place = begin + (time + t) % lags[layer, 0] * residual
+            # Remember the input, then add the residual and skip outputs and their biases.
+            offset = begin + (time + t) % lags[layer, 0] * residual
             for row in range(rows):
-                copy(x, row, 0, rings, row, place, residual)
+                copy(x, row, 0, rings, row, offset, residual)
                 for i in range(x.shape[1]):
                     x[row, i] += outs_bias[layer, i]
             add_product(outs[layer], gated, x)
@@ -164,6 +174,6 @@ def steps(weights: Any, head: Any, lags: Any, state: Any, condition: Any, draws:
         _head(x, len(lags), head, relu, middle, logits)
         for row in range(rows):
             if len(trace):
-                trace[row, t] = logits[row, : len(room)]
+                trace[row, t] = logits[row, : len(exponentials)]
             else:
-                classes[row, t + 1] = _draw(logits, row, chances[row, t], rule, room)
+                classes[row, t + 1] = _draw(logits, row, chances[row, t], rule, exponentials)

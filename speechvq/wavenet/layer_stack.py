@@ -1,9 +1,12 @@
-"""The gated layers of a WaveNet as one operation with a backward of its own, for training on a processor.
+"""The gated layers of a WaveNet as one operation with a backward pass of its own, for training on a CPU.
 
-It computes what `wavenet.GatedLayer` says in modules, from the vectors of the sampler and in few passes over
-memory: an utterance goes through a layer in blocks of steps that stay in the cache, a dilation is an offset of
-whole rows, conditioning stays at the rate of its frames, and x and the sum of what skips lie side by side, so that
-one product adds to both and one takes the gradients of both back.
+It computes the same as the modules `net.GatedLayer`, with the vector operations of `simd` and few passes over memory:
+
+- an utterance goes through a layer in blocks of steps that stay in the cache;
+- a dilation is an offset of whole rows;
+- conditioning stays at the rate of its frames;
+- x and the sum of the skip outputs lie side by side, so that one product adds to both, and one product takes the
+  gradients of both back.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from speechvq.wavenet.simd import add_outer, add_product, add_row, blocks, cached, copy, gate, gate_back
 
-BLOCK = 192  # steps; a multiple of the 6 rows of a tile
+BLOCK_STEPS = 192  # a multiple of the 6 rows of a tile
 
 
 @cached
@@ -27,18 +30,23 @@ def _forward(
 ) -> None:
     """Utterances begin .. end through all layers.
 
-    table (B, L, F, 2G) with the biases of the taps. inputs (B, L, T, R) and gates (B, L, T, 2G), as `gate` leaves
-    them, are filled (with a 1 for L, over and over); both (B, T, R + skip), of x and zeros, becomes the last x and
-    the sum of what skips.
+    lags: (L, taps) in steps.
+    taps, outs: weights in the order of `blocks`, stacked over the layers (and the taps).
+    biases: (L, R + skip), of the residual and skip outputs.
+    table: (B, L, F, 2G), the conditioning with the biases of the taps.
+    inputs: (B, L, T, R), filled with the input of each layer; with 1 for L, that of the last one.
+    gates: (B, L, T, 2G) or with 1 for L, filled as `gate` leaves them.
+    both: (B, T, R + skip), x and zeros before; the last x and the sum of the skip outputs after.
     """
     length, residual, width = inputs.shape[2], inputs.shape[3], gates.shape[3]
-    hop, gated = length // table.shape[2], np.zeros((BLOCK, width // 2), np.float32)
+    hop, gated = length // table.shape[2], np.zeros((BLOCK_STEPS, width // 2), np.float32)
     for utterance in range(begin, end):
         for layer in range(len(lags)):
             x, h = inputs[utterance, layer % inputs.shape[1]], gates[utterance, layer % inputs.shape[1]]
             sums = both[utterance]
-            for start in range(0, length, BLOCK):
-                stop = min(start + BLOCK, length)
+            for start in range(0, length, BLOCK_STEPS):
+                stop = min(start + BLOCK_STEPS, length)
+                # Remember the input; start the gates from the conditioning and the sums from the biases.
                 for row in range(start, stop):
                     copy(sums, row, 0, x, row, 0, residual)
                     copy(table[utterance, layer], row // hop, 0, h, row, 0, width)
@@ -55,20 +63,23 @@ def _forward(
 def _backward(
     begin: int, end: int, lags: Any, taps: Any, outs: Any, inputs: Any, gates: Any, both: Any, gradients: Any
 ) -> None:
-    """The gradient of x from that of the sums, the first and last columns of both (B, T, R + skip).
+    """The gradients of utterances begin .. end, from the last layer to the first.
 
-    taps and outs are transposed. Adds to gradients: d_table (B, L, F, 2G), and d_taps (L, taps, 2G, R), d_outs
-    (L, R + skip, G) and d_biases (L, R + skip).
+    taps, outs: as in `_forward`, but transposed.
+    inputs, gates: as `_forward` left them.
+    both: (B, T, R + skip), zeros and the gradient of the skip outputs before; in its first columns that of x after.
+    gradients: d_table (B, L, F, 2G), d_taps (L, taps, 2G, R), d_outs (L, R + skip, G) and d_biases (L, R + skip), all
+        added to.
     """
     d_table, d_taps, d_outs, d_biases = gradients
     length, width = inputs.shape[2], gates.shape[3]
-    hop, gated = length // d_table.shape[2], np.zeros((BLOCK, width // 2), np.float32)
-    d_h = np.zeros((BLOCK, width), np.float32)
+    hop, gated = length // d_table.shape[2], np.zeros((BLOCK_STEPS, width // 2), np.float32)
+    d_h = np.zeros((BLOCK_STEPS, width), np.float32)
     for utterance in range(begin, end):
         for layer in range(len(lags) - 1, -1, -1):
             x, sums = inputs[utterance, layer], both[utterance]
-            for start in range(0, length, BLOCK):
-                stop = min(start + BLOCK, length)
+            for start in range(0, length, BLOCK_STEPS):
+                stop = min(start + BLOCK_STEPS, length)
                 own, own_gated, own_h = sums[start:stop], gated[: stop - start], d_h[: stop - start]
                 own_gated[:] = 0
                 add_product(outs[layer], own, own_gated)
@@ -77,7 +88,7 @@ def _backward(
                 for row in range(start, stop):
                     add_row(sums, row, d_biases, layer)
                     add_row(d_h, row - start, d_table[utterance, layer], row // hop)
-                # In place: what is added to was used by now, for a tap only goes back in time.
+                # In place: blocks go forward in time and taps back, so the sums that are added to have been used.
                 for tap in range(lags.shape[1]):
                     lag = lags[layer, tap]
                     first = min(max(start, lag), stop)
@@ -87,13 +98,17 @@ def _backward(
 
 
 class GatedStack(torch.autograd.Function):
-    """apply(x, table, lags, spare, *weights) -> the sum of what all layers skip, (B, T, skip).
+    """apply(x, table, lags, spare, *weights) -> the sum of the skip outputs of all layers, (B, T, skip).
 
-    x (B, T, R), table (L, F, B, 2G) with T a multiple of F, lags (L, taps) in steps. spare: a list that
-    keeps the memory of one backward for the next forward (the system gives new memory page by page), or None where
-    there will be no backward. weights: of each layer the
-    weight and bias of its taps (2G, taps * R) and of residual and skip (R + skip, G). All float32 on the
-    processor; R, G and skip are multiples of 16.
+    x: (B, T, R).
+    table: (L, F, B, 2G), T a multiple of F.
+    lags: (L, taps) in steps.
+    spare: a list that keeps the memory of one backward pass for the next forward pass, since new memory is slow to get
+        from the system; None if there will be no backward pass.
+    weights: of each layer, the weight and bias of its taps (2G, taps * R) and of its residual and skip outputs
+        (R + skip, G).
+
+    All float32 on the CPU; R, G and skip are multiples of 16.
     """
 
     @staticmethod
@@ -117,7 +132,7 @@ class GatedStack(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_total: Tensor) -> Any:
         inputs, gates, weights = ctx.inputs, ctx.gates, ctx.saved_tensors
-        del ctx.inputs, ctx.gates  # a second backward fails rather than read what the next step has overwritten
+        del ctx.inputs, ctx.gates  # a second backward pass fails rather than reads what the next step has overwritten
         batch, depth, length, width = inputs.shape
         taps, _, outs, biases = _stacked(weights)
         taps = taps.reshape(*taps.shape[:2], -1, width).transpose(0, 2, 3, 1)
@@ -142,9 +157,9 @@ class GatedStack(torch.autograd.Function):
 
 
 def _take(spare: Any, batch: int, depth: int, length: int, *widths: int) -> tuple[Tensor, ...]:
-    """Tensors (B, L, T, width): those kept, if they fit."""
+    """Tensors (B, L, T, width), one of each width: the spare ones, if they fit."""
     shapes = [(batch, depth, length, width) for width in widths]
-    with suppress(IndexError):  # taken by another thread, or there are none
+    with suppress(IndexError):  # another thread has taken them
         kept: tuple[Tensor, ...] = spare.pop() if spare else ()
         if [tensor.shape for tensor in kept] == shapes:
             return kept
@@ -157,11 +172,12 @@ def _stacked(weights: Sequence[Tensor]) -> list[np.ndarray]:
 
 
 def _packed(matrices: np.ndarray) -> np.ndarray:
+    """Each matrix in the order in which `add_product` reads it."""
     return np.stack([blocks(matrix) for matrix in matrices])
 
 
 def _parallel(batch: int, work: Callable[[int, int], Any]) -> list[Any]:
-    """work(begin, end) over all utterances, shared among as many threads as torch has."""
+    """Call work(begin, end) on parts of the batch, in as many threads as torch has -> the results in order."""
     cuts = np.linspace(0, batch, min(torch.get_num_threads(), batch) + 1).astype(int)
     with ThreadPoolExecutor(len(cuts) - 1) as pool:
         return list(pool.map(work, cuts[:-1], cuts[1:]))

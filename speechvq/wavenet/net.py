@@ -1,11 +1,11 @@
-"""The dilated causal stack of WaveNet (van den Oord et al. 2016), for audio classes and for codes alike.
+"""WaveNet, the dilated causal network of van den Oord et al. 2016, for classes of audio samples and for codes.
 
-Inside, tensors are time-major, (T, B, C): a dilation is then an offset of whole rows, and all taps of a
-layer are one matrix product.
+Inside, tensors are time-major, (T, B, C). A dilation is then an offset of whole rows, and all taps of a layer are one
+matrix product.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,7 +17,7 @@ from speechvq.config import WaveNetConfig
 
 
 class GatedLayer(nn.Module):
-    """One layer: tanh(a) * sigmoid(b) of the dilated taps and the conditioning, then residual and skip."""
+    """One layer: tanh(a) * sigmoid(b) of the dilated taps and the conditioning, then the residual and skip outputs."""
 
     def __init__(self, config: WaveNetConfig, dilation: int) -> None:
         super().__init__()
@@ -27,13 +27,17 @@ class GatedLayer(nn.Module):
         self.out = nn.Linear(config.gate, config.residual + config.skip)
 
     def forward(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x (T, B, R), condition (F, B, 2G) with T = F * hop -> x (T, B, R), skip (T, B, skip)."""
+        """A whole utterance: x (T, B, R) and condition (F, B, 2G), T = F * hop -> x (T, B, R) and skip (T, B, skip)."""
         past = F.pad(x, (0, 0, 0, 0, self.lags[0], 0))
         gathered = torch.cat([past[self.lags[0] - lag :][: len(x)] for lag in self.lags], dim=-1)
         return self._mix(x, self.taps(gathered), condition)
 
     def step(self, x: Tensor, past: Tensor, time: int, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """One time step: x (B, R), past (ring, B, R) of earlier inputs, changed in place."""
+        """One time step: x (B, R) -> x (B, R) and skip (B, skip).
+
+        past: (ring, B, R), the earlier inputs, of which that at `time` modulo ring is overwritten.
+        condition: (B, 2G).
+        """
         gathered = torch.cat([past[(time - lag) % len(past)] for lag in self.lags[:-1]] + [x], dim=-1)
         past[time % len(past)] = x
         result, skip = self._mix(x[None], self.taps(gathered)[None], None if condition is None else condition[None])
@@ -41,7 +45,7 @@ class GatedLayer(nn.Module):
 
     def _mix(self, x: Tensor, h: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         if condition is not None:
-            # In place, and broadcast over the samples of a frame: nothing is copied at the sample rate.
+            # In place, and broadcast over the steps of a frame: no copy at the rate of the samples.
             h.view(len(condition), -1, *h.shape[1:]).add_(condition[:, None])
         a, b = h.chunk(2, dim=-1)
         residual, skip = self.out(a.tanh() * b.sigmoid()).split([x.shape[-1], self.skip], dim=-1)
@@ -50,21 +54,26 @@ class GatedLayer(nn.Module):
 
 @dataclass
 class State:
-    """What a WaveNet remembers between steps: the time, and per layer a ring (lag, B, R) of its inputs."""
+    """The state of a WaveNet between two steps.
+
+    rings: for each layer, its latest inputs (lag, B, R), that of time t at t modulo lag.
+    time: of the next step.
+    """
 
     rings: list[Tensor]
     time: int = 0
 
     def __getitem__(self, rows: slice) -> "State":
-        """The state of some of the batch: the same memory, but a time of its own."""
+        """The state of some utterances of the batch: the same memory, but a time of its own."""
         return State([ring[:, rows] for ring in self.rings], self.time)
 
 
 class WaveNet(nn.Module):
-    """Next-class logits from the classes before, a conditioning table and nothing of the future.
+    """Logits of the next class, from the classes before it and a conditioning table.
 
-    classes: size of the alphabet. condition: channels C of the frames (0: it is given none), speaker: size E of the
-    speaker vectors that `table` turns into conditioning.
+    classes: the size of the alphabet.
+    condition: channels C of the conditioning frames; 0 for a network without any.
+    speaker: size E of the speaker vectors.
     """
 
     def __init__(self, config: WaveNetConfig, classes: int, condition: int, speaker: int) -> None:
@@ -80,7 +89,7 @@ class WaveNet(nn.Module):
             self.norm = nn.LayerNorm(condition, elementwise_affine=False)
             self.frames = nn.Linear(condition, width, bias=False)
         self.speaker = nn.Linear(speaker, width, bias=False)
-        self._spare: list[tuple[Tensor, Tensor]] = []  # see `stack.GatedStack`
+        self._spare: list[tuple[Tensor, Tensor]] = []  # see `layer_stack.GatedStack`
 
     @property
     def stack(self) -> Sequence[GatedLayer]:
@@ -89,28 +98,37 @@ class WaveNet(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """Number of earlier classes that a prediction depends on."""
+        """The number of earlier classes that a prediction depends on."""
         return self.config.receptive_field
 
     def table(self, frames: Tensor | None, speaker: Tensor) -> Tensor:
-        """frames (B, C, F) and speaker (B, E) -> what every layer adds to its gates, (L, F, B, 2G).
+        """The conditioning of every layer: what it adds to its gates, at the rate of the frames.
 
-        At the rate of the frames: a longer frame costs nothing more. Without frames F = 1.
+        frames: (B, C, F); None for a network without frames, F is then 1.
+        speaker: (B, E).
+
+        Returns (L, F, B, 2G).
         """
         flat = self.speaker(speaker / math.sqrt(speaker.shape[1]))[None]
         if frames is not None:
             flat = flat + self._of_frames(frames)
-        return flat.view(*flat.shape[:2], len(self.layers), -1).permute(2, 0, 1, 3)
+        table: Tensor = flat.view(*flat.shape[:2], len(self.layers), -1).permute(2, 0, 1, 3)
+        return table
 
     def _of_frames(self, frames: Tensor) -> Tensor:
-        # Of unit length, or the conditioning saturates the gates before the stack has learned what follows
-        # from the samples alone (steps 51 to 100 of small.toml: 3.5 nats a sample, against 5.0).
-        return self.frames(self.norm(frames.permute(2, 0, 1)) / math.sqrt(frames.shape[1]))
+        # Frames of unit length: longer ones saturate the gates before the network has learned what follows from the
+        # samples alone (in steps 51 to 100 of small.toml 5.0 nats per sample, against 3.5).
+        conditioning: Tensor = self.frames(self.norm(frames.permute(2, 0, 1)) / math.sqrt(frames.shape[1]))
+        return conditioning
 
     def forward(self, inputs: Tensor, table: Tensor | None = None) -> Tensor:
-        """inputs (B, T) int64, input t the class BEFORE the one predicted at t -> logits (B, T, classes).
+        """Predict every class of an utterance from those before it.
 
-        T must be a multiple of the table's F.
+        inputs: (B, T) int64, input t the class BEFORE the one predicted at t.
+        table: (L, F, B, 2G) of `table`, T a multiple of F.
+
+        Returns logits (B, T, classes).
+        Raises ValueError if the table does not fit the inputs.
         """
         config = self.config
         if table is not None:
@@ -119,7 +137,7 @@ class WaveNet(nn.Module):
         whole = not any(width % 16 for width in (config.residual, config.gate, config.skip))
         if not on_cpu or not whole or torch.is_autocast_enabled("cpu"):
             return self.plain(inputs, table)
-        from speechvq.wavenet.layer_stack import GatedStack  # Numba takes its time to import
+        from speechvq.wavenet.layer_stack import GatedStack  # Numba takes seconds to import
 
         x, lags = self.embed(inputs), [layer.lags for layer in self.stack]
         if table is None:
@@ -127,16 +145,17 @@ class WaveNet(nn.Module):
         linears = [linear for layer in self.stack for linear in (layer.taps, layer.out)]
         weights = [part for linear in linears for part in (linear.weight, linear.bias)]
         learn = torch.is_grad_enabled() and any(part.requires_grad for part in (x, table, *weights))
-        return self._logits(GatedStack.apply(x, table.float(), lags, self._spare if learn else None, *weights))
+        apply: Callable[..., Tensor] = GatedStack.apply
+        return self._logits(apply(x, table.float(), lags, self._spare if learn else None, *weights))
 
     def check(self, table: Tensor, batch: int, steps: int) -> None:
-        """ValueError where the table is not one of so many utterances and steps."""
+        """Raises ValueError if the table is not one of so many utterances and steps."""
         expected = len(self.layers), table.shape[1], batch, 2 * self.config.gate
         if table.shape != expected or not table.shape[1] or steps % table.shape[1]:
             raise ValueError(f"a table {tuple(table.shape)} does not condition {batch} utterances of {steps} steps")
 
     def plain(self, inputs: Tensor, table: Tensor | None = None) -> Tensor:
-        """`forward` layer by layer, as autograd and torch.compile can follow it."""
+        """The same as `forward`, layer by layer in torch's own operations, for autograd and torch.compile."""
         x = self.embed(inputs.T)
         total: Tensor | None = None
         for i, layer in enumerate(self.stack):
@@ -145,12 +164,12 @@ class WaveNet(nn.Module):
         return self._logits(total).transpose(0, 1)
 
     def start(self, batch: int) -> State:
-        """The state before the first step: as if zeros had gone through every layer, like `forward`'s padding."""
+        """The state before the first step: zeros in every layer, like the padding of `forward`."""
         weight = self.embed.weight
         return State([weight.new_zeros(layer.lags[0], batch, self.config.residual) for layer in self.stack])
 
     def step(self, inputs: Tensor, condition: Tensor | None, state: State) -> Tensor:
-        """One step of `forward`: inputs (B,), condition (L, B, 2G) -> logits (B, classes); moves the state."""
+        """One step of `forward`: inputs (B,) and condition (L, B, 2G) -> logits (B, classes); updates the state."""
         x = self.embed(inputs)
         total: Tensor | None = None
         for i, layer in enumerate(self.stack):
@@ -161,4 +180,5 @@ class WaveNet(nn.Module):
 
     def _logits(self, total: Tensor | None) -> Tensor:
         assert total is not None, "a WaveNet has at least one layer"
-        return self.head(total * math.sqrt(1 / len(self.layers)))
+        logits: Tensor = self.head(total * math.sqrt(1 / len(self.layers)))
+        return logits

@@ -1,4 +1,4 @@
-"""Autoregressive sampling of any WaveNet, by the engine that suits the device."""
+"""Autoregressive sampling of a WaveNet, by the engine that suits the device."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,15 +13,19 @@ from torch.nn import functional as F
 from speechvq.progress import progress
 from speechvq.wavenet.net import State, WaveNet
 
-CHUNK = 2_000  # steps of a piece of a stream, about
+PIECE_STEPS = 2_000  # of a piece of a stream, about
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw: temperature (0 takes the most likely class), seed, and a progress bar on stderr.
+    """How to draw.
 
-    top_k: only among so many of the most likely classes (0: all). top_p: only among the fewest of them that have this
-    share of the probability (nucleus sampling, Holtzman et al. 2020). Both after the temperature, equals together.
+    temperature: divides the logits; 0 takes the most likely class.
+    seed: of the random streams.
+    progress: a progress bar on stderr.
+    top_k: draw only among so many of the most likely classes; 0 for all.
+    top_p: draw only among the fewest of those that have this share of the probability (nucleus sampling, Holtzman et
+        al. 2020). Both apply after the temperature; of equally likely classes all or none are kept.
     engine: `torch` steps through the module, on any device; `compiled` is for the CPU; `auto` chooses.
     weights: `bfloat16` makes the compiled engine faster and a little inexact (see benchmarks/precision.py).
     """
@@ -36,15 +40,22 @@ class Sampling:
 
 
 def chances(seed: int, utterance: int) -> np.random.Generator:
-    """Uniform numbers in [0, 1), one a step, that are a function of (seed, utterance, step) alone.
+    """The random stream of an utterance: uniform numbers in [0, 1), one per step.
 
-    Philox is a counter-based generator: batch size, order and what was drawn before do not matter.
+    They are a function of (seed, utterance, step) alone, since Philox is a counter-based generator: batch size, order
+    and earlier draws do not matter.
     """
     return np.random.Generator(np.random.Philox(key=np.array([seed, utterance], np.uint64)))
 
 
 def draw(logits: Tensor, chance: Tensor, sampling: Sampling) -> Tensor:
-    """Classes (B,) from logits (B, classes) by inverting the cumulative distribution at chance (B,)."""
+    """Draw a class for each row, by inverting the cumulative distribution.
+
+    logits: (B, classes).
+    chance: (B,), uniform numbers.
+
+    Returns the classes (B,) int64.
+    """
     if sampling.temperature == 0:
         return logits.argmax(-1)
     weights = torch.softmax(logits.double() / sampling.temperature, -1)
@@ -56,7 +67,7 @@ def draw(logits: Tensor, chance: Tensor, sampling: Sampling) -> Tensor:
 
 
 def _least(weights: Tensor, sampling: Sampling) -> Tensor:
-    """The weight (B, 1) of the least likely class that may be drawn."""
+    """The weight (B, 1) of the least likely class that top_k and top_p keep."""
     ordered = weights.sort(-1, descending=True).values[:, : sampling.top_k or None]
     before = ordered.cumsum(-1) - ordered
     last = (before < sampling.top_p * ordered.sum(-1, keepdim=True)).sum(-1, keepdim=True) - 1
@@ -64,24 +75,28 @@ def _least(weights: Tensor, sampling: Sampling) -> Tensor:
 
 
 class Sampler:
-    """Draws from a WaveNet as it is now: the compiled engine copies the weights."""
+    """Draws from a WaveNet. The compiled engine copies the weights, so later training needs another sampler."""
 
     def __init__(self, net: WaveNet, sampling: Sampling) -> None:
         self.net, self.sampling = net, sampling
         on_cpu = net.embed.weight.device.type == "cpu"
         self.engine = None
         if sampling.engine == "compiled" or (sampling.engine == "auto" and on_cpu):
-            from speechvq.wavenet.compiled import CompiledWaveNet, announce  # Numba takes its time to import
+            from speechvq.wavenet.compiled import CompiledWaveNet, announce  # Numba takes seconds to import
 
             announce()
             self.engine = CompiledWaveNet(net, sampling.weights)
 
     @torch.inference_mode()
     def sample(self, first: Tensor, chance: Tensor, table: Tensor, state: State) -> Tensor:
-        """Draw T classes after `first` (B,) -> (B, T) int64; the state moves on.
+        """Draw the next T classes of every utterance.
 
-        chance (B, T) from `chances`. table (L, F, B, 2G), see `WaveNet.table`, holds for T / F steps a frame.
-        To go on where an earlier call ended: its state, and its last classes as `first`.
+        first: (B,), the classes before the first step; to continue an earlier call, its last ones.
+        chance: (B, T) from `chances`.
+        table: (L, F, B, 2G) of `WaveNet.table`, for T / F steps per frame.
+        state: updated.
+
+        Returns the classes (B, T) int64. Raises ValueError if the table does not fit.
         """
         self.net.check(table, *chance.shape)
         engine = self.engine
@@ -118,20 +133,25 @@ class Sampler:
         utterances: Sequence[int],
         table: Callable[[int, int, int], Tensor],
     ) -> Iterator[list[Tensor]]:
-        """Utterance i is `frames[i]` frames of `hop` steps long -> its next classes, (T,), some 2000 a time.
+        """Draw utterances side by side, piece by piece, some 2000 steps at a time.
 
-        table(i, begin, end) gives the conditioning (L, F, 1, 2G) of these frames of utterance i, as far as it has
-        them. `utterances` number the random streams. What an utterance gets does not depend on the others, and
-        once it has ended it costs nothing more and gets empty tensors.
+        first: (B,), the classes before the first step.
+        frames: the length of each utterance in frames.
+        hop: steps per frame.
+        utterances: the numbers of the random streams.
+        table: table(i, begin, end) is the conditioning (L, F, 1, 2G) of these frames of utterance i; fewer at its end.
+
+        Yields the next classes (T,) of each of the B utterances. An utterance does not depend on the others; one that
+        is complete costs nothing more and gets empty tensors.
         """
         order = sorted(range(len(frames)), key=lambda i: -frames[i])
         generators = [chances(self.sampling.seed, utterance) for utterance in utterances]
         state, last = self.net.start(len(frames)), first[torch.tensor(order, device=first.device)]
-        size = max(CHUNK // hop, 1)
+        size = max(PIECE_STEPS // hop, 1)
         for begin in progress(range(0, max(frames), size), unit="piece", text="sampling", show=self.sampling.progress):
             rows = [i for i in order if frames[i] > begin]
             end = min(begin + size, frames[rows[0]])
-            # Each table by itself: the bits of a product depend on how many rows it has.
+            # Each table by itself, since the bits of a product depend on the number of its rows.
             tables = [table(i, begin, min(end, frames[i])) for i in rows]
             tables = [F.pad(some, (0, 0, 0, 0, 0, end - begin - some.shape[1])) for some in tables]
             chance = torch.from_numpy(np.stack([generators[i].random((end - begin) * hop) for i in rows]))
