@@ -1,4 +1,4 @@
-"""Augment training audio and spectrograms: voice, filter, shift, gain, noise. Codes then depend less on the recording."""
+"""Augment training audio and spectrograms, so that codes depend less on the voice and on the recording."""
 
 import math
 
