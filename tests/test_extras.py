@@ -63,6 +63,14 @@ def test_all_are_all_extras_but_the_developers():
     assert PROJECT["optional-dependencies"]["all"] == [f"speechvq[{','.join(sorted(extras))}]"]
 
 
+def test_the_lock_has_what_is_declared():
+    """`make setup` installs the lock alone, and `make test` needs every extra."""
+    locked = declared((PACKAGE.parent / "requirements.lock").read_text(encoding="utf-8").splitlines())
+    for extra, requirements in PROJECT["optional-dependencies"].items():
+        assert declared(requirements) - {"speechvq"} <= locked, extra
+    assert declared(PROJECT["dependencies"]) <= locked
+
+
 def test_a_missing_package_says_what_needs_it_and_how_to_install_it():
     with pytest.raises(
         speechvq.SpeechVQError, match=r'^singing needs no_such_voice: pip install "\.\[choir\]"$'
