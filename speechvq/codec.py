@@ -15,7 +15,7 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read_pieces, resample, validate
 from speechvq.audio.level import Meter
-from speechvq.config import CodecRun, ModelConfig
+from speechvq.config import CodecRun
 from speechvq.folder.card import WEIGHTS, Alphabet, Card, load_card, model_folder, save_card, speaker_index
 from speechvq.folder.description import describe
 from speechvq.folder.fingerprint import WeightsSummary
@@ -89,8 +89,9 @@ class Codec(Pretrained):
         """
         folder = model_folder(path)
         chosen = torch_device(device)
-        card = load_card(folder)
-        model = build(_model_config(card, folder), len(card.speakers))
+        card = load_card(folder, "codec")
+        assert isinstance(card.config, CodecRun)
+        model = build(card.config.model, len(card.speakers))
         figures = load_weights(model, folder / WEIGHTS)
         return cls(model, card, figures, chosen, load_histogram(folder, model.bottleneck.codes))
 
@@ -267,12 +268,6 @@ class Codec(Pretrained):
         if row.min() < 0 or row.max() >= size:
             raise SpeechVQError(f"codes are between 0 and {size - 1}; got {row.min()} to {row.max()}")
         return row
-
-
-def _model_config(card: Card, folder: Path) -> ModelConfig:
-    if not isinstance(card.config, CodecRun):
-        raise SpeechVQError(f"{folder}: not a codec, but a run of kind '{card.config.kind}'")
-    return card.config.model
 
 
 def torch_device(name: str) -> torch.device:

@@ -98,5 +98,5 @@ def test_a_damaged_folder_is_one_line(tmp_path):
         json.dumps({"format": 1, "config": {"prior": {}}, "speakers": [], "speaker_info": {}})
     )
     save_tensors(tmp_path / WEIGHTS, {"a": torch.zeros(1)}, {"loss": 1.0})
-    with pytest.raises(SpeechVQError, match="names the codes"):
+    with pytest.raises(SpeechVQError, match="does not name the codes"):
         describe_folder(tmp_path)

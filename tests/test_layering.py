@@ -205,6 +205,8 @@ MODEL = ["--speaker", "p225"]  # of the default model, which is packaged
         (["encode", "Makefile", "tests/golden/prior.svq"], "exists; --force overwrites it"),
         (["encode", "Makefile", "out.svq", "--model", "convert-60hz"], "no such model folder"),
         (["sample", "out.wav", "--prior", "phoneme-25hz/prior", "--prefix", "absent.wav", *MODEL], "no such file"),
+        (["decode", "Makefile", "out.wav", "--prior", "absent"], "absent: no such model folder"),
+        (["decode", "Makefile", "out.wav", "--prior", "convert-50hz"], "not a prior"),
         (["info", "absent"], "absent: no such file"),
         (["prepare", "vctk", "absent", "out"], "absent: no such folder"),
         (

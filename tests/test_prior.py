@@ -110,14 +110,14 @@ def test_a_trained_prior_knows_more_than_the_histogram_and_whose_codes_they_are(
         trained.sample(1, 9, "hihg", Sampling())
 
 
-def test_what_is_no_prior_is_refused(prior, runs, tmp_path):
+def test_other_folders_are_refused(prior, runs, tmp_path):
     from speechvq.codec import Codec
 
     with pytest.raises(SpeechVQError, match="not a prior"):
         TrainedPrior.load(runs["mel"])
-    with pytest.raises(SpeechVQError, match="not a codec, but a run of kind 'prior'"):
+    with pytest.raises(SpeechVQError, match="not a codec, but the result of a run of kind 'prior'"):
         Codec.load(prior)
     card = json.loads((prior / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(card | {"alphabet": None}))
-    with pytest.raises(SpeechVQError, match="not a prior"):
+    with pytest.raises(SpeechVQError, match="does not name the codes"):
         TrainedPrior.load(tmp_path)

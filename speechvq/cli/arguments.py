@@ -63,13 +63,15 @@ def add_truncation(command: Any) -> None:
 
 
 def load_codec(options: argparse.Namespace) -> Any:
-    """The model of --model. A speaker that it does not have is refused first, before torch is imported.
+    """The model of --model. --speaker and --prior are checked first, before torch is imported.
 
-    Raises SpeechVQError if the folder is not a model's or the model does not have the speaker of --speaker.
+    Raises SpeechVQError if the folder is not a codec's, it does not have the speaker, or --prior is not a prior's.
     """
     from speechvq.folder.card import load_card, model_folder, speaker_index
 
-    card = load_card(model_folder(options.model))
+    card = load_card(model_folder(options.model), "codec")
+    if getattr(options, "prior", None):
+        load_card(model_folder(options.prior), "prior")
     if getattr(options, "speaker", None):
         speaker_index(card.speakers, options.speaker)
     from speechvq.codec import Codec

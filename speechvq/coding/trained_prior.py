@@ -49,9 +49,9 @@ class TrainedPrior:
         Raises SpeechVQError if the folder is not a prior's, cannot be read, or is a prior of other codes.
         """
         folder = model_folder(path)
-        card = load_card(folder)
-        if not isinstance(card.config, PriorRun) or card.alphabet is None:
-            raise SpeechVQError(f"{folder}: not a prior")
+        card = load_card(folder, "prior")
+        assert isinstance(card.config, PriorRun)
+        assert card.alphabet is not None
         if alphabet not in (None, card.alphabet):
             theirs, ours = card.alphabet.model, alphabet.model if alphabet else ""
             raise SpeechVQError(f"{folder}: knows the codes of model {theirs}, not of this one ({ours})")

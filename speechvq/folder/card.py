@@ -67,10 +67,12 @@ def model_folder(name: str | Path) -> Path:
     return inside if is_packaged else path
 
 
-def load_card(folder: Path) -> Card:
+def load_card(folder: Path, kind: str | None = None) -> Card:
     """Read config.json.
 
-    Raises SpeechVQError if it is missing, malformed or of a newer format.
+    kind: of the run that it must be from, such as "codec" or "prior".
+
+    Raises SpeechVQError if it is missing, malformed, of a newer format or of another kind of run.
     """
     path = folder / CONFIG
     if not folder.is_dir():
@@ -93,7 +95,12 @@ def load_card(folder: Path) -> Card:
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise SpeechVQError(f"{path}: not a model's configuration ({error!r})") from None
     alphabet = parse(Alphabet, data["alphabet"], "alphabet.") if data.get("alphabet") else None
-    return Card(parse_run(config), tuple(speakers), info, alphabet)
+    card = Card(parse_run(config), tuple(speakers), info, alphabet)
+    if kind not in (None, card.config.kind):
+        raise SpeechVQError(f"{folder}: not a {kind}, but the result of a run of kind '{card.config.kind}'")
+    if card.config.kind == "prior" and alphabet is None:
+        raise SpeechVQError(f"{path}: does not name the codes that the prior is of (alphabet)")
+    return card
 
 
 def speaker_index(speakers: Sequence[str], name: str) -> int:

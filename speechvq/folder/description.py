@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.config import CodecRun, EncoderRun, PriorRun
 from speechvq.folder.card import WEIGHTS, Card, load_card
@@ -50,8 +49,7 @@ def _describe_codec(card: Card, weights: WeightsSummary) -> dict[str, Any]:
 def _describe_prior(card: Card, weights: WeightsSummary) -> dict[str, Any]:
     config = card.config
     assert isinstance(config, PriorRun)
-    if card.alphabet is None:
-        raise SpeechVQError("a prior's card names the codes that it is a prior of; this one does not")
+    assert card.alphabet is not None
     return {
         "fingerprint": weights.fingerprint,
         "codes_of_model": card.alphabet.model,
