@@ -6,17 +6,22 @@ import pytest
 import soundfile
 
 from speechvq.cli import main
-from speechvq.data.corpora import demo as corpus
+from speechvq.data.corpora import demo_speech
+from speechvq.data.manifest import Split
 from speechvq.demo import pipeline
 from speechvq.evaluate.conversion import wav_name
 
 
 def test_a_short_demo_goes_through_every_stage(tmp_path, monkeypatch, capsys):
     pytest.importorskip("espeakng_loader", reason="the demo corpus needs the extra demo")
-    short = [" ".join(text.split()[:4]) for text in corpus.sentences()[:50]]
-    for room in (corpus, pipeline):
-        monkeypatch.setattr(room, "sentences", lambda: short)
-    monkeypatch.setattr(pipeline, "VOICES", corpus.VOICES[:5])
+    by_split: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    for text in demo_speech.sentences():
+        short = " ".join(text.split()[:4])
+        by_split[Split(unseen=0.0).of("", "", short)].append(short)
+    texts = [*by_split["train"][:8], *by_split["valid"][:2], *by_split["test"][:2]]
+    for module in (demo_speech, pipeline):
+        monkeypatch.setattr(module, "sentences", lambda: texts)
+    monkeypatch.setattr(pipeline, "VOICES", demo_speech.VOICES[:5])
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out), "--minutes", "0.25", "--json"]) == 0
     captured = capsys.readouterr()

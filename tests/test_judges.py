@@ -75,11 +75,11 @@ def test_any_sound_has_an_embedding(wav):
 def test_speech_is_understood_and_noise_is_not(spoken):
     recognizer = Recognizer()
     sources = [source for some in spoken.values() for source in some[:2]]
-    heard = [recognizer.recognize(read(source.path), source.text) for source in sources]
-    assert sum(h.word_errors for h in heard) <= 0.2 * sum(h.words for h in heard)
+    results = [recognizer.recognize(read(source.path), source.text) for source in sources]
+    assert sum(one.word_errors for one in results) <= 0.2 * sum(one.words for one in results)
     wav = read(sources[0].path)
     noisy = wav + 0.3 * torch.randn(len(wav), generator=torch.Generator().manual_seed(0))
-    assert recognizer.recognize(noisy, sources[0].text).word_errors > heard[0].word_errors
+    assert recognizer.recognize(noisy, sources[0].text).word_errors > results[0].word_errors
 
 
 def edits(one: list[str] | str, other: list[str] | str) -> int:
@@ -97,11 +97,11 @@ def test_errors_are_the_least_edits(spoken):
     """The words of one utterance against the sound of another; punctuation and case do not matter."""
     recognizer = Recognizer()
     first, second = spoken["p225"][:2]
-    heard = recognizer.recognize(read(first.path), f"  {second.text.upper()}!? ")
+    result = recognizer.recognize(read(first.path), f"  {second.text.upper()}!? ")
     plain = "".join(c for c in second.text.lower() if c.isalpha() or c in "' ")
-    assert (heard.words, heard.characters) == (len(plain.split()), len(plain))
-    assert heard.word_errors == edits(plain.split(), heard.heard.split()) > 0
-    assert heard.character_errors == edits(plain, heard.heard)
+    assert (result.words, result.characters) == (len(plain.split()), len(plain))
+    assert result.word_errors == edits(plain.split(), result.heard.split()) > 0
+    assert result.character_errors == edits(plain, result.heard)
 
 
 @recorded

@@ -82,7 +82,7 @@ def test_codes_made_of_the_labels_are_right(frame_phones, truth):
     assert result.offset_ms == 0
     for rule in (PRIMARY, WITH_SILENCE):
         assert result.scores[rule].codes.same > 0.999
-        assert result.scores[rule].codes.held_out > 0.99  # a phone that only a scored speaker says cannot be told
+        assert result.scores[rule].codes.held_out > 0.99  # a phone that only a scored speaker says cannot be predicted
     assert result.scores[PRIMARY].pnmi > 0.999
     wrong = result.confusion.sum() - np.trace(result.confusion)
     assert wrong == pytest.approx((1 - result.scores[PRIMARY].codes.held_out) * result.confusion.sum())
@@ -95,8 +95,8 @@ def test_the_sweep_finds_by_how_much_codes_are_late(frame_phones, truth, frames)
     assert result.offset_ms == -frames * 20
     assert result.scores[PRIMARY].codes.same > 0.95
     phones, late = np.concatenate(truth), np.concatenate([np.roll(row, frames) for row in truth])
-    heard = phones < len(frame_phones.phones)
-    agreement = (phones == late)[heard].mean()
+    speech = phones < len(frame_phones.phones)
+    agreement = (phones == late)[speech].mean()
     assert result.sweep[0] == pytest.approx(agreement, abs=0.05)  # the mapping may gain a little on identity
     assert agreement < 0.9
 

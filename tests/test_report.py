@@ -17,9 +17,12 @@ from PIL import Image
 from speechvq import SpeechVQError
 from speechvq.cli import main
 from speechvq.data.labels import Segment
+from speechvq.parsing import parse_run
 from speechvq.report.pictures import curves, spectrograms, usage
 from speechvq.report.result_tables import paper_table
 from speechvq.report.runs import read_runs
+from speechvq.report.sections import SECTIONS
+from speechvq.train.kinds import KINDS, train
 
 ARTEFACTS = Path(__file__).parents[1] / "test-artefacts"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -100,16 +103,16 @@ def test_the_page_needs_nothing_else(page):
     assert all(attributes["aria-label"] for attributes in reader.all("audio"))
 
 
-def test_players_hold_what_was_heard(page, folders):
+def test_players_hold_the_recordings(page, folders):
     """Sample for sample the recordings of the run folders, in their order."""
     reader = Reader(page.read_text(encoding="utf-8"))
-    heard = []
+    played = []
     for attributes in reader.all("audio"):
         data = attributes["src"].removeprefix("data:audio/flac;base64,")
         wav, rate = soundfile.read(io.BytesIO(base64.b64decode(data)), dtype="int16")
         assert rate == 16_000
         assert len(wav) / rate == pytest.approx(float(attributes["data-seconds"]))
-        heard.append(wav)
+        played.append(wav)
     rows = json.loads((folders["model"] / "conversion.json").read_text())["rows"]
     names = {"natural": "natural", "reconstruction": "reconstruction"}
     files = [
@@ -118,21 +121,21 @@ def test_players_hold_what_was_heard(page, folders):
         if row["kind"] != "copy"
     ]
     files += sorted((folders["prior"] / "samples").iterdir())
-    assert len(heard) == len(files) == 8
-    for wav, file in zip(heard, files, strict=True):
+    assert len(played) == len(files) == 8
+    for wav, file in zip(played, files, strict=True):
         np.testing.assert_array_equal(wav, soundfile.read(file, dtype="int16")[0])
 
 
 def test_figures_and_names_are_in_it(page, folders):
     text = Reader(page.read_text(encoding="utf-8")).text
-    assert "codes & <voice>" in text  # told as it is, not as tags
+    assert "codes & <voice>" in text  # shown as it is, not as tags
     score = json.loads((folders["model"] / "phonemes.json").read_text())["scores"]["centre"]
     assert f"{100 * score['codes']['held_out']:.1f} %" in text
     rate = json.loads((folders["model"] / "rate.json").read_text())["coders"]["prior"]["files"]
     assert f"{rate:.1f}" in text
     assert "49.3 %" in text
     for command in ("evaluate phonemes", "evaluate rate"):
-        assert command not in text  # pytest is the command that made these
+        assert command not in text  # pytest is the command of these results
     assert '"learning_rate": 0.005' in text
     assert "PyTorch 2." in text
     assert "aa iy" in text
@@ -154,6 +157,20 @@ def test_runs_without_results_are_a_page_too(runs, tmp_path, capsys):
     assert reader.all("audio") == []
     assert main(["report", str(runs["mel"]), "--out", str(page.parent)]) == 2
     assert "--force overwrites it" in capsys.readouterr().err
+
+
+def test_every_kind_of_run_has_a_section(corpus, tmp_path):
+    assert SECTIONS.keys() == KINDS.keys()
+    config = {
+        "encoder": {"strides": [2, 1], "channels": 8, "dilations": [1], "outputs": [0, 1]},
+        "objective": {"kind": "cpc", "steps": 2},
+        "train": {"steps": 2, "batch_size": 4, "crop": 6400, "eval_every": 1},
+    }
+    train(parse_run(config), corpus, tmp_path / "cpc")
+    assert main(["report", str(tmp_path / "cpc"), "--out", str(tmp_path)]) == 0
+    text = Reader((tmp_path / "index.html").read_text(encoding="utf-8")).text
+    assert "An encoder, causal, trained by itself by cpc: 50 latents per second" in text
+    assert "Held-out speech while training" in text
 
 
 def test_what_is_no_run_is_refused(tmp_path, runs, capsys):
@@ -246,9 +263,9 @@ def test_with_the_keyboard_alone(page, browser):
         view.keyboard.press("Tab")
         reached.add(view.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
     for kind in ("a", "audio", "summary"):
-        places = view.evaluate(f"""[...document.querySelectorAll('{kind}')].map(
+        indices = view.evaluate(f"""[...document.querySelectorAll('{kind}')].map(
             one => [...document.querySelectorAll('*')].indexOf(one))""")
-        assert places
-        assert set(places) <= reached, kind
+        assert indices
+        assert set(indices) <= reached, kind
     assert re.fullmatch(r"To the results", view.inner_text(".skip"))
     view.close()

@@ -10,11 +10,9 @@ from typing import Any
 from speechvq import SpeechVQError
 from speechvq.cli.arguments import (
     add_command,
-    add_device,
     add_model,
     add_prior,
     add_sampling,
-    add_seed,
     add_truncation,
     count,
     duration,
@@ -37,7 +35,7 @@ def add_commands(commands: Any) -> None:
         command = add_question(questions)
         add_model(command)
         command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
-        add_device(command)
+        command.add_argument("--device", default="cpu")
         text = "also write the result to a file; `speechvq report` reads MODEL/QUESTION.json"
         command.add_argument("--save", type=Path, metavar="FILE", help=text)
 
@@ -116,7 +114,7 @@ def _add_samples(questions: Any) -> argparse.ArgumentParser:
 
 def _add_clusters(command: argparse.ArgumentParser) -> None:
     command.add_argument("--codes", type=count, help="k-means clusters of a model without codes (default: 128)")
-    add_seed(command)
+    command.add_argument("--seed", type=natural, default=0)
 
 
 def _add_report(commands: Any) -> None:

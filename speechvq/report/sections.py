@@ -13,6 +13,7 @@ from speechvq.audio.io import read
 from speechvq.data.labels import Segment, read_labels
 from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.labelled import find_labels
+from speechvq.folder.description import describe_folder
 from speechvq.report import pictures
 from speechvq.report.media import SPEECH_NAMES, Picture, Player, picture, player
 from speechvq.report.result_tables import Table, result_tables
@@ -83,8 +84,24 @@ def _prior_section(run: Run, _phones: Phones, _count: int) -> Section:
     return _section(run, f"A prior over the codes of the model {model}.")
 
 
-# The section builder of each kind of run.
-SECTIONS: dict[str, Callable[[Run, Phones, int], Section]] = {"codec": _codec_section, "prior": _prior_section}
+def _encoder_section(run: Run, _phones: Phones, _count: int) -> Section:
+    about = describe_folder(run.folder)
+    objective = about["objective"] + (
+        f" of the codes of the model {run.card.alphabet.model}" if run.card.alphabet else ""
+    )
+    return _section(
+        run,
+        f"An encoder, {about['encoder']}, trained by itself by {objective}: {about['latents_per_s']:g} latents per "
+        f"second, {about['parameters'] / 1e6:.1f} million parameters.",
+    )
+
+
+# The section builder of each kind of run (`config.RUNS`).
+SECTIONS: dict[str, Callable[[Run, Phones, int], Section]] = {
+    "codec": _codec_section,
+    "prior": _prior_section,
+    "encoder": _encoder_section,
+}
 
 
 def _section(run: Run, about: str) -> Section:
