@@ -1,4 +1,4 @@
-"""The .svq file: exactly the codes, however long; and of a damaged one nothing but the truth."""
+"""Files of codes: lossless at any length, and damage never goes unnoticed."""
 
 import os
 import struct
@@ -44,7 +44,7 @@ def some(random: np.random.Generator, length: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", CODER_TAGS)
-def test_500_files_come_back(coders, name):
+def test_500_files_are_read_as_they_were_written(coders, name):
     """Up to 60 s at 25 Hz; a few with several chunks."""
     random = np.random.default_rng(1)
     lengths = [*random.integers(0, 80, 460), *random.integers(80, 1500, 33), 0, 2, 1023, 1024, 1025, 2048, 3000]
@@ -73,7 +73,7 @@ def test_fixed_takes_the_logarithm_rounded_up(size):
         assert np.array_equal(coder.decode([chunk], [length])[0], codes)
 
 
-def test_entropy_coders_come_near_the_entropy(coders):
+def test_entropy_coders_reach_the_entropy(coders):
     random = np.random.default_rng(3)
     codes = some(random, 1000)
     share = (2.0 * COUNTS + 1) / (2.0 * COUNTS + 1).sum()
@@ -93,7 +93,7 @@ def test_codes_that_training_never_saw_are_coded(coders):
     assert np.array_equal(coders["static"].decode(coders["static"].encode([codes]), [5])[0], codes)
 
 
-def test_chunks_are_independent_of_their_company(coders):
+def test_chunks_are_coded_independently(coders):
     random = np.random.default_rng(4)
     chunks = [some(random, length) for length in (1024, 3, 500, 1024, 77)]
     for coder in coders.values():
@@ -132,7 +132,7 @@ def test_varints(number):
 
 
 def judged(data: bytes, coder: Coder, true: Encoded) -> str:
-    """What a reader gets: an error, or codes that are right wherever they are not said to be lost."""
+    """The outcome of reading: an error, or codes that are right wherever they are not listed as lost."""
     try:
         found = unpack(data, lambda header: coder if header.coder == coder.name else pytest.fail("another coder"))
     except SpeechVQError:
@@ -146,17 +146,17 @@ def judged(data: bytes, coder: Coder, true: Encoded) -> str:
 
 
 @pytest.mark.parametrize("name", CODER_TAGS)
-def test_damage_is_told(coders, name):
+def test_damage_is_noticed(coders, name):
     """Over 3000 cases for each coder: a byte changed, the end cut off, garbage behind it, parts of it swapped."""
     random = np.random.default_rng(6)
     item = encoded(some(random, 2100 if name == "fixed" else 1060))
     data = pack(item, coders[name])
     header = read_header(data)
     assert judged(data, coders[name], item) == "whole"
-    for place in random.permutation(len(data))[: 700 if name == "prior" else None]:
+    for offset in random.permutation(len(data))[: 700 if name == "prior" else None]:
         changed = bytearray(data)
-        changed[place] ^= int(random.integers(1, 256))
-        assert judged(bytes(changed), coders[name], item) == ("error" if place < header.size else "lost")
+        changed[offset] ^= int(random.integers(1, 256))
+        assert judged(bytes(changed), coders[name], item) == ("error" if offset < header.size else "lost")
     for _ in range(400 if name == "prior" else 1200):
         end = int(random.integers(len(data)))
         assert judged(data[:end], coders[name], item) == ("error" if end < header.size else "lost")
@@ -195,13 +195,13 @@ def test_one_damaged_chunk_costs_that_chunk(coders):
         (b"svq\x01\x09" + bytes(40), "damaged or cut off"),
     ],
 )
-def test_what_is_no_file_of_codes(data, message):
+def test_other_files_are_refused(data, message):
     with pytest.raises(SpeechVQError, match=message.replace("?", r"\?")):
         read_header(data)
 
 
-def lying(samples: int, hop: int, lengths: list[tuple[int, int]], coder: int = 0) -> bytes:
-    """A file with a valid header that says what is not so."""
+def wrong(samples: int, hop: int, lengths: list[tuple[int, int]], coder: int = 0) -> bytes:
+    """A file whose header has a valid checksum and wrong contents."""
     head = b"svq\x01" + bytes([coder, 1, 2, 3, 4]) + bytes(0 if coder == 0 else 4)
     for number in (16_000, hop, 12, samples, 0):
         head += write_varint(number)
@@ -210,15 +210,15 @@ def lying(samples: int, hop: int, lengths: list[tuple[int, int]], coder: int = 0
 
 
 @pytest.mark.parametrize("name", CODER_TAGS)
-def test_a_header_that_lies_costs_no_memory(coders, name):
+def test_a_wrong_header_costs_no_memory(coders, name):
     coder = coders[name]
     files = [
-        lying(2**40, 1, [], [*CODER_TAGS].index(name)),
-        lying(2**62, 1, [], [*CODER_TAGS].index(name)),
-        lying(640 * CHUNK_CODES * 300, 640, [(0, 0)] * 300, [*CODER_TAGS].index(name)),
-        lying(640 * 10, 640, [(2**40, 0)], [*CODER_TAGS].index(name)),
-        lying(640 * CHUNK_CODES, 640, [(5, crc32(b"\xff" * 5))], [*CODER_TAGS].index(name)) + b"\xff" * 5,
-        lying(640, 0, [(0, 0)], [*CODER_TAGS].index(name)),
+        wrong(2**40, 1, [], [*CODER_TAGS].index(name)),
+        wrong(2**62, 1, [], [*CODER_TAGS].index(name)),
+        wrong(640 * CHUNK_CODES * 300, 640, [(0, 0)] * 300, [*CODER_TAGS].index(name)),
+        wrong(640 * 10, 640, [(2**40, 0)], [*CODER_TAGS].index(name)),
+        wrong(640 * CHUNK_CODES, 640, [(5, crc32(b"\xff" * 5))], [*CODER_TAGS].index(name)) + b"\xff" * 5,
+        wrong(640, 0, [(0, 0)], [*CODER_TAGS].index(name)),
     ]
     tracemalloc.start()
     for data in files[: None if name != "prior" else 2]:
@@ -231,7 +231,7 @@ def test_a_header_that_lies_costs_no_memory(coders, name):
     tracemalloc.stop()
 
 
-# --- for ever
+# --- compatibility
 
 
 def golden_codes() -> np.ndarray:
@@ -246,7 +246,7 @@ def golden_coder(header: Header) -> Coder:
 
 
 @pytest.mark.parametrize("name", CODER_TAGS)
-def test_golden_files_are_decoded_for_ever(name):
+def test_golden_files_stay_readable(name):
     data = (GOLDEN / f"{name}.svq").read_bytes()
     header = read_header(data)
     coder = golden_coder(header)
@@ -260,7 +260,7 @@ def test_golden_files_are_decoded_for_ever(name):
 def test_golden_files_in_a_new_process_with_other_arithmetic():
     code = (
         "import sys; sys.path.insert(0, 'tests')\nimport torch; torch.set_num_threads(2)\n"
-        "from test_bitstream import *\ntest_golden_files_are_decoded_for_ever('prior'); print('same')"
+        "from test_bitstream import *\ntest_golden_files_stay_readable('prior'); print('same')"
     )
     limits = {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "OPENBLAS_CORETYPE": "Prescott"}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The command line as its user meets it: results, refusals, and what is left on disk."""
+"""The command line: results, refusals, and the files that it leaves."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def wav(corpus) -> Path:
 
 
 def refused(capsys, *arguments: object) -> str:
-    """The one line with which a command refuses."""
+    """The one line of a command's error."""
     code = main([str(argument) for argument in arguments])
     out, err = capsys.readouterr()
     assert code == 2
@@ -52,8 +52,10 @@ def test_encode_then_decode_is_convert(runs, wav, tmp_path, capsys):
 def test_folders_become_folders_of_the_same_shape(runs, corpus, tmp_path, capsys):
     model = ["--model", str(runs["mel"])]
     assert main(["convert", str(corpus / "audio"), str(tmp_path / "new"), *model, "--speaker", "low"]) == 0
-    made = {path.relative_to(tmp_path / "new").with_suffix("") for path in (tmp_path / "new").rglob("*.wav")}
-    assert made == {path.relative_to(corpus / "audio").with_suffix("") for path in (corpus / "audio").rglob("*.flac")}
+    converted = {path.relative_to(tmp_path / "new").with_suffix("") for path in (tmp_path / "new").rglob("*.wav")}
+    assert converted == {
+        path.relative_to(corpus / "audio").with_suffix("") for path in (corpus / "audio").rglob("*.flac")
+    }
     capsys.readouterr()
     assert "exists" in refused(capsys, "convert", corpus / "audio", tmp_path / "new", *model, "--speaker", "low")
 
@@ -177,7 +179,7 @@ def test_evaluate_reconstruction_is_the_measure_of_training(runs, corpus, capsys
     assert figures == pytest.approx({key: best[key] for key in figures}, rel=1e-4)
 
 
-def test_a_training_that_cannot_start_harms_nothing(runs, corpus, tmp_path, capsys):
+def test_a_training_that_cannot_start_leaves_the_folder_as_it_was(runs, corpus, tmp_path, capsys):
     shutil.copytree(runs["mel"], tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     root = Path(__file__).resolve().parents[1]
@@ -196,7 +198,7 @@ def test_a_training_that_cannot_start_harms_nothing(runs, corpus, tmp_path, caps
     assert not (tmp_path / "fresh").exists()
 
 
-def test_what_the_system_refuses_is_one_line(runs, wav, tmp_path, capsys):
+def test_an_error_of_the_system_is_one_line(runs, wav, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     target = tmp_path / "file" / "out.wav"
     assert "file" in refused(capsys, "convert", wav, target, "--model", runs["mel"], "--speaker", "low")
@@ -224,11 +226,11 @@ def test_codes_are_written_under_a_prior_and_read_with_it_alone(runs, prior, wav
     assert (about["coder"], about["speaker"]) == ("prior", "mid")
     assert about["bytes"] == Path(codes).stat().st_size
     assert "under the prior" in refused(capsys, "decode", codes, tmp_path / "c.wav", *model)
-    for coder, tells in (("static", "static"), ("fixed", "fixed")):
+    for coder in ("static", "fixed"):
         assert main(["encode", str(wav), codes, *model, "--coder", coder, "--force", "--json"]) == 0
         capsys.readouterr()
         assert main(["info", codes]) == 0
-        assert tells in capsys.readouterr().out
+        assert coder in capsys.readouterr().out
     assert "names no speaker" in refused(capsys, "decode", codes, tmp_path / "c.wav", *model)
     assert "needs a prior" in refused(capsys, "encode", wav, codes, *model, "--coder", "prior", "--force")
     (tmp_path / "plain").mkdir()
@@ -258,7 +260,7 @@ def test_a_damaged_file_is_decoded_with_a_warning_and_silence(runs, wav, tmp_pat
 
 
 def test_pipes(runs, wav, tmp_path):
-    """encode from stdin to stdout, info and decode of that."""
+    """`encode` from stdin to stdout; `info` and `decode` read the result from stdin."""
     speechvq = [sys.executable, "-m", "speechvq.cli"]
     model = ["--model", str(runs["mel"])]
 
@@ -329,7 +331,7 @@ def test_clusters_are_for_models_without_codes(runs, corpus, capsys):
     assert "16 codes of its own" in refused(capsys, *question, "--codes", 20)
 
 
-def test_a_corpus_of_nothing_is_one_line(runs, tmp_path, capsys):
+def test_an_empty_corpus_is_one_line(runs, tmp_path, capsys):
     (tmp_path / "manifest.jsonl").write_text("")
     question = ["evaluate", "reconstruction", "--model", runs["mel"], "--data", tmp_path]
     assert "manifest.jsonl: holds no utterances" in refused(capsys, *question)

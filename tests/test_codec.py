@@ -1,4 +1,4 @@
-"""Codec: what a user gets from a model folder."""
+"""Codec: encoding, decoding and conversion with a loaded model."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def wav(corpus):
     return read(corpus / read_manifest(corpus)[0].path)
 
 
-def test_codes_are_the_models(codec, wav):
+def test_codes_are_the_nearest_vectors_of_the_latents(codec, wav):
     codes = codec.encode(wav, 16_000)
     padded = torch.nn.functional.pad(normalize_loudness(wav), (0, -len(wav) % codec.hop_length))
     with torch.inference_mode():
@@ -64,7 +64,7 @@ def test_a_stream_is_the_same_speech_in_pieces(codec):
     assert torch.equal(torch.cat(pieces), codec.decode(codes, codec.speakers[1], temperature=0.8, seed=4))
 
 
-def test_an_utterance_sounds_the_same_in_any_company(codec):
+def test_an_utterance_does_not_depend_on_the_rest_of_its_batch(codec):
     random = torch.Generator().manual_seed(0)
     rows = [torch.randint(16, (n,), generator=random) for n in (5, 2, 7)]
     names = [codec.speakers[i] for i in (0, 1, 2)]
@@ -85,12 +85,12 @@ def test_an_utterance_sounds_the_same_in_any_company(codec):
         (np.zeros((2, 2, 2)), "shape"),
     ],
 )
-def test_audio_that_is_none_is_refused(codec, bad, words):
+def test_invalid_audio_is_refused(codec, bad, words):
     with pytest.raises(SpeechVQError, match=words):
         codec.encode(bad, 16_000)
 
 
-def test_codes_that_are_none_are_refused(codec):
+def test_invalid_codes_speakers_and_rates_are_refused(codec):
     for codes in ([], [[1, 2]], [-1], [16]):
         with pytest.raises(SpeechVQError, match="codes are"):
             codec.decode(codes, codec.speakers[0])
@@ -110,8 +110,8 @@ def cut(wav: torch.Tensor, length: int) -> Callable[[], Iterator[torch.Tensor]]:
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 7, 25, 1000])
-def test_codes_do_not_depend_on_how_the_wav_comes(codec, wav, monkeypatch, frames):
-    """Many windows, of which every bit must be the same: the latents themselves are compared."""
+def test_codes_do_not_depend_on_how_the_wav_is_read(codec, wav, monkeypatch, frames):
+    """The latents are compared bit by bit, over many windows."""
     monkeypatch.setattr("speechvq.codec.WINDOW", 10 * codec.hop_length)
     long = torch.cat([wav, 0.3 * wav, wav.flip(0)])[:-77]
     whole = codec.represent(long, 16_000)
@@ -122,7 +122,7 @@ def test_codes_do_not_depend_on_how_the_wav_comes(codec, wav, monkeypatch, frame
     assert torch.equal(codec._windows(cut(long, frames * codec.hop_length + 13), codec.model.represent), whole)
 
 
-def test_windows_give_what_the_whole_gives(codec, wav, monkeypatch):
+def test_windows_give_the_latents_of_the_whole(codec, wav, monkeypatch):
     long = torch.cat([wav, 0.3 * wav, wav.flip(0)])[:-77]
     latents = torch.inference_mode()(lambda window: codec.model.encoder(pad(window, codec.hop_length)))
     whole = codec._windows(lambda: [long], latents)
@@ -171,7 +171,7 @@ def test_an_hour_takes_no_more_memory_than_five_minutes(runs, wav, tmp_path):
     assert peak(60) < 1.2 * peak(5)
 
 
-def test_a_mel_decoder_speaks_in_pieces_without_a_click(runs, wav, monkeypatch):
+def test_a_mel_decoder_streams_without_a_click(runs, wav, monkeypatch):
     codec = Codec.load(runs["mel"])
     codes = codec.encode(torch.cat([wav] * 8), 16_000)  # 6 s
     [whole], [other] = codec.stream(codes, "mid"), codec.stream(codes, "mid", seed=1)
@@ -188,7 +188,7 @@ def test_a_mel_decoder_speaks_in_pieces_without_a_click(runs, wav, monkeypatch):
         assert bends[joint - 20 : joint + 820].max() <= 1.5 * bends[joint - 6000 : joint - 20].max()
 
 
-def test_long_files_are_spoken_while_they_are_written(runs, wav, tmp_path, monkeypatch):
+def test_long_files_are_written_in_pieces(runs, wav, tmp_path, monkeypatch):
     from speechvq.cli import main
 
     soundfile.write(tmp_path / "in.wav", np.tile(wav.numpy(), 4)[:-100], 16_000)

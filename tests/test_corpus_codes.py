@@ -1,4 +1,4 @@
-"""The codes of a corpus, what counting them tells, and the windows that a prior sees."""
+"""The codes of a corpus, their n-grams, and the windows that a prior is trained on."""
 
 import json
 from dataclasses import replace
@@ -87,8 +87,8 @@ def test_training_windows_are_parts_of_utterances_with_what_was_before():
 def test_held_out_windows_are_every_code_once():
     rows = [np.arange(100, 130), np.arange(200, 205)]
     batches = list(held_out_windows(rows, [4, 7], 999, 8, 100))
-    told = np.concatenate([codes[:, 1:].numpy().ravel() for codes, _ in batches])
-    assert told[told != NOTHING].tolist() == [*range(100, 130), *range(200, 205)]
+    predicted = np.concatenate([codes[:, 1:].numpy().ravel() for codes, _ in batches])
+    assert predicted[predicted != NOTHING].tolist() == [*range(100, 130), *range(200, 205)]
     assert torch.cat([codes[:, 0] for codes, _ in batches]).tolist() == [999, 107, 115, 123, 999]
     assert len(next(held_out_windows(rows, [4, 7], 999, 8, 2)).codes) == 2
 

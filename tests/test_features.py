@@ -156,7 +156,7 @@ def test_a_burst_comes_back_at_its_time_and_frequency(hop, window):
         assert np.sum(one**2) == pytest.approx(np.sum(was**2), rel=0.5)
 
 
-def test_griffin_lim_by_its_seed_and_nobody_elses():
+def test_griffin_lim_draws_from_its_seed_alone():
     mel = LogMel()(burst(600, 0.15, 0.3)[None])
     torch.manual_seed(5)
     first = griffin_lim(mel, 160, 400, iterations=5, seed=3)

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and model folders that say what is wrong with them."""
+"""Atomic writing, and model folders: round trips, and errors that name the damage."""
 
 import json
 from dataclasses import replace
@@ -104,7 +104,7 @@ def test_corrupt_weights(folder, at):
     assert "truncated or corrupt" in one_line(load_tensors, path)
 
 
-def test_what_is_missing_is_named(folder, tmp_path):
+def test_a_missing_file_is_named(folder, tmp_path):
     (folder / WEIGHTS).unlink()
     assert f"{WEIGHTS} is missing" in one_line(load_tensors, folder / WEIGHTS)
     (folder / CONFIG).unlink()
@@ -137,7 +137,7 @@ def test_a_damaged_card_is_one_line(folder, key):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\udcff"])
-def test_a_card_that_is_no_card(folder, text):
+def test_a_file_that_is_not_a_card_is_one_line(folder, text):
     (folder / CONFIG).write_bytes(text.encode("utf-8", "surrogateescape"))
     one_line(load_card, folder)
 
@@ -166,7 +166,7 @@ def test_fingerprint_names_the_weights():
     assert fingerprint(changed) != fingerprint(linear(0))
 
 
-def test_an_unknown_speaker_is_told_the_nearest():
+def test_an_unknown_speaker_gets_the_most_similar_names():
     speakers = [f"p{n}" for n in range(225, 260)]
     assert speaker_index(speakers, "p230") == 5
     for typed in ("p2300", "P230", "p_230"):

@@ -1,4 +1,4 @@
-"""Models in the package, and model folders in the manner of the hub."""
+"""The packaged models, and model folders on the Hugging Face hub."""
 
 import importlib.util
 import json
@@ -42,7 +42,7 @@ def test_saved_and_loaded_it_is_the_same(runs, corpus, tmp_path):
     assert (tmp_path / "model" / README).read_text() == "mine"
 
 
-def test_what_is_on_no_hub_is_an_error_of_the_hub(monkeypatch, tmp_path):
+def test_a_name_that_the_hub_does_not_have_is_an_error_of_the_hub(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(LocalEntryNotFoundError):
         Codec.from_pretrained("nobody/nothing", local_files_only=True, cache_dir=tmp_path)
@@ -59,7 +59,7 @@ def test_a_folder_goes_before_a_packaged_name(monkeypatch, tmp_path):
         Codec.load("convert-60hz")
 
 
-def test_the_packaged_models_are_small_and_say_what_they_are():
+def test_the_packaged_models_are_small_and_documented():
     assert packaged() == ["convert-50hz", "phoneme-25hz"]
     assert sum(path.stat().st_size for path in PACKAGED.rglob("*")) < 25e6
     for name in packaged():
@@ -80,7 +80,7 @@ HEADS = [b"no head", b"---\n: [\n---\nx", b"---\nfoo\n---\n", b"\xff\xfe---", b"
 
 
 @pytest.mark.parametrize("head", [None, *HEADS])
-def test_a_card_without_a_head_tells_nothing(tmp_path, head):
+def test_a_readme_without_metadata_is_read_as_empty(tmp_path, head):
     if head is not None:
         (tmp_path / README).write_bytes(head)
     assert read_readme(tmp_path) == {}
@@ -96,12 +96,12 @@ def test_info_lists_the_packaged_models(capsys):
     assert "p225 (F English 13.7)" in capsys.readouterr().out
 
 
-def test_a_voice_is_converted_by_the_model_that_is_there(corpus, tmp_path, capsys):
+def test_conversion_by_the_default_model(corpus, tmp_path, capsys):
     source = next((corpus / "audio").rglob("*.flac"))
     assert main(["convert", str(source), str(tmp_path / "out.wav"), "--speaker", "p225"]) == 0
-    made, natural = read(tmp_path / "out.wav"), read(source)
-    assert len(made) == len(natural)
-    assert 0.01 < made.abs().max() < 1
+    converted, natural = read(tmp_path / "out.wav"), read(source)
+    assert len(converted) == len(natural)
+    assert 0.01 < converted.abs().max() < 1
     assert main(["convert", str(source), str(tmp_path / "no.wav"), "--speaker", "p999"]) == 2
     assert "unknown speaker 'p999'" in capsys.readouterr().err
 

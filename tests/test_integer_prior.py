@@ -1,4 +1,4 @@
-"""Probabilities in whole numbers: near the float ones, and the same however they are computed."""
+"""The prior in integers: near the float network, and the same however it is computed."""
 
 import math
 import os
@@ -31,7 +31,7 @@ def test_tables_are_the_functions():
     assert np.abs(exponential_table() - np.exp(-y) * 2**24).max() <= 0.5 * (1 + 1e-6)
 
 
-def test_near_the_networks_own(exact):
+def test_near_the_float_network(exact):
     prior = make(seed=5)
     with torch.inference_mode():
         expected = torch.log_softmax(prior.logits(torch.from_numpy(CODES), torch.full((3,), prior.anyone)).double(), -1)
@@ -40,7 +40,7 @@ def test_near_the_networks_own(exact):
     assert np.abs(np.log(weights / weights.sum(-1, keepdims=True)) - expected.numpy()[..., :12]).max() < 0.01
 
 
-def test_whole_numbers_however_computed(exact):
+def test_integers_that_do_not_depend_on_batches_and_steps(exact):
     whole = exact.step(CODES, exact.start(3))
     assert (whole == np.round(whole)).all()
     assert whole.min() >= 1
@@ -52,8 +52,8 @@ def test_whole_numbers_however_computed(exact):
     assert np.array_equal(np.concatenate(parts, 1), whole)
 
 
-def test_the_order_of_sums_is_nothing(exact):
-    """The same network with its channels in another order, whose every sum is taken in another order."""
+def test_the_order_of_sums_does_not_matter(exact):
+    """The same network with its channels, and so the terms of every sum, in another order."""
     prior = make(seed=5)
     order = torch.randperm(16)
     with torch.no_grad():
@@ -82,7 +82,7 @@ def test_the_same_in_a_new_process_on_any_threads(exact, threads):
     assert eval(done.stdout) == exact.step(CODES, exact.start(3)).astype(int).tolist()
 
 
-def test_the_speaker_is_anyone():
+def test_the_prior_is_used_without_a_speaker():
     prior = make(seed=5)
     before = IntegerPrior(prior).step(CODES, IntegerPrior(prior).start(3))
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_the_speaker_is_anyone():
 
 
 @pytest.mark.parametrize("factor", [1e9, math.nan])
-def test_weights_that_could_round_are_refused(factor):
+def test_weights_too_large_for_exact_sums_are_refused(factor):
     prior = make()
     with torch.no_grad():
         prior.net.head[1].weight *= factor
@@ -102,8 +102,8 @@ def test_weights_that_could_round_are_refused(factor):
         IntegerPrior(prior)
 
 
-def test_sums_stay_below_what_is_exact(exact, monkeypatch):
-    """The largest sums that real weights could reach, were every activation at its limit."""
+def test_sums_stay_below_the_limit(exact):
+    """With every activation at its maximum."""
     for taps, out in exact.layers:
         for weight, bias in (taps, out):
             assert (np.abs(weight).sum(0) * 2**20 + np.abs(bias) < MAX_SUM).all()

@@ -43,8 +43,8 @@ def test_what_has_no_pitch():
     assert voiced.float().mean() < 0.02
 
 
-def test_whatever_is_heard_pitch_is_one_that_can_be_spoken():
-    """Such as speech does not hold: levels, ramps, hum, single pulses, and digital noise of one bit."""
+def test_of_any_signal_the_pitch_is_within_its_limits():
+    """Signals that are not speech: levels, ramps, hum, single pulses, and digital noise of one bit."""
     time, random = torch.arange(16_000) / SAMPLE_RATE, torch.Generator().manual_seed(0)
     pulse = torch.zeros(16_000)
     pulse[8_000] = 1.0
@@ -103,9 +103,9 @@ def test_speech_through_filters():
     flat = torch.zeros(2, source.FFT_SIZE // 2 + 1, 40)
     torch.testing.assert_close(source.apply_filters(noise, flat, HOP), noise, rtol=0, atol=1e-5)
     torch.testing.assert_close(source.apply_filters(noise, flat + np.log(3), HOP), 3 * noise, rtol=0, atol=1e-5)
-    made = source.apply_filters(noise, resonance(0.8).float()[None, :, None].expand_as(flat), HOP)
+    filtered = source.apply_filters(noise, resonance(0.8).float()[None, :, None].expand_as(flat), HOP)
     expected = lfilter([1.0], [1.0, -0.8], noise)
-    np.testing.assert_allclose(made[:, HOP:], expected[:, HOP:], atol=1e-3)
+    np.testing.assert_allclose(filtered[:, HOP:], expected[:, HOP:], atol=1e-3)
     rising = torch.linspace(0, 1, 40).expand_as(flat)
     power = source.apply_filters(noise, rising, HOP).square().reshape(2, 4, -1).mean(-1)
     assert (power.diff() > 0).all()

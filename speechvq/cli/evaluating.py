@@ -10,9 +10,11 @@ from typing import Any
 from speechvq import SpeechVQError
 from speechvq.cli.arguments import (
     add_command,
+    add_device,
     add_model,
     add_prior,
     add_sampling,
+    add_seed,
     add_truncation,
     count,
     duration,
@@ -35,7 +37,7 @@ def add_commands(commands: Any) -> None:
         command = add_question(questions)
         add_model(command)
         command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
-        command.add_argument("--device", default="cpu")
+        add_device(command)
         text = "also write the result to a file; `speechvq report` reads MODEL/QUESTION.json"
         command.add_argument("--save", type=Path, metavar="FILE", help=text)
 
@@ -114,7 +116,7 @@ def _add_samples(questions: Any) -> argparse.ArgumentParser:
 
 def _add_clusters(command: argparse.ArgumentParser) -> None:
     command.add_argument("--codes", type=count, help="k-means clusters of a model without codes (default: 128)")
-    command.add_argument("--seed", type=natural, default=0)
+    add_seed(command)
 
 
 def _add_report(commands: Any) -> None:

@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from speechvq.cli.arguments import add_command, add_model, count, names, natural, plain, positive, report, share, table
+from speechvq.cli.arguments import (
+    add_command,
+    add_model,
+    add_seed,
+    count,
+    names,
+    plain,
+    positive,
+    report,
+    share,
+    table,
+)
 from speechvq.data.corpora import CORPORA
 from speechvq.data.corpora.contract import Corpus
 from speechvq.data.manifest import Split
@@ -29,7 +40,7 @@ def _add_demo(commands: Any) -> None:
     command = add_command(commands, "demo", _demo, text)
     command.add_argument("--out", type=Path, default=Path("demo"), help="folder to work in (default: demo)")
     command.add_argument("--minutes", type=positive, default=15.0, help="training time, both models (default: 15)")
-    command.add_argument("--seed", type=natural, default=0)
+    add_seed(command)
     command.add_argument("--force", action="store_true", help="start over in a folder that holds an earlier demo")
 
 
@@ -90,7 +101,7 @@ def _add_adapt(commands: Any) -> None:
     command.add_argument("--speaker", required=True, metavar="NAME", help="what to call the voice")
     command.add_argument("--out", type=Path, required=True, help="the new model folder")
     command.add_argument("--steps", type=count, default=300, help="(default: 300)")
-    command.add_argument("--seed", type=natural, default=0)
+    add_seed(command)
     command.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
 
 

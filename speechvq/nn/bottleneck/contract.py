@@ -1,12 +1,13 @@
 """The contracts of a bottleneck, continuous or discrete.
 
-One stream of codes: a wall that stays. An utterance is one row of integers below `codes`, at one rate. The `.svq`
-header holds one K, the prior and its integer twin predict one symbol after another, and the question which phones the
-codes are is asked of one code per frame. Residual quantization (RVQ: Q codebooks in turn, codes (B, Q, N)) would change
-the shape of every call here and in `Codec`, need a second version of the file format, a prior over two axes, and an
-answer to what "the code of a phone" is; it buys rates above 1.6 kbit/s (16 bit at 100 Hz), where this project has
-nothing to say. What stays open is a product: several small tables whose sizes multiply to at most 2^16 are one alphabet
-to the outside, their indices the digits of one code, as in `fsq`. Such a bottleneck is one file here and nothing else.
+One stream of codes is a wall that stays: an utterance is one row of integers below `codes`, at one rate. The header of
+an `.svq` file holds one K, the prior predicts one symbol after another, and accuracy, PER and ABX ask for the phone of
+one code per frame. Residual quantization (RVQ: Q codebooks in turn, codes (B, Q, N)) would change the shape of every
+call here and in `Codec`, and need a second version of the file format, a prior over two axes, and a definition of "the
+code of a frame". It would buy more than 16 bits per latent, above 800 bit/s at 50 Hz, which is not what this project is
+for. A product of small codebooks is open: if their sizes multiply to at most 2^16, they are one alphabet to the
+outside, and their indices are the digits of one code, as in `fsq`. Such a bottleneck is one file here, one line in
+`BOTTLENECKS` and one configuration.
 """
 
 from dataclasses import dataclass
