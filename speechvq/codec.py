@@ -185,7 +185,7 @@ class Codec(Pretrained):
 
         Arguments and errors as of `encode` and `decode`.
         """
-        speaker_index(self.speakers, speaker)  # an unknown speaker is refused before the work
+        self._speaker(speaker)  # an unknown one is refused before the work
         mono = self._mono(wav, sample_rate)
         codes = self.encode(mono, self.sample_rate)
         return self.decode(codes, speaker, temperature=temperature, seed=seed)[: len(mono)]
@@ -200,7 +200,7 @@ class Codec(Pretrained):
         the others in the batch.
         """
         rows = [self._codes(row) for row in codes]
-        index = [speaker_index(self.speakers, speaker) for speaker in speakers]
+        index = [self._speaker(speaker) for speaker in speakers]
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         result: dict[int, Tensor] = {}
         for start in range(0, len(order), UTTERANCES_PER_BATCH):
@@ -222,8 +222,8 @@ class Codec(Pretrained):
         """`stream` with all settings of `Sampling`."""
         row = self._codes(codes)
         latent = self.model.discrete.lookup(row[None])[0]
-        index = torch.tensor([speaker_index(self.speakers, speaker)], device=self.device)
-        for [piece] in self.model.decoder.stream([latent], index, sampling, [stream_number(row)]):
+        index = torch.tensor([self._speaker(speaker)], device=self.device)
+        for [piece] in self.model.voice.stream([latent], index, sampling, [stream_number(row)]):
             yield piece.cpu()
 
     @torch.inference_mode()
@@ -259,6 +259,11 @@ class Codec(Pretrained):
             raise SpeechVQError(f"a sample rate is a positive number; got {sample_rate}")
         mono = validate(wav if isinstance(wav, Tensor) else torch.from_numpy(np.array(wav, np.float32)), "audio")
         return resample(mono, sample_rate, self.sample_rate)
+
+    def _speaker(self, name: str) -> int:
+        """The row of a speaker; raises SpeechVQError if there is no such speaker, or no decoder."""
+        assert self.model.voice
+        return speaker_index(self.speakers, name)
 
     def _codes(self, codes: ArrayLike | Tensor) -> Tensor:
         row = torch.as_tensor(codes, dtype=torch.int64, device=self.device)

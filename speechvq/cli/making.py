@@ -1,4 +1,4 @@
-"""demo, get, prepare, align, train, adapt: from a corpus to models."""
+"""demo, get, prepare, align, train, codebook, adapt: from a corpus to models."""
 
 import argparse
 import dataclasses
@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from speechvq import SpeechVQError
 from speechvq.cli.arguments import (
     add_command,
     add_model,
     add_seed,
     count,
     names,
+    natural,
     plain,
     positive,
     report,
@@ -32,6 +34,7 @@ def add_commands(commands: Any) -> None:
     _add_prepare(commands)
     _add_align(commands)
     _add_train(commands)
+    _add_codebook(commands)
     _add_adapt(commands)
 
 
@@ -85,12 +88,46 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
     command.add_argument("--out", type=Path, required=True, help="run folder, also the model folder")
     command.add_argument("--init", type=Path, help="model folder to take parts from (init.path)")
-    command.add_argument("--model", type=Path, help="model folder whose codes a prior learns")
+    command.add_argument(
+        "--model", type=Path, help="model folder whose codes are learned: by a prior, or by masked prediction"
+    )
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY.NAME=VALUE", help="change the configuration"
     )
     command.add_argument("--resume", action="store_true", help="go on where this run stopped")
     command.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
+
+
+def _add_codebook(commands: Any) -> None:
+    text = "Cluster the layers of a pretrained encoder into a codebook: a codec without a decoder, which encodes."
+    command = add_command(commands, "codebook", _codebook, text)
+    command.add_argument("encoder", metavar="RUN", type=Path, help="folder of a pretrained encoder")
+    command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
+    command.add_argument("--out", type=Path, required=True, help="the codec's folder")
+    command.add_argument("--codes", type=count, default=128, help="size of the codebook (default: 128)")
+    text = "joined layers of the encoder: 0 its local latents, i the output of block i (default: 0,3,6)"
+    command.add_argument("--layers", default="0,3,6", metavar="A,B", help=text)
+    text = "steps of the encoder for each code: 2 halves its rate (default: 2)"
+    command.add_argument("--stride", type=count, default=2, help=text)
+    command.add_argument("--dim", type=count, default=64, help="width of the codebook's vectors (default: 64)")
+    text = "rounds of discriminant analysis on clusters (default: 2)"
+    command.add_argument("--rounds", type=natural, default=2, help=text)
+    command.add_argument("--clusters", type=count, default=400, help="clusters in these rounds (default: 400)")
+    add_seed(command)
+    command.add_argument("--force", action="store_true", help="overwrite a model that is there")
+
+
+def _codebook(options: argparse.Namespace) -> None:
+    from speechvq.train.codebook import Clustering, make_codebook
+
+    try:
+        layers = tuple(int(name) for name in names(options.layers))
+    except ValueError:
+        raise SpeechVQError(f"--layers are whole numbers with commas between; got '{options.layers}'") from None
+    sizes = options.codes, layers, options.stride, options.dim, options.rounds, options.clusters
+    how = Clustering(*sizes, seed=options.seed)
+    figures = make_codebook(options.encoder, options.data, options.out, how, options.force)
+    report(options, figures, table(figures))
 
 
 def _add_adapt(commands: Any) -> None:

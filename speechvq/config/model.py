@@ -202,7 +202,16 @@ class WaveNetDecoderConfig:
     mel_weight: float = 0.0
 
 
-DecoderConfig = MelDecoderConfig | SourceFilterDecoderConfig | MFCCDecoderConfig | WaveNetDecoderConfig
+@dataclass(frozen=True)
+class NoDecoderConfig:
+    """No decoder: a model that makes codes, and no speech."""
+
+    kind: Literal["none"] = "none"
+
+
+DecoderConfig = (
+    MelDecoderConfig | SourceFilterDecoderConfig | MFCCDecoderConfig | WaveNetDecoderConfig | NoDecoderConfig
+)
 
 
 @dataclass(frozen=True)
@@ -265,6 +274,7 @@ class CPCConfig:
     warm: steps of context, from the start of a crop, that predict nothing.
     """
 
+    needs_codec = False
     kind: Literal["cpc"] = "cpc"
     steps: int = 8
     temperature: float = 0.1
@@ -279,6 +289,7 @@ class MaskedConfig:
     unmasked: weight of the loss where nothing is masked.
     """
 
+    needs_codec = True
     kind: Literal["masked"] = "masked"
     start: float = 0.08
     span: int = 5

@@ -100,7 +100,7 @@ class EncoderRun:
     @property
     def needs_codec(self) -> bool:
         """Whether it is trained on the codes of a codec."""
-        return self.objective.kind == "masked"
+        return self.objective.needs_codec
 
 
 Run = CodecRun | PriorRun | EncoderRun

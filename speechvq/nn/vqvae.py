@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq import SpeechVQError
-from speechvq.config import ModelConfig
+from speechvq.config import ModelConfig, NoDecoderConfig
 from speechvq.nn.augment import Augment
 from speechvq.nn.bottleneck import BOTTLENECKS, Bottleneck, Discrete
 from speechvq.nn.decoder import DECODERS
@@ -37,7 +37,7 @@ class VQVAE(Trainable):
         self,
         encoder: Encoder,
         bottleneck: Bottleneck,
-        decoder: Decoder,
+        decoder: Decoder | None,
         *,
         augment: Augment | None = None,
         jitter: float = 0.0,
@@ -65,6 +65,13 @@ class VQVAE(Trainable):
             raise SpeechVQError("the bottleneck of this model is continuous: it has no codes")
         return self.bottleneck
 
+    @property
+    def voice(self) -> Decoder:
+        """The decoder of a model that has one; SpeechVQError for the others."""
+        if self.decoder is None:
+            raise SpeechVQError("this model has no decoder (model.decoder.kind): it makes codes, and no speech")
+        return self.decoder
+
     def encode(self, wav: Tensor) -> Tensor:
         """wav (B, T) -> codes (B, N), N = ceil(T / hop_length); the tail is zero-padded to a whole code."""
         return self.discrete.encode(self._latents(wav))
@@ -81,16 +88,16 @@ class VQVAE(Trainable):
     ) -> list[Tensor]:
         """B codes (N_i,) and speaker (B,) -> B wavs (N_i * hop_length,); `utterances` number the random streams."""
         latents = [self.discrete.lookup(row[None])[0] for row in codes]
-        return self.decoder.generate(latents, speaker, sampling, utterances)
+        return self.voice.generate(latents, speaker, sampling, utterances)
 
     @property
     def reconstruction(self) -> str:
-        return self.decoder.reconstruction
+        return self.voice.reconstruction
 
     def forward(self, batch: Batch, turn: str = "model") -> dict[str, Tensor]:
         """The weighted losses of a batch by name: of the decoder, the bottleneck, and the predictor if there is one."""
         latent = self.bottleneck(self.encoder(self.augment(batch.wav)))
-        losses = self.decoder.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
+        losses = self.voice.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
         if self.predictor is not None:
             # Without the latents at the edges: those would tell by the crop's end where in it they are.
             margin = self.encoder.margin
@@ -111,9 +118,9 @@ class VQVAE(Trainable):
         counts = torch.zeros(self.bottleneck.codes)
         for wav, speaker in batches:
             latent = self.bottleneck(self.encoder(wav))
-            losses = self.decoder.losses(latent.z, speaker, wav)
+            losses = self.voice.losses(latent.z, speaker, wav)
             loss = losses[self.reconstruction]
-            shuffled = self.decoder.losses(latent.z.roll(1, 0), speaker, wav)[self.reconstruction]
+            shuffled = self.voice.losses(latent.z.roll(1, 0), speaker, wav)[self.reconstruction]
             row = losses | latent.losses | {"loss": loss, "gap": shuffled - loss}
             if latent.bits is not None:
                 row["bits_per_latent"] = latent.bits
@@ -145,19 +152,8 @@ def perplexity(counts: Tensor) -> float:
 def build(config: ModelConfig, speakers: int) -> VQVAE:
     """The model of a configuration; SpeechVQError where its numbers contradict each other."""
     encoder: Encoder = ENCODERS[config.encoder.kind](config.encoder, config.bottleneck.dim)  # type: ignore[arg-type]
-    upsample = config.decoder.conditioner.upsample
-    if encoder.hop_length % upsample:
-        raise SpeechVQError(
-            f"a code lasts {encoder.hop_length} samples (model.encoder.strides), which "
-            f"model.decoder.conditioner.upsample = {upsample} does not divide"
-        )
     bottleneck = BOTTLENECKS[config.bottleneck.kind](config.bottleneck)
-    decoder: Decoder = DECODERS[config.decoder.kind](
-        config.decoder,  # type: ignore[arg-type]
-        config.bottleneck.dim,
-        speakers,
-        encoder.hop_length,
-    )
+    decoder = build_decoder(config, speakers)
     weight = config.predictor.weight
     predictor = LatentCPC(config.predictor, config.bottleneck.dim) if weight > 0 else None
     return VQVAE(
@@ -169,3 +165,17 @@ def build(config: ModelConfig, speakers: int) -> VQVAE:
         predictor=predictor,
         predictor_weight=weight,
     )
+
+
+def build_decoder(config: ModelConfig, speakers: int) -> Decoder | None:
+    """The decoder of a configuration, if it has one; SpeechVQError if its frames do not divide a code."""
+    if isinstance(config.decoder, NoDecoderConfig):
+        return None
+    hop_length, upsample = config.encoder.hop_length, config.decoder.conditioner.upsample
+    if hop_length % upsample:
+        raise SpeechVQError(
+            f"a code lasts {hop_length} samples (model.encoder.strides), which "
+            f"model.decoder.conditioner.upsample = {upsample} does not divide"
+        )
+    make = DECODERS[config.decoder.kind]
+    return make(config.decoder, config.bottleneck.dim, speakers, hop_length)  # type: ignore[arg-type]

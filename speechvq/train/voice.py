@@ -70,10 +70,10 @@ def with_one_more(codec: Codec) -> VQVAE:
     table = state["decoder.speakers.weight"]
     model.load_state_dict(state | {"decoder.speakers.weight": torch.cat([table, table.mean(0, keepdim=True)])})
     parts = [name for name, _ in model.named_children() if name != "decoder"]
-    model.freeze([*parts, *(f"decoder.{name}" for name, _ in model.decoder.named_children() if name != "speakers")])
+    model.freeze([*parts, *(f"decoder.{name}" for name, _ in model.voice.named_children() if name != "speakers")])
     alone = torch.zeros(len(table) + 1, 1)
     alone[-1] = 1
-    model.decoder.speakers.weight.register_hook(lambda gradient: gradient * alone.to(gradient.device))
+    model.voice.speakers.weight.register_hook(lambda gradient: gradient * alone.to(gradient.device))
     return model
 
 

@@ -1,0 +1,181 @@
+"""A codebook on the layers of a trained encoder: from features to codes, without a decoder."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.linalg import eigh
+from torch import Tensor
+
+from speechvq import SpeechVQError
+from speechvq.config import CausalEncoderConfig, CodecRun, EMAConfig, EncoderRun, ModelConfig, NoDecoderConfig
+from speechvq.data.feature_store import FeatureStore, feature_store
+from speechvq.folder.card import WEIGHTS, Card, load_card, save_card
+from speechvq.folder.histogram import save_histogram
+from speechvq.folder.weights import load_tensors, save_tensors
+from speechvq.nn.bottleneck.vq import VectorQuantizer
+from speechvq.nn.encoder.causal import CausalEncoder
+from speechvq.nn.kmeans import assign, kmeans
+from speechvq.nn.vqvae import build
+from speechvq.progress import progress
+from speechvq.train.run import check_run
+
+QUIET = 3.0  # nats below the loudest tenth of an utterance's frames: silence, which is not to take up codes
+RIDGE = 1e-3  # of the mean variance, added to the scatter within clusters
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """How a codebook is made.
+
+    codes: the size of the codebook, K.
+    outputs: the encoder's layers that are joined: 0 is its local latents, i the output of block i.
+    stride: steps of the encoder that share a code.
+    dim: D, the width of the codebook's vectors.
+    rounds: how often clusters are taken as classes for linear discriminant analysis, and clustered again in its space.
+    clusters: how many in these rounds.
+    frames: of speech that are clustered, at most.
+    seed: of everything that is drawn.
+    """
+
+    codes: int = 128
+    outputs: tuple[int, ...] = (0, 3, 6)
+    stride: int = 2
+    dim: int = 64
+    rounds: int = 2
+    clusters: int = 400
+    frames: int = 100_000
+    seed: int = 0
+
+
+def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool = False) -> dict[str, float]:
+    """Cluster what the encoder of a run says of the training speech prepared in `data` -> figures of the codes.
+
+    `out` becomes the folder of a codec without a decoder: the encoder, a projection (the linear map that the rounds of
+    discriminant analysis found), and the codebook. It encodes, can be evaluated, and starts other trainings.
+    Raises SpeechVQError if the run is not an encoder's, or has no such layers, or if `out` holds a model and `force`
+    is not given.
+    """
+    check_run(out, resume=False, force=force)
+    encoder = load_encoder(run, how)
+    store = feature_store(data)
+    rows = layer_rows(encoder, store, how)
+    generator = torch.Generator().manual_seed(how.seed)
+    projection, centres = discriminant_clusters(rows, how, generator)
+    config = CodecRun(ModelConfig(encoder.config, EMAConfig(codes=how.codes, dim=how.dim), NoDecoderConfig()))
+    model = build(config.model, 0)
+    model.encoder.load_state_dict(encoder.state_dict() | folded(projection, how.stride), strict=True)
+    assert isinstance(model.bottleneck, VectorQuantizer)
+    model.bottleneck.initialize(centres)
+    codes = assign((rows - projection.mean) @ projection.matrix, centres)
+    counts = torch.bincount(codes, minlength=how.codes)
+    share = counts / counts.sum()
+    figures = {
+        "frames": float(len(rows)),
+        "used_codes": float((counts > 0).sum()),
+        "perplexity": float((-(share * share.clamp(min=1e-12).log()).sum()).exp()),
+    }
+    save_tensors(out / WEIGHTS, model.state_dict(), figures)
+    save_histogram(out, counts.numpy())
+    save_card(out, Card(config, ()))
+    return figures
+
+
+@dataclass(frozen=True)
+class Projection:
+    """x -> (x - mean) @ matrix; mean (M,), matrix (M, D)."""
+
+    mean: Tensor
+    matrix: Tensor
+
+
+def load_encoder(run: Path, how: Clustering) -> CausalEncoder:
+    """The encoder of a pretraining run or of a codec, to be projected as `how` says; its projection is not loaded."""
+    config = load_card(run).config
+    trained = config.encoder if isinstance(config, EncoderRun) else None
+    if isinstance(config, CodecRun) and isinstance(config.model.encoder, CausalEncoderConfig):
+        trained = config.model.encoder
+    if not isinstance(trained, CausalEncoderConfig):
+        raise SpeechVQError(f"{run}: has no causal encoder, whose layers could be clustered")
+    if not how.outputs or max(how.outputs) > len(trained.dilations):
+        raise SpeechVQError(f"{run}: the layers of its encoder are 0 to {len(trained.dilations)}; got {how.outputs}")
+    settings = replace(trained, outputs=how.outputs, strides=(trained.strides[0], how.stride))
+    encoder = CausalEncoder(settings, how.dim)
+    tensors = load_tensors(run / WEIGHTS)[0]
+    own = {
+        name.removeprefix("encoder."): value
+        for name, value in tensors.items()
+        if name.startswith("encoder.") and not name.startswith("encoder.project.")
+    }
+    encoder.load_state_dict(encoder.state_dict() | own)
+    return encoder.eval()
+
+
+@torch.inference_mode()
+def layer_rows(encoder: CausalEncoder, store: FeatureStore, how: Clustering) -> Tensor:
+    """The joined layers, averaged over the steps that share a code, of at most `how.frames` frames of training speech
+    in even parts of all utterances -> (M, layers * channels)."""
+    train = [i for i, u in enumerate(store.utterances) if u.split == "train"]
+    if not train:
+        raise SpeechVQError("no utterances to learn a codebook from")
+    found = []
+    hop = encoder.hop_length // store.hop_length
+    total = sum(int(store.starts[i + 1] - store.starts[i]) for i in train) // hop
+    share = min(1.0, 1.5 * how.frames / total)  # about a third is silence
+    random = np.random.default_rng(how.seed)
+    for i in progress(train, unit="utterance"):
+        feats = torch.from_numpy(np.array(store.frames[store.starts[i] : store.starts[i + 1]], np.float32)).T[None]
+        layers = encoder.layers(feats)
+        joined = torch.cat([layers[k] for k in how.outputs], 1)[0]
+        rows = joined.unfold(1, how.stride, how.stride).mean(2).T
+        kept = loud(feats[0], hop) & torch.from_numpy(random.random(len(rows)) < share)
+        found.append(rows[kept])
+    return torch.cat(found)[: how.frames]
+
+
+def loud(feats: Tensor, hop: int) -> Tensor:
+    """feats (C, F) -> which codes of `hop` frames each are of speech, (F / hop,) bool."""
+    level = feats.exp().mean(0).log().unfold(0, hop, hop).mean(1)
+    return level > torch.quantile(level, 0.9) - QUIET
+
+
+def discriminant_clusters(rows: Tensor, how: Clustering, generator: torch.Generator) -> tuple[Projection, Tensor]:
+    """Cluster rows (M, C) by k-means in the space of a linear discriminant analysis of earlier clusters (Heck et al.
+    2016), `how.rounds` times -> the projection and the centres (K, D)."""
+    projection = principal(rows, how.dim)
+    for _ in range(how.rounds):
+        projected = (rows - projection.mean) @ projection.matrix
+        centres = kmeans(projected, how.clusters, init="k-means++", iterations=15, generator=generator)
+        projection = discriminant(rows, assign(projected, centres), how.dim)
+    projected = (rows - projection.mean) @ projection.matrix
+    return projection, kmeans(projected, how.codes, init="k-means++", iterations=30, generator=generator)
+
+
+def principal(rows: Tensor, dim: int) -> Projection:
+    """The `dim` directions of most variance."""
+    mean = rows.mean(0)
+    _, vectors = eigh(torch.cov(rows.T).double().numpy(), subset_by_index=(rows.shape[1] - dim, rows.shape[1] - 1))
+    return Projection(mean, torch.from_numpy(vectors).float())
+
+
+def discriminant(rows: Tensor, classes: Tensor, dim: int) -> Projection:
+    """Linear discriminant analysis (Fisher 1936): the directions in which classes differ most for their own spread.
+
+    rows (M, C), classes (M,) -> a map to `dim` dimensions in which the mean covariance within classes is the identity.
+    """
+    count, mean = len(rows), rows.mean(0)
+    one_hot = torch.zeros(int(classes.max()) + 1, rows.shape[1]).index_add_(0, classes, rows - mean)
+    sizes = torch.bincount(classes).clamp(min=1)
+    between = (one_hot / sizes[:, None]).T @ one_hot / count
+    within = torch.cov(rows.T, correction=0) - between
+    ridge = RIDGE * within.diagonal().mean() * torch.eye(len(within))
+    top = rows.shape[1] - dim, rows.shape[1] - 1
+    _, vectors = eigh(between.double().numpy(), (within + ridge).double().numpy(), subset_by_index=top)
+    return Projection(mean, torch.from_numpy(vectors.copy()).float())
+
+
+def folded(projection: Projection, stride: int) -> dict[str, Tensor]:
+    """The projection as the weights of the encoder's last convolution, which averages `stride` steps."""
+    weight = projection.matrix.T[..., None].repeat(1, 1, stride) / stride
+    return {"project.weight": weight, "project.bias": -projection.mean @ projection.matrix}

@@ -1,0 +1,97 @@
+"""A codebook on an encoder's layers: discriminant analysis against scikit-learn, and the codec that comes of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from test_objective import run
+
+from speechvq import SpeechVQError
+from speechvq.audio.io import read
+from speechvq.cli import main
+from speechvq.codec import Codec
+from speechvq.data.feature_store import feature_store
+from speechvq.data.manifest import read_manifest
+from speechvq.train.codebook import Clustering, discriminant, layer_rows, load_encoder, loud, make_codebook
+from speechvq.train.kinds import train
+from speechvq.train.loop import read_log
+
+HOW = Clustering(codes=8, outputs=(0, 2), stride=1, dim=6, rounds=1, clusters=12)
+
+
+@pytest.fixture(scope="module")
+def pretrained(corpus, tmp_path_factory) -> Path:
+    """An encoder after a few steps."""
+    out = tmp_path_factory.mktemp("runs") / "cpc"
+    train(run("cpc"), corpus, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def codec(pretrained, corpus, tmp_path_factory) -> Codec:
+    out = tmp_path_factory.mktemp("codecs") / "codec"
+    figures = make_codebook(pretrained, corpus, out, HOW)
+    assert figures["used_codes"] == 8
+    return Codec.load(out)
+
+
+def test_discriminant_analysis_is_scikit_learns():
+    random = np.random.default_rng(0)
+    classes = random.integers(5, size=3000)
+    rows = random.normal(size=(5, 10))[classes] + random.normal(size=(3000, 10)) @ random.normal(size=(10, 10))
+    ours = discriminant(torch.from_numpy(rows).float(), torch.from_numpy(classes), 4)
+    theirs = LinearDiscriminantAnalysis(solver="eigen", n_components=4).fit(rows, classes)
+    found = (rows - ours.mean.numpy()) @ ours.matrix.numpy()
+    expected = theirs.transform(rows)
+    for k in range(4):  # theirs come in the order of falling, ours of rising eigenvalues
+        assert abs(np.corrcoef(found[:, 3 - k], expected[:, k])[0, 1]) > 0.999
+    within = sum(np.cov(found[classes == c].T, bias=True) * np.mean(classes == c) for c in range(5))
+    assert np.abs(within - np.eye(4)).max() < 0.1  # but for the ridge
+
+
+def test_the_codec_encodes_what_was_clustered(codec, pretrained, corpus):
+    """The projection is folded into its encoder: its codes are the nearest centres in the discriminant space."""
+    utterance = next(u for u in read_manifest(corpus) if u.split == "train")
+    wav = read(corpus / utterance.path)
+    codes = codec.encode(wav, 16_000)
+    assert len(codes) == -(-len(wav) // 320)
+    counts = np.bincount(codes.numpy(), minlength=8)
+    assert (counts > 0).sum() > 1
+    rows = layer_rows(load_encoder(pretrained, HOW), feature_store(corpus), HOW)
+    assert rows.shape[1] == 2 * 16
+    assert codec.histogram is not None
+    assert codec.histogram.sum() == len(rows)
+
+
+def test_it_makes_no_speech(codec):
+    with pytest.raises(SpeechVQError, match="no decoder"):
+        codec.decode([1, 2, 3], "low")
+    assert codec.describe()["decoder"] == "none"
+
+
+def test_pauses_do_not_take_up_codes():
+    feats = torch.full((80, 40), -8.0)
+    feats[:, 8:24] = 0.0
+    assert loud(feats, 4).tolist() == [False] * 2 + [True] * 4 + [False] * 4
+
+
+def test_its_codes_are_targets_of_masked_prediction(codec, corpus, tmp_path):
+    figures = train(run("masked", steps=20, learning_rate=1e-2), corpus, tmp_path, codec=codec)
+    assert figures["loss"] < read_log(tmp_path)[0]["loss"]
+
+
+def test_the_command(pretrained, corpus, tmp_path, capsys):
+    out = tmp_path / "codec"
+    arguments = ["codebook", str(pretrained), "--data", str(corpus), "--out", str(out), "--layers", "2"]
+    arguments += ["--codes", "6", "--stride", "2", "--dim", "5", "--rounds", "0"]
+    assert main(arguments) == 0
+    assert Codec.load(out).hop_length == 640
+    assert main(arguments) == 2
+    assert "holds a run" in capsys.readouterr().err
+    assert main([*arguments, "--force", "--layers", "0,3"]) == 2
+    assert "0 to 2" in capsys.readouterr().err
+    assert main([*arguments, "--force", "--layers", "x"]) == 2
+    assert "whole numbers" in capsys.readouterr().err
+    assert main(["codebook", str(corpus), "--data", str(corpus), "--out", str(tmp_path / "x")]) == 2
