@@ -92,7 +92,7 @@ class BatchNorm(nn.BatchNorm1d):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * total / (total - 1), self.momentum)
             self.num_batches_tracked += 1
-        result = centred * (variance + self.eps).rsqrt()[:, None]
+        result: Tensor = centred * (variance + self.eps).rsqrt()[:, None]
         if self.affine:
             result = result * self.weight[:, None] + self.bias[:, None]
         return result.to(x.dtype)

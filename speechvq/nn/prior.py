@@ -43,7 +43,8 @@ class Prior(Trainable):
 
     def logits(self, before: Tensor, speaker: Tensor) -> Tensor:
         """before (B, N): the code before each; speaker (B,) -> (B, N, codes + 1)."""
-        return self.net(before, self.net.table(None, self.speakers(speaker)))
+        logits: Tensor = self.net(before, self.net.table(None, self.speakers(speaker)))
+        return logits
 
     reconstruction = "nll"
 

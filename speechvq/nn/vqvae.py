@@ -81,7 +81,8 @@ class VQVAE(Trainable):
         return self.bottleneck.represent(self._latents(wav))
 
     def _latents(self, wav: Tensor) -> Tensor:
-        return self.encoder(F.pad(wav, (0, -wav.shape[1] % self.hop_length)))
+        z: Tensor = self.encoder(F.pad(wav, (0, -wav.shape[1] % self.hop_length)))
+        return z
 
     def decode(
         self, codes: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
@@ -97,7 +98,7 @@ class VQVAE(Trainable):
     def forward(self, batch: Batch, turn: str = "model") -> dict[str, Tensor]:
         """The weighted losses of a batch by name: of the decoder, the bottleneck, and the predictor if there is one."""
         latent = self.bottleneck(self.encoder(self.augment(batch.wav)))
-        losses = self.voice.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
+        losses: dict[str, Tensor] = self.voice.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
         if self.predictor is not None:
             # Without the latents at the edges: those would tell by the crop's end where in it they are.
             margin = self.encoder.margin

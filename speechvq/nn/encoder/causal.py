@@ -23,7 +23,8 @@ class CausalBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.dilated(F.pad(F.gelu(self.norm(x)), self.padding))
-        return x + self.out(F.gelu(hidden))
+        out: Tensor = x + self.out(F.gelu(hidden))
+        return out
 
 
 class CausalEncoder(Encoder):
