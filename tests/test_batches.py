@@ -1,4 +1,4 @@
-"""Batches that follow from the step, and held-out ones that are always the same."""
+"""Training batches depend on seed and step only; held-out batches are always the same."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,14 +10,17 @@ import soundfile
 import torch
 
 from speechvq import SpeechVQError
+from speechvq.config import TrainConfig
+from speechvq.data.feature_store import feature_store
 from speechvq.data.manifest import Utterance, read_manifest
-from speechvq.train.batches import Crops, held_out_batches, read_crop
+from speechvq.train.batches import Crops, FeatureCrops, held_out_batches, read_crop
+
+HOW = TrainConfig(crop=1600, batch_size=6, seed=3, steps=50)
 
 
-def crops(corpus: Path, **changes) -> Crops:
+def crops(corpus: Path, shard: tuple[int, int] = (0, 1), **changes: int) -> Crops:
     train = [u for u in read_manifest(corpus) if u.split == "train"]
-    settings = {"crop": 1600, "batch_size": 6, "seed": 3, "steps": 50}
-    return Crops(corpus, train, ["high", "low", "mid"], **(settings | changes))
+    return Crops(corpus, train, ["high", "low", "mid"], replace(HOW, **changes), shard)
 
 
 def equal(one, other) -> bool:
@@ -39,17 +42,17 @@ def test_a_batch_is_a_function_of_seed_and_step(corpus):
 def test_shards_together_are_the_global_batch(corpus):
     whole = crops(corpus)[5]
     for processes in (2, 3):
-        parts = [crops(corpus, shard=(rank, processes))[5] for rank in range(processes)]
+        parts = [crops(corpus, (rank, processes))[5] for rank in range(processes)]
         for column in (0, 1):
             restored = torch.stack([part[column] for part in parts], 1).flatten(0, 1)
             assert torch.equal(restored, whole[column])
     with pytest.raises(SpeechVQError, match="batch_size = 6 is not a multiple of the 4"):
-        crops(corpus, shard=(0, 4))
+        crops(corpus, (0, 4))
 
 
 @pytest.fixture
 def ramps(tmp_path) -> tuple[Path, list[Utterance]]:
-    """Utterances of 100, 900 and 3000 samples whose values say where they are."""
+    """Utterances of 100, 900 and 3000 samples, whose values are their positions."""
     utterances = []
     for i, samples in enumerate([100, 900, 3000]):
         path = f"{i}.wav"
@@ -60,7 +63,7 @@ def ramps(tmp_path) -> tuple[Path, list[Utterance]]:
 
 def test_crops_are_uniform_over_the_audio(ramps):
     folder, utterances = ramps
-    data = Crops(folder, utterances, ["s0", "s1", "s2"], crop=200, batch_size=200, seed=0, steps=20)
+    data = Crops(folder, utterances, ["s0", "s1", "s2"], TrainConfig(crop=200, batch_size=200, steps=20))
     firsts, speakers = [], []
     for step in range(20):
         wav, speaker = data[step]
@@ -102,3 +105,20 @@ def test_held_out_batches_are_fixed_whole_and_of_different_utterances(corpus):
         list(held_out(10**7))
     with pytest.raises(SpeechVQError, match="fewer than 2 held-out"):
         list(held_out(3200, None, [replace(u, speaker="stranger") for u in valid]))
+
+
+def test_feature_crops_are_of_one_speaker_and_have_the_targets_of_their_latents(corpus):
+    store, how = feature_store(corpus), replace(HOW, crop=3200)
+    targets = np.arange(len(store.frames) // 2)
+    data = FeatureCrops(store, "train", targets, how)
+    for step in range(10):
+        for feats, row in zip(*data[step], strict=True):
+            start = 2 * int(row[0])
+            assert torch.equal(row, torch.arange(start // 2, start // 2 + 10))
+            np.testing.assert_array_equal(feats.T.numpy(), store.frames[start : start + 20].astype(np.float32))
+            assert any(begin <= start and start + 20 <= end for begin, end in store.spans("train"))
+    shards = [FeatureCrops(store, "train", targets, how, (rank, 2))[3].targets for rank in range(2)]
+    assert torch.equal(torch.stack(shards, 1).flatten(0, 1), data[3].targets)
+    assert FeatureCrops(store, "train", None, how)[0].targets.shape == (6, 0)
+    with pytest.raises(SpeechVQError, match="no speaker to train on has 160000 samples"):
+        FeatureCrops(store, "train", None, replace(HOW, crop=160_000))

@@ -16,7 +16,7 @@ from speechvq.nn.prior import Prior
 from speechvq.nn.trainable import submodule, total
 from speechvq.nn.vqvae import Batch, build
 from speechvq.parsing import load_config, parse
-from speechvq.train.codec import check_crop
+from speechvq.train.run import check_crop
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*ROOT.glob("recipes/**/*.toml"), *Path(speechvq.__file__).parent.glob("demo/*.toml")])

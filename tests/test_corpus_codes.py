@@ -64,8 +64,8 @@ def test_ngrams_are_those_of_a_loop():
 
 def test_training_windows_are_parts_of_utterances_with_what_was_before():
     rows = [np.arange(100, 130), np.arange(200, 205)]
-    make = {"start": 999, "length": 8, "batch_size": 16, "seed": 1, "steps": 9}
-    dataset = CodeWindows(rows, [4, 7], **make)
+    how = TrainConfig(crop=8, batch_size=16, seed=1, steps=9)
+    dataset = CodeWindows(rows, [4, 7], 999, how)
     seen = set()
     for step in range(len(dataset)):
         codes, speakers = dataset[step]
@@ -78,10 +78,10 @@ def test_training_windows_are_parts_of_utterances_with_what_was_before():
             assert (np.diff(row[1:]) == 1).all()
             assert len(row) == (6 if speaker == 7 else 9)
     assert {(7, 999), (4, 999), (4, 121)} <= seen
-    shards = [CodeWindows(rows, [4, 7], **make, shard=(rank, 2))[3].speaker for rank in range(2)]
+    shards = [CodeWindows(rows, [4, 7], 999, how, (rank, 2))[3].speaker for rank in range(2)]
     assert torch.equal(torch.stack(shards, 1).flatten(), dataset[3].speaker)
     with pytest.raises(SpeechVQError, match="not a multiple of the 3 processes"):
-        CodeWindows(rows, [4, 7], **make, shard=(0, 3))
+        CodeWindows(rows, [4, 7], 999, how, (0, 3))
 
 
 def test_held_out_windows_are_every_code_once():

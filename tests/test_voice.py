@@ -100,7 +100,7 @@ def test_it_is_repeatable(model, recordings, tmp_path):
 
 
 def test_what_cannot_be_learned_is_refused(model, recordings, adapted, tmp_path):
-    with pytest.raises(SpeechVQError, match="knows a speaker 'low' already"):
+    with pytest.raises(SpeechVQError, match="has a speaker 'low' already"):
         adapt(model, "low", recordings, tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(SpeechVQError, match="no recordings here"):

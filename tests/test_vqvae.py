@@ -13,7 +13,14 @@ from scipy import stats
 from torch import nn
 
 from speechvq import SpeechVQError
-from speechvq.config import ConditionerConfig, MelDecoderConfig, VQConfig, WaveNetConfig, WaveNetDecoderConfig
+from speechvq.config import (
+    ConditionerConfig,
+    MelDecoderConfig,
+    TrainConfig,
+    VQConfig,
+    WaveNetConfig,
+    WaveNetDecoderConfig,
+)
 from speechvq.data.manifest import read_manifest
 from speechvq.nn.trainable import total
 from speechvq.nn.vqvae import VQVAE, Batch, build, perplexity
@@ -52,7 +59,7 @@ def trained(tiny, corpus) -> tuple[VQVAE, list[Batch]]:
     torch.manual_seed(0)
     model = build(tiny.model, 3).train()
     train = [u for u in utterances if u.split == "train"]
-    crops = Crops(corpus, train, SPEAKERS, crop=6400, batch_size=8, seed=0, steps=100)
+    crops = Crops(corpus, train, SPEAKERS, TrainConfig(crop=6400, batch_size=8))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(100):
         optimizer.zero_grad()

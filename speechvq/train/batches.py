@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import soundfile
@@ -9,17 +10,56 @@ import torch
 from torch.utils.data import Dataset
 
 from speechvq import SpeechVQError
+from speechvq.config import TrainConfig
 from speechvq.data.feature_store import FRAMES, FeatureStore
 from speechvq.data.manifest import Utterance, rank_key
 from speechvq.nn.objective import FeatureBatch
 from speechvq.nn.prior import NOTHING, Windows
 from speechvq.nn.vqvae import Batch
 
-EVAL_BATCH = 16
+EVAL_BATCH = 16  # rows
+
+B = TypeVar("B")
+Drawn = tuple[int, int, float]
+
+
+class DrawnBatches(Dataset[B]):
+    """Item `step` is the batch of that training step: sources are drawn by their size, and a position in each.
+
+    how: gives the seed, the number of steps, and the rows of a batch of all processes together.
+    shard: rank and number of processes; each takes its own rows of the same batch.
+    sizes: of the sources.
+    Raises SpeechVQError if the processes cannot share a batch evenly.
+    """
+
+    def __init__(self, how: TrainConfig, shard: tuple[int, int], sizes: Sequence[int]) -> None:
+        if how.batch_size % shard[1]:
+            raise SpeechVQError(f"train.batch_size = {how.batch_size} is not a multiple of the {shard[1]} processes")
+        self.how, (self.rank, self.processes) = how, shard
+        self.ends = np.cumsum(sizes)
+
+    def __len__(self) -> int:
+        return self.how.steps
+
+    def draw(self, step: int) -> list[Drawn]:
+        """For each row of the batch of all processes: the source, a unit in it (0 .. size - 1), a number in 0..1."""
+        random = np.random.default_rng([self.how.seed, step])
+        picks = random.integers(self.ends[-1], size=self.how.batch_size)
+        shares = random.random(self.how.batch_size)
+        sources = np.searchsorted(self.ends, picks, side="right")
+        units = picks - np.append(0, self.ends)[sources]
+        return list(zip(sources.tolist(), units.tolist(), shares.tolist(), strict=True))
+
+    def draw_own(self, step: int) -> list[Drawn]:
+        """The rows of this process."""
+        return self.draw(step)[self.rank :: self.processes]
 
 
 def read_crop(root: Path, utterance: Utterance, start: int, length: int) -> np.ndarray:
-    """Samples start .. start + length of an utterance as float32 (length,), zero-padded at its end."""
+    """Samples start .. start + length of an utterance as float32 (length,), zero-padded at its end.
+
+    Raises SpeechVQError if the file cannot be read.
+    """
     try:
         wav, _ = soundfile.read(root / utterance.path, length, start, dtype="float32")
     except soundfile.LibsndfileError as error:
@@ -27,10 +67,12 @@ def read_crop(root: Path, utterance: Utterance, start: int, length: int) -> np.n
     return np.pad(wav, (0, length - len(wav)))
 
 
-class Crops(Dataset[Batch]):
-    """Item `step` is the batch of that training step: utterances drawn by their length, crops uniformly.
+class Crops(DrawnBatches[Batch]):
+    """Batches of crops of audio: utterances drawn by their length, the start of a crop uniformly.
 
-    shard (rank, processes): every process takes its own rows of the same global batch.
+    root: the folder of the prepared corpus.
+    speakers: names, in the order of their embeddings.
+    Raises SpeechVQError if there are no utterances.
     """
 
     def __init__(
@@ -38,36 +80,21 @@ class Crops(Dataset[Batch]):
         root: Path,
         utterances: Sequence[Utterance],
         speakers: Sequence[str],
-        *,
-        crop: int,
-        batch_size: int,
-        seed: int,
-        steps: int,
+        how: TrainConfig,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
         if not utterances:
             raise SpeechVQError(f"{root}: no utterances to train on")
-        if batch_size % shard[1]:
-            raise SpeechVQError(f"train.batch_size = {batch_size} is not a multiple of the {shard[1]} processes")
-        self.root, self.utterances, self.crop = root, utterances, crop
-        self.batch_size, self.seed, self.steps, self.shard = batch_size, seed, steps, shard
+        super().__init__(how, shard, [utterance.samples for utterance in utterances])
+        self.root, self.utterances = root, utterances
         self.index = {speaker: i for i, speaker in enumerate(speakers)}
-        self.ends = np.cumsum([utterance.samples for utterance in utterances])
-
-    def __len__(self) -> int:
-        return self.steps
 
     def __getitem__(self, step: int) -> Batch:
-        random = np.random.default_rng([self.seed, step])
-        picks = np.searchsorted(self.ends, random.integers(self.ends[-1], size=self.batch_size), side="right")
-        places = random.random(self.batch_size)
-        rank, processes = self.shard
-        mine = list(zip(picks, places, strict=True))[rank::processes]
-        return collate([self._row(self.utterances[i], rank_key) for i, rank_key in mine])
+        return collate([self._row(self.utterances[i], share) for i, _, share in self.draw_own(step)])
 
-    def _row(self, utterance: Utterance, rank_key: float) -> tuple[np.ndarray, int]:
-        start = int(rank_key * max(utterance.samples - self.crop + 1, 1))
-        return read_crop(self.root, utterance, start, self.crop), self.index[utterance.speaker]
+    def _row(self, utterance: Utterance, share: float) -> tuple[np.ndarray, int]:
+        start = int(share * max(utterance.samples - self.how.crop + 1, 1))
+        return read_crop(self.root, utterance, start, self.how.crop), self.index[utterance.speaker]
 
 
 def held_out_batches(
@@ -76,7 +103,8 @@ def held_out_batches(
     """Held-out speech cut into whole crops, always the same ones, at most `most`, in batches of 16.
 
     First one crop of each utterance, in an order that mixes the speakers, then the second of each, and so
-    on: so that the rows of a batch are of different utterances. Utterances of other speakers are left out.
+    on, so that the rows of a batch are of different utterances. Utterances of other speakers are left out.
+    Raises SpeechVQError if there are fewer than two crops.
     """
     index = {speaker: i for i, speaker in enumerate(speakers)}
     known = sorted((u for u in utterances if u.speaker in index), key=lambda u: rank_key(u.id))
@@ -86,7 +114,7 @@ def held_out_batches(
         raise SpeechVQError(f"{root}: fewer than 2 held-out utterances of known speakers have {crop} samples")
     for begin in range(0, len(rows), EVAL_BATCH):
         some = rows[begin : begin + EVAL_BATCH]
-        if len(some) > 1:  # a single row has no other's codes to be given
+        if len(some) > 1:  # a single row cannot be given the codes of another
             yield collate([(read_crop(root, u, start, crop), index[u.speaker]) for u, start in some])
 
 
@@ -96,46 +124,32 @@ def collate(rows: Sequence[tuple[np.ndarray, int]]) -> Batch:
     return Batch(torch.from_numpy(np.stack(wavs)), torch.tensor(speakers))
 
 
-class CodeWindows(Dataset[Windows]):
-    """Item `step` is that step's batch of windows of codes: utterances drawn by their length, places uniformly.
+class CodeWindows(DrawnBatches[Windows]):
+    """Batches of windows of `how.crop` codes: utterances drawn by their length, the start of a window uniformly.
 
-    rows: codes (N,) of each utterance, speakers: its row. start: the class before the first code. length: of a window,
-    in codes; shorter utterances are whole. shard as for `Crops`.
+    rows: codes (N,) of each utterance. Shorter ones than a window are whole.
+    speakers: the speaker's index for each row.
+    start: the class before the first code.
     """
 
     def __init__(
         self,
         rows: Sequence[np.ndarray],
         speakers: Sequence[int],
-        *,
         start: int,
-        length: int,
-        batch_size: int,
-        seed: int,
-        steps: int,
+        how: TrainConfig,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
-        if batch_size % shard[1]:
-            raise SpeechVQError(f"train.batch_size = {batch_size} is not a multiple of the {shard[1]} processes")
+        super().__init__(how, shard, [len(row) for row in rows])
         self.rows, self.speakers = [np.append(start, row) for row in rows], speakers
-        self.length, self.batch_size, self.seed, self.steps, self.shard = length, batch_size, seed, steps, shard
-        self.ends = np.cumsum([len(row) for row in rows])
-
-    def __len__(self) -> int:
-        return self.steps
 
     def __getitem__(self, step: int) -> Windows:
-        random = np.random.default_rng([self.seed, step])
-        picks = np.searchsorted(self.ends, random.integers(self.ends[-1], size=self.batch_size), side="right")
-        places = random.random(self.batch_size)
-        rank, processes = self.shard
-        picked = zip(picks, places, strict=True)
-        whole = pad_windows([(self._window(self.rows[i], rank_key), self.speakers[i]) for i, rank_key in picked])
-        return Windows(*(part[rank::processes] for part in whole))  # as long as the longest of all processes
+        whole = pad_windows([(self._window(self.rows[i], share), self.speakers[i]) for i, _, share in self.draw(step)])
+        return Windows(*(part[self.rank :: self.processes] for part in whole))  # as long as the longest of all
 
-    def _window(self, row: np.ndarray, rank_key: float) -> np.ndarray:
-        begin = int(rank_key * max(len(row) - self.length, 1))
-        return row[begin : begin + self.length + 1]
+    def _window(self, row: np.ndarray, share: float) -> np.ndarray:
+        begin = int(share * max(len(row) - self.how.crop, 1))
+        return row[begin : begin + self.how.crop + 1]
 
 
 def held_out_windows(
@@ -158,13 +172,12 @@ def pad_windows(rows: Sequence[tuple[np.ndarray, int]]) -> Windows:
     return Windows(torch.from_numpy(np.stack(padded)), torch.tensor([speaker for _, speaker in rows]))
 
 
-class FeatureCrops(Dataset[FeatureBatch]):
-    """Item `step` is that step's batch of crops of features: speakers drawn by their speech, places uniformly.
+class FeatureCrops(DrawnBatches[FeatureBatch]):
+    """Batches of crops of features: speakers drawn by the length of their speech, the start of a crop uniformly.
 
-    A crop may go on from one utterance of its speaker to the next.
+    A crop may go on from one utterance of its speaker to the next. Its length is `how.crop` samples.
     targets: a code for each latent of the whole store (N,), or None.
-    crop: in samples, a whole number of latents.
-    shard: as for `Crops`.
+    Raises SpeechVQError if no speaker of the split has so much speech.
     """
 
     def __init__(
@@ -172,39 +185,24 @@ class FeatureCrops(Dataset[FeatureBatch]):
         store: FeatureStore,
         split: str,
         targets: np.ndarray | None,
-        *,
-        crop: int,
-        batch_size: int,
-        seed: int,
-        steps: int,
+        how: TrainConfig,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
-        if batch_size % shard[1]:
-            raise SpeechVQError(f"train.batch_size = {batch_size} is not a multiple of the {shard[1]} processes")
-        self.store, self.targets, self.frames = store, targets, crop // store.hop_length
-        self.batch_size, self.seed, self.steps, self.shard = batch_size, seed, steps, shard
-        self.spans = [span for span in store.spans(split) if span[1] - span[0] >= self.frames]
-        if not self.spans:
-            raise SpeechVQError(f"no speaker to train on has {crop} samples of speech (train.crop)")
-        self.ends = np.cumsum([end - begin - self.frames + 1 for begin, end in self.spans])
-
-    def __len__(self) -> int:
-        return self.steps
+        self.store, self.targets, self.frames = store, targets, how.crop // store.hop_length
+        spans = [(begin, end) for begin, end in store.spans(split) if end - begin >= self.frames]
+        if not spans:
+            raise SpeechVQError(f"no speaker to train on has {how.crop} samples of speech (train.crop)")
+        self.begins = [begin for begin, _ in spans]
+        super().__init__(how, shard, [end - begin - self.frames + 1 for begin, end in spans])
 
     def __getitem__(self, step: int) -> FeatureBatch:
-        random = np.random.default_rng([self.seed, step])
-        picks = random.integers(self.ends[-1], size=self.batch_size)[self.shard[0] :: self.shard[1]]
-        return crop_features(self.store, self.targets, [self._start(pick) for pick in picks], self.frames)
-
-    def _start(self, pick: int) -> int:
-        """The first frame of the crop of this number, at the start of a latent."""
-        span = int(np.searchsorted(self.ends, pick, side="right"))
-        begin, before = self.spans[span][0], self.ends[span - 1] if span else 0
-        return begin + int(pick - before) // FRAMES * FRAMES
+        # At the start of a latent.
+        starts = [self.begins[i] + frame // FRAMES * FRAMES for i, frame, _ in self.draw_own(step)]
+        return crop_features(self.store, self.targets, starts, self.frames)
 
 
 def crop_features(store: FeatureStore, targets: np.ndarray | None, starts: Sequence[int], frames: int) -> FeatureBatch:
-    """Crops of so many frames from these on, with their targets if there are any."""
+    """The crops of `frames` frames that begin at these frames of the store, with their targets if there are any."""
     feats = np.stack([store.frames[start : start + frames] for start in starts]).astype(np.float32)
     rows = np.zeros((len(starts), 0), np.int64)
     if targets is not None:

@@ -1,4 +1,4 @@
-"""The run of an encoder by itself: features of a prepared corpus, and codes to predict if the objective needs them."""
+"""The run of an encoder without a decoder, on features of a prepared corpus."""
 
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,14 @@ from speechvq.data.feature_store import FeatureStore, feature_store
 from speechvq.folder.card import Card
 from speechvq.nn.objective.pretraining import build_pretraining
 from speechvq.train.batches import FeatureCrops, held_out_features
-from speechvq.train.codec import check_crop, initialize
 from speechvq.train.loop import processes
-from speechvq.train.run import Training
+from speechvq.train.run import Training, check_crop, initialize
 
 
 def assemble_encoder(config: EncoderRun, data: Path, codec: Codec | None = None) -> Training:
     """The run of an encoder on the corpus prepared in `data`, on all its speakers but the unseen ones.
 
-    codec: whose codes are predicted.
+    codec: the model whose codes are predicted, for objectives that predict codes.
     Raises SpeechVQError if configuration, data, codec and initial model do not fit.
     """
     how, hop = config.train, config.encoder.hop_length
@@ -33,22 +32,13 @@ def assemble_encoder(config: EncoderRun, data: Path, codec: Codec | None = None)
     shard = processes()
     store = feature_store(data)
     targets = None if codec is None else code_targets(codec, data, store, hop)
-    crops = FeatureCrops(
-        store,
-        "train",
-        targets,
-        crop=how.crop,
-        batch_size=how.batch_size,
-        seed=how.seed,
-        steps=how.steps,
-        shard=shard,
-    )
+    crops = FeatureCrops(store, "train", targets, how, shard)
     held_out = partial(held_out_features, store, "valid", targets, how.crop, how.eval_crops)
     return Training(Card(config, (), alphabet=codec.alphabet if codec else None), model, crops, held_out, how)
 
 
 def code_targets(codec: Codec, data: Path, store: FeatureStore, hop_length: int) -> np.ndarray:
-    """The codec's codes of the whole store, one for every `hop_length` samples: (N,) int64.
+    """The codec's codes of the whole store, one for every `hop_length` samples, (N,) int64.
 
     Raises SpeechVQError if the codec's codes are of another rate.
     """

@@ -1,4 +1,4 @@
-"""The kinds of run that there are, in one table, and the function that trains any of them."""
+"""All kinds of run in one table, and the function that trains any of them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +12,8 @@ from speechvq.train.encoder import assemble_encoder
 from speechvq.train.prior import assemble_prior
 from speechvq.train.run import Training, check_run, run
 
-# By the `kind` of a configuration. Each gives the parts of a run, from its configuration, the folder of a prepared
-# corpus, and the codec of whose codes it learns, if it does (`needs_codec`).
+# By the `kind` of a configuration. Each takes the configuration, the folder of a prepared corpus and, if the
+# configuration `needs_codec`, the codec whose codes are learned.
 KINDS: dict[str, Callable[..., Training]] = {
     "codec": assemble_codec,
     "prior": assemble_prior,
@@ -24,7 +24,7 @@ KINDS: dict[str, Callable[..., Training]] = {
 def train(
     config: Run, data: Path, out: Path, *, codec: Codec | None = None, resume: bool = False, force: bool = False
 ) -> dict[str, float]:
-    """Train what is configured on the corpus prepared in `data`, into the folder `out` -> the last held-out figures.
+    """Train a configuration on the corpus prepared in `data`, into the folder `out` -> the last held-out figures.
 
     codec: the model whose codes are learned, by a prior or by masked prediction.
     Raises SpeechVQError if `out` holds another run and neither `resume` nor `force` is given, or if configuration,
@@ -32,8 +32,8 @@ def train(
     """
     if config.needs_codec != (codec is not None):
         raise SpeechVQError(
-            "--model names the model whose codes are learned, by a prior or by masked prediction: these need one, and "
-            "nothing else does"
+            "--model names the model whose codes are learned; a prior and masked prediction need one, "
+            "other runs take none"
         )
     check_run(out, resume, force)
     inputs: tuple[Any, ...] = (config, data) if codec is None else (config, data, codec)

@@ -21,29 +21,33 @@ from speechvq.train.run import Training
 
 
 def ngram_bits(rows: Sequence[np.ndarray], scored: Sequence[np.ndarray], size: int) -> dict[str, float]:
-    """Bits per code of `scored` under what is counted in `rows`: `nominal` (log2 K), `unigram`, and `bigram`, which
-    backs off to the unigram (Witten and Bell 1991)."""
+    """Bits per code of `scored` under n-grams that are counted in `rows`.
+
+    rows, scored: codes (N,) of each utterance.
+    size: K.
+    Returns `nominal` (log2 K), `unigram`, and `bigram`, which backs off to the unigram (Witten and Bell 1991).
+    """
     counts = np.full(size, 0.5)
-    pairs = np.zeros((size + 1, size))  # the last row: at the start
+    pairs = np.zeros((size + 1, size))  # the last row counts first codes
     for row in rows:
         counts += np.bincount(row, minlength=size)
         np.add.at(pairs, (np.append(size, row[:-1]), row), 1)
     unigram = counts / counts.sum()
-    kinds, total = (pairs > 0).sum(1, keepdims=True), pairs.sum(1, keepdims=True)
-    bigram = (pairs + np.maximum(kinds, 1) * unigram) / (total + np.maximum(kinds, 1))
+    successors, total = np.maximum((pairs > 0).sum(1, keepdims=True), 1), pairs.sum(1, keepdims=True)
+    bigram = (pairs + successors * unigram) / (total + successors)
     bits = np.zeros(2)
     for row in scored:
         before = np.append(size, row[:-1])
         bits -= np.log2(unigram[row]).sum(), np.log2(bigram[before, row]).sum()
-    single, double = bits / sum(map(len, scored))
-    return {"nominal": math.log2(size), "unigram": float(single), "bigram": float(double)}
+    by_unigram, by_bigram = bits / sum(map(len, scored))
+    return {"nominal": math.log2(size), "unigram": float(by_unigram), "bigram": float(by_bigram)}
 
 
 def assemble_prior(config: PriorRun, data: Path, codec: Codec) -> Training:
-    """The run of a prior of the codec's codes on the corpus prepared in `data`.
+    """The run of a prior over the codec's codes of the corpus prepared in `data`.
 
-    Its held-out figures are those of `Prior.held_out` on the split `valid`, beside `ngram_bits` on the same codes.
-    Raises SpeechVQError if there are no utterances.
+    Its held-out figures are those of `Prior.held_out` on the split `valid`, and `ngram_bits` on the same codes.
+    Raises SpeechVQError if the split `train` or `valid` has no utterances.
     """
     utterances = read_manifest(data)
     train = [u for u in utterances if u.split == "train"]
@@ -58,16 +62,7 @@ def assemble_prior(config: PriorRun, data: Path, codec: Codec) -> Training:
     versions = [corpus_codes(codec, data, train, codec.hop_length * i // shifts) for i in range(shifts)]
     rows, held_out = [row for version in versions for row in version], corpus_codes(codec, data, valid)
     prior.baselines = ngram_bits(rows, held_out, prior.codes)
-    windows = CodeWindows(
-        rows,
-        [speakers.index(u.speaker) for u in train] * shifts,
-        start=prior.codes,
-        length=how.crop,
-        batch_size=how.batch_size,
-        seed=how.seed,
-        steps=how.steps,
-        shard=shard,
-    )
+    windows = CodeWindows(rows, [speakers.index(u.speaker) for u in train] * shifts, prior.codes, how, shard)
     known = [speakers.index(u.speaker) for u in valid]
     batches = partial(held_out_windows, held_out, known, prior.codes, how.crop, how.eval_crops)
     return Training(Card(config, speakers, info, codec.alphabet), prior, windows, batches, how)

@@ -1,4 +1,4 @@
-"""One assembly for all trainings: the parts of a run, its folder, and the loop."""
+"""The parts of a run, its folder, and its training: the same for all kinds of run."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,12 +9,13 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from speechvq import SpeechVQError
-from speechvq.config import TrainConfig
+from speechvq.config import InitConfig, TrainConfig
 from speechvq.files import save_json
 from speechvq.folder.card import WEIGHTS, Card, load_card, save_card
 from speechvq.folder.histogram import HISTOGRAM
 from speechvq.folder.provenance import provenance
-from speechvq.nn.trainable import Trainable
+from speechvq.folder.weights import load_tensors
+from speechvq.nn.trainable import Trainable, submodule
 from speechvq.train.loop import LAST, LOG, Trainer, processes
 
 MADE = "made.json"
@@ -25,12 +26,12 @@ MAY_CHANGE = ("steps", "minutes", "eval_every", "eval_crops", "workers")
 class Training:
     """The parts of a run.
 
-    card: what its folder will say of it.
+    card: the description of the model, written into its folder.
     model: what is trained.
     data: item `step` is the batch of that step.
     held_out: gives the batches to measure on.
     how: the options of the loop.
-    finish: writes into the folder what else follows from the trained model.
+    finish: is given the folder after training, and writes what else follows from the trained model.
     """
 
     card: Card
@@ -48,25 +49,59 @@ def run(training: Training, out: Path, *, resume: bool = False, force: bool = Fa
     measured.
     """
     next(training.held_out())  # refused before anything is written
-    first = processes()[0] == 0
-    if first:
+    is_first = processes()[0] == 0
+    if is_first:
         open_run(out, training.card, resume, force)
     figures = Trainer(training.model, training.data, training.held_out, training.how, out).run(resume)
-    if first:
+    if is_first:
         training.finish(out)
     return figures
 
 
+def check_crop(config: TrainConfig, hop_length: int) -> None:
+    """Raise SpeechVQError if a crop is not a whole number of codes."""
+    if config.crop % hop_length:
+        near = max(round(config.crop / hop_length), 1) * hop_length
+        raise SpeechVQError(
+            f"train.crop = {config.crop} is not a multiple of the hop length {hop_length} "
+            f"(model.encoder.strides); the nearest is {near}"
+        )
+
+
+def initialize(model: Trainable, config: InitConfig, speakers: tuple[str, ...] = ()) -> None:
+    """Copy `config.parts` from another model folder and freeze `config.freeze`.
+
+    speakers: of the model, in the order of their embeddings.
+    Raises SpeechVQError if that folder's parts are of other shapes, or of other speakers.
+    """
+    if config.path:
+        folder = Path(config.path)
+        if load_card(folder).speakers != speakers and any(part.startswith("decoder") for part in config.parts):
+            raise SpeechVQError(f"{folder}: a model of other speakers cannot give its decoder's parts (init.parts)")
+        tensors, _ = load_tensors(folder / WEIGHTS)
+        for part in config.parts:
+            chosen = {
+                key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")
+            }
+            own = submodule(model, part).state_dict()
+            if own.keys() != chosen.keys() or any(own[key].shape != chosen[key].shape for key in own):
+                raise SpeechVQError(f"{folder}: its '{part}' has other shapes than this configuration's")
+            submodule(model, part).load_state_dict(chosen)
+    elif config.freeze:
+        raise SpeechVQError("init.freeze without init.path would freeze untrained parts")
+    model.freeze(config.freeze)
+
+
 def check_run(out: Path, resume: bool, force: bool) -> None:
-    """Raise SpeechVQError if there is nothing to resume in `out`, or if it holds a run that is not to be touched."""
+    """Raise SpeechVQError if there is nothing to resume in `out`, or if it holds a run that must not be overwritten."""
     if resume and not (out / LAST).is_file():
         raise SpeechVQError(f"{out}: nothing to resume, {LAST} is missing")
     if not (resume or force) and any((out / name).exists() for name in (LAST, WEIGHTS)):
         raise SpeechVQError(f"{out} holds a run; --resume goes on with it, --force starts over")
 
 
-def _lasting(card: Card) -> dict[str, object]:
-    """What must not change when training is resumed."""
+def _fixed(card: Card) -> dict[str, object]:
+    """The settings that must not change when training is resumed."""
     parts = {key: value for key, value in asdict(card).items() if key not in ("config", "speaker_info")}
     config = {key: value for key, value in asdict(card.config).items() if key != "init"}
     train = {key: value for key, value in config.pop("train").items() if key not in MAY_CHANGE}
@@ -74,11 +109,14 @@ def _lasting(card: Card) -> dict[str, object]:
 
 
 def open_run(out: Path, card: Card, resume: bool, force: bool) -> None:
-    """Make the run folder, empty of another run's files, or check that the one to resume is of this configuration."""
+    """Make the run folder and remove another run's files from it, or check the run that is to be resumed.
+
+    Raises SpeechVQError if that run is of another configuration, or as `check_run` does.
+    """
     check_run(out, resume, force)
-    if resume and _lasting(load_card(out)) != _lasting(card):
+    if resume and _fixed(load_card(out)) != _fixed(card):
         raise SpeechVQError(
-            f"{out}: cannot resume, model, speakers or training differ from its own; "
+            f"{out}: cannot resume, because model, speakers or training differ from the run's own; "
             f"only train.{', train.'.join(MAY_CHANGE)} may change"
         )
     if not resume:
@@ -86,11 +124,11 @@ def open_run(out: Path, card: Card, resume: bool, force: bool) -> None:
         for path in [*out.glob("events.out.tfevents.*"), *(out / name for name in files)]:
             path.unlink(missing_ok=True)
     save_card(out, card)
-    _note(out)
+    _record_start(out)
 
 
-def _note(out: Path) -> None:
-    """Add to RUN/made.json how this part of the training was started."""
+def _record_start(out: Path) -> None:
+    """Append the command, versions and machine of this start to RUN/made.json."""
     path = out / MADE
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     save_json(path, [*before, provenance()])

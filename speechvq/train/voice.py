@@ -1,4 +1,4 @@
-"""A new voice for a trained model: one more speaker embedding, learned from a minute of speech, all else as it was."""
+"""Add a speaker to a trained codec: one more speaker embedding is learned, and nothing else changes."""
 
 import tempfile
 from collections.abc import Sequence
@@ -22,36 +22,35 @@ from speechvq.nn.vqvae import VQVAE, build
 from speechvq.train.batches import Crops, held_out_batches
 from speechvq.train.run import Training, run
 
-HELD_OUT = 0.15  # of the speech: it tells which step was the best
+HELD_OUT = 0.15  # of the speech, to find the best step
 EVALUATIONS = 6
 
 
 def adapt(
     folder: Path, speaker: str, source: Path, out: Path, *, steps: int = 300, seed: int = 0, force: bool = False
 ) -> dict[str, float]:
-    """Teach the model in `folder` the voice of the recordings below `source` -> the last held-out figures.
+    """Add a speaker to the codec in `folder`, from the recordings below `source` -> the last held-out figures.
 
-    `out` becomes a model folder with one more speaker, and the same codes and voices besides. SpeechVQError where the
-    speaker is known already, or there is too little speech, or `out` holds a run and `force` is not given.
+    `out` becomes a model folder with one more speaker, and the same codes and other voices.
+    Raises SpeechVQError if the model has the speaker already, if there is too little speech, or if `out` holds a run
+    and `force` is not given.
     """
     codec = Codec.load(folder)
     if speaker in codec.speakers:
-        raise SpeechVQError(f"{folder} knows a speaker '{speaker}' already")
+        raise SpeechVQError(f"{folder} has a speaker '{speaker}' already")
     assert isinstance(codec.card.config, CodecRun)
     speakers = (*codec.speakers, speaker)
-    model = with_one_more(codec)
+    model = with_new_speaker(codec)
     with tempfile.TemporaryDirectory(prefix="speechvq-") as name:
         data = Path(name)
-        learned, kept = _speech(source, speaker, data)
-        train = _how(codec.card.config.train, steps, seed)
-        crops = Crops(
-            data, learned, speakers, crop=train.crop, batch_size=train.batch_size, seed=train.seed, steps=steps
-        )
-        held_out = partial(held_out_batches, data, kept, speakers, train.crop, train.eval_crops)
+        train, valid = _prepared(source, speaker, data)
+        how = _few_steps(codec.card.config.train, steps, seed)
+        crops = Crops(data, train, speakers, how)
+        held_out = partial(held_out_batches, data, valid, speakers, how.crop, how.eval_crops)
         try:
             next(held_out())
         except SpeechVQError:
-            raise SpeechVQError(f"{source}: too little speech to learn a voice from; a minute is enough") from None
+            raise SpeechVQError(f"{source}: too little speech to learn a speaker from; a minute is enough") from None
 
         def finish(out: Path) -> None:
             if codec.histogram is not None:
@@ -59,11 +58,11 @@ def adapt(
 
         torch.manual_seed(seed)
         card = Card(codec.card.config, speakers, codec.card.speaker_info)
-        return run(Training(card, model, crops, held_out, train, finish), out, force=force)
+        return run(Training(card, model, crops, held_out, how, finish), out, force=force)
 
 
-def with_one_more(codec: Codec) -> VQVAE:
-    """The codec's model with a speaker more, at the mean of all others, which alone can be trained."""
+def with_new_speaker(codec: Codec) -> VQVAE:
+    """The codec's model with one more speaker embedding, the mean of the others; only this one can be trained."""
     assert isinstance(codec.card.config, CodecRun)
     model = build(codec.card.config.model, len(codec.speakers) + 1)
     state = codec.model.state_dict()
@@ -71,14 +70,17 @@ def with_one_more(codec: Codec) -> VQVAE:
     model.load_state_dict(state | {"decoder.speakers.weight": torch.cat([table, table.mean(0, keepdim=True)])})
     parts = [name for name, _ in model.named_children() if name != "decoder"]
     model.freeze([*parts, *(f"decoder.{name}" for name, _ in model.voice.named_children() if name != "speakers")])
-    alone = torch.zeros(len(table) + 1, 1)
-    alone[-1] = 1
-    model.voice.speakers.weight.register_hook(lambda gradient: gradient * alone.to(gradient.device))
+    is_new = torch.zeros(len(table) + 1, 1)
+    is_new[-1] = 1
+    model.voice.speakers.weight.register_hook(lambda gradient: gradient * is_new.to(gradient.device))
     return model
 
 
-def _speech(source: Path, speaker: str, data: Path) -> tuple[list[Utterance], list[Utterance]]:
-    """The recordings below a folder, prepared: those to learn from, and those to measure on."""
+def _prepared(source: Path, speaker: str, data: Path) -> tuple[list[Utterance], list[Utterance]]:
+    """Prepare the recordings below a folder -> the utterances to train on, and those to measure on.
+
+    Raises SpeechVQError if there are none.
+    """
     sources = [Source(f"{i:05}", speaker, path) for i, path in enumerate(visible_files(source, AUDIO_SUFFIXES))]
     if not sources:
         raise SpeechVQError(f"{source}: no recordings here")
@@ -87,7 +89,7 @@ def _speech(source: Path, speaker: str, data: Path) -> tuple[list[Utterance], li
 
 
 def _divide(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Utterance]]:
-    """By a hash of their ids, a share of the speech and at least one utterance to measure on."""
+    """Divide by a hash of their ids -> utterances to train on, and at least one, `HELD_OUT` of them, to measure on."""
     ordered = sorted(utterances, key=lambda u: rank_key(u.id))
     whole, samples, count = sum(u.samples for u in ordered), 0, 0
     while count < len(ordered) - 1 and samples < HELD_OUT * whole:
@@ -96,8 +98,8 @@ def _divide(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Utte
     return ordered[count:], ordered[:count]
 
 
-def _how(train: TrainConfig, steps: int, seed: int) -> TrainConfig:
-    """As the model itself was trained, but for what a few numbers need: few steps, and large ones."""
+def _few_steps(train: TrainConfig, steps: int, seed: int) -> TrainConfig:
+    """The options of the model's own training, with few and large steps, which are enough for one embedding."""
     every = max(steps // EVALUATIONS, 1)
     return replace(
         train, steps=steps, minutes=0.0, seed=seed, learning_rate=0.02, warmup=10, average=0.0, eval_every=every
