@@ -1,7 +1,6 @@
 """Configurations: frozen dataclasses, which `parsing` reads.
 
-Each number is written once; what follows from it (hop length, receptive field) is a property of the part
-that is built from it.
+Each number is written once; values that follow from it, such as the hop length, are properties.
 """
 
 from speechvq.config.model import (
@@ -11,13 +10,10 @@ from speechvq.config.model import (
     BottleneckConfig,
     CausalEncoderConfig,
     ConditionerConfig,
-    CPCConfig,
     DecoderConfig,
     EMAConfig,
     EncoderConfig,
     FSQConfig,
-    MaskedConfig,
-    MelAugmentConfig,
     MelDecoderConfig,
     MFCCDecoderConfig,
     ModelConfig,
@@ -30,6 +26,7 @@ from speechvq.config.model import (
     WaveNetConfig,
     WaveNetDecoderConfig,
 )
+from speechvq.config.objective import CPCConfig, MaskedConfig, MelAugmentConfig
 from speechvq.config.runs import RUNS, CodecRun, EncoderRun, InitConfig, PriorConfig, PriorRun, Run, TrainConfig
 
 __all__ = [

@@ -4,14 +4,18 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-INPUT_HOPS = {"wave": 1, "logmel": 160, "mfcc": 160}  # samples per frame of what an encoder's first convolution sees
+INPUT_HOPS = {"wave": 1, "logmel": 160, "mfcc": 160}  # samples per frame of an encoder's input
 
 
 @dataclass(frozen=True)
 class StridedEncoderConfig:
     """Strided convolutions, then dilated residual blocks (dilations 1, 3, 9, 1, 3, ...).
 
-    kind is what the first convolution sees: the waveform, or features at 100 Hz.
+    kind: the input, the waveform or features at 100 Hz.
+    strides: of the convolutions; their product is the number of input frames per latent.
+    channels: of all layers.
+    blocks: number of residual blocks.
+    batch_norm: whether the latents are normalised.
     """
 
     kind: Literal["wave", "logmel", "mfcc"] = "logmel"
@@ -31,10 +35,11 @@ class CausalEncoderConfig:
     """One strided convolution over log-mel, pointwise layers, then dilated blocks that see the past.
 
     strides: of the first convolution, and of the projection to latents.
-    pointwise: layers of kernel 1 after the first convolution.
+    channels: of all layers.
+    pointwise: number of layers of kernel 1 after the first convolution.
     dilations: of each block.
-    lookahead: how many blocks, from the first, see as much of the future as of the past.
-    outputs: the layers that the projection joins: 0 is the input of the blocks, i the output of the i-th.
+    lookahead: number of blocks, from the first, that see as much of the future as of the past.
+    outputs: the layers that the projection joins; 0 is the input of the blocks, i the output of block i.
     """
 
     kind: Literal["causal"] = "causal"
@@ -56,9 +61,13 @@ EncoderConfig = StridedEncoderConfig | CausalEncoderConfig
 
 @dataclass(frozen=True)
 class VQConfig:
-    """The paper's quantizer: the codebook is learned by gradient, `rate` times as fast as the rest.
+    """The paper's vector quantization, with a codebook that is learned by gradient.
 
-    init: where the codebook begins, at the centres of the first batch's vectors or at random (normal).
+    codes: size of the codebook, K.
+    dim: width of its vectors and of the latents, D.
+    beta: weight of the commitment loss.
+    init: first codebook, the k-means centres of the first batch's latents, or random (normal).
+    rate: learning rate of the codebook as a multiple of train.learning_rate.
     """
 
     kind: Literal["vq"] = "vq"
@@ -71,10 +80,11 @@ class VQConfig:
 
 @dataclass(frozen=True)
 class EMAConfig:
-    """The codebook is a moving average of the vectors assigned to it (the paper's appendix A.1).
+    """Vector quantization whose codebook is a moving average of the latents assigned to it (the paper's appendix A.1).
 
-    init as above. restart: a code used less than this share of the mean usage is moved onto a vector of the batch;
-    0 never.
+    codes, dim, beta, init: as for `vq`.
+    decay: of the moving average.
+    restart: a code used less than this share of the mean usage is moved onto a latent of the batch; 0 moves none.
     """
 
     kind: Literal["ema"] = "ema"
@@ -88,10 +98,10 @@ class EMAConfig:
 
 @dataclass(frozen=True)
 class FSQConfig:
-    """Finite scalar quantization: dimension i is rounded to levels[i] values; the codes are their combinations.
+    """Finite scalar quantization (Mentzer et al. 2023): dimension i is rounded to levels[i] values.
 
-    levels: two or more each, at most 2^16 combinations; the paper advises 5 or more.
-    dim: width of the latents, which are projected to the dimensions that are rounded, and back.
+    levels: two or more each, with at most 2^16 combinations; the paper advises 5 or more.
+    dim: width of the latents, D, which are projected to the rounded dimensions and back.
     """
 
     kind: Literal["fsq"] = "fsq"
@@ -100,13 +110,16 @@ class FSQConfig:
 
     @property
     def codes(self) -> int:
-        """The number of combinations."""
+        """The number of combinations of values."""
         return math.prod(self.levels)
 
 
 @dataclass(frozen=True)
 class AEConfig:
-    """No bottleneck but the dimension: the autoencoder that the others are compared with."""
+    """An autoencoder without quantization, as a comparison.
+
+    dim: width of the latents, D.
+    """
 
     kind: Literal["ae"] = "ae"
     dim: int = 64
@@ -119,8 +132,12 @@ class AEConfig:
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """Gaussian latents; beta weighs their divergence from a standard normal, from 0 at first to all after `warmup`
-    steps."""
+    """Gaussian latents, as a comparison.
+
+    dim: width of the latents, D.
+    beta: weight of their divergence from a standard normal distribution.
+    warmup: steps in which this weight rises from 0.
+    """
 
     kind: Literal["vae"] = "vae"
     dim: int = 64
@@ -138,7 +155,13 @@ BottleneckConfig = VQConfig | EMAConfig | FSQConfig | AEConfig | VAEConfig
 
 @dataclass(frozen=True)
 class ConditionerConfig:
-    """Codes and speaker to frames. upsample frames are made of each code."""
+    """Codes and a speaker to frames.
+
+    upsample: frames per code.
+    channels: of all layers, and of the frames.
+    blocks: number of residual blocks.
+    speaker_dim: width of a speaker embedding.
+    """
 
     upsample: int = 4
     channels: int = 256
@@ -148,7 +171,13 @@ class ConditionerConfig:
 
 @dataclass(frozen=True)
 class WaveNetConfig:
-    """cycles x layers gated layers; dilations 1, 2, ..., 2^(layers-1) in each cycle."""
+    """Causal gated convolutions.
+
+    cycles: how often the dilations 1, 2, ..., 2^(layers - 1) are repeated.
+    layers: number of layers in a cycle.
+    kernel: of the dilated convolutions.
+    residual, gate, skip: channels of the residual path, of each half of the gate, and of the skip connections.
+    """
 
     cycles: int = 2
     layers: int = 10
@@ -159,18 +188,18 @@ class WaveNetConfig:
 
     @property
     def dilations(self) -> tuple[int, ...]:
-        """Of each layer, lowest first."""
+        """The dilation of each layer, from the first."""
         return tuple(2**i for i in range(self.layers)) * self.cycles
 
     @property
     def receptive_field(self) -> int:
-        """Number of earlier classes that a prediction depends on."""
+        """Number of earlier samples or codes that a prediction depends on."""
         return 1 + (self.kernel - 1) * sum(self.dilations)
 
 
 @dataclass(frozen=True)
 class MelDecoderConfig:
-    """Frames to log-mel by one 1x1 convolution; heard through Griffin-Lim."""
+    """Frames to log-mel by one 1x1 convolution; Griffin-Lim gives the phases."""
 
     kind: Literal["mel"] = "mel"
     conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
@@ -178,7 +207,7 @@ class MelDecoderConfig:
 
 @dataclass(frozen=True)
 class SourceFilterDecoderConfig:
-    """Frames to pitch and the spectral envelopes of pulses and of noise."""
+    """Frames to pitch and to the spectral envelopes of pulses and of noise."""
 
     kind: Literal["source_filter"] = "source_filter"
     conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
@@ -186,7 +215,7 @@ class SourceFilterDecoderConfig:
 
 @dataclass(frozen=True)
 class MFCCDecoderConfig:
-    """Frames to MFCC by one 1x1 convolution: no pitch to spend codes on, and nothing to hear."""
+    """Frames to MFCC by one 1x1 convolution, so that no codes are spent on pitch; it gives no audio."""
 
     kind: Literal["mfcc"] = "mfcc"
     conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
@@ -194,7 +223,10 @@ class MFCCDecoderConfig:
 
 @dataclass(frozen=True)
 class WaveNetDecoderConfig:
-    """mel_weight adds the mel decoder's loss on the shared conditioner; 0 is the paper's."""
+    """A WaveNet over samples, conditioned on frames.
+
+    mel_weight: weight of the mel decoder's loss on the same frames; 0 in the paper.
+    """
 
     kind: Literal["wavenet"] = "wavenet"
     conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
@@ -204,7 +236,7 @@ class WaveNetDecoderConfig:
 
 @dataclass(frozen=True)
 class NoDecoderConfig:
-    """No decoder: a model that makes codes, and no speech."""
+    """No decoder: the model gives codes, and no speech."""
 
     kind: Literal["none"] = "none"
 
@@ -216,7 +248,12 @@ DecoderConfig = (
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """weight of a loss that predicts latents up to `ahead` of the last; 0 is the paper's model, without one."""
+    """A loss that predicts latents from those before.
+
+    weight: of the loss; 0 in the paper, which has none.
+    ahead: how many steps ahead are predicted.
+    channels: of the recurrent net.
+    """
 
     weight: float = 0.0
     ahead: int = 3
@@ -225,9 +262,14 @@ class PredictorConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What is done in training to the speech that the encoder hears, at most, and 0 for nothing: gain (dB, either way),
-    shift (samples, either way), noise (white, its RMS as a share of the speech's), filter (dB, either way), voice
-    (semitones, either way, of pitch and formants together)."""
+    """Random changes of the encoder's input in training; 0 switches a change off.
+
+    gain: largest gain, up or down; dB.
+    shift: largest shift, either way; samples.
+    noise: largest RMS of added white noise, as a share of the speech's.
+    filter: largest gain at any frequency, up or down; dB.
+    voice: largest change of pitch and formants together, up or down; semitones.
+    """
 
     gain: float = 0.0
     shift: int = 0
@@ -238,59 +280,15 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """jitter is the chance that a code is replaced by one of its two neighbours in training."""
+    """The parts of a codec.
 
-    encoder: EncoderConfig = field(
-        default_factory=StridedEncoderConfig, metadata={"kind": "logmel"}
-    )  # if none is named
+    jitter: the probability that a code is replaced by one of its two neighbours in training.
+    """
+
+    # The metadata is the `kind` of a table that names none.
+    encoder: EncoderConfig = field(default_factory=StridedEncoderConfig, metadata={"kind": "logmel"})
     bottleneck: BottleneckConfig = field(default_factory=EMAConfig)
     decoder: DecoderConfig = field(default_factory=WaveNetDecoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     jitter: float = 0.0
-
-
-@dataclass(frozen=True)
-class MelAugmentConfig:
-    """Changes of log-mel spectrograms in training, at most; 0 for none.
-
-    stretch: of the mel axis, either way (0.1: a voice a tenth higher or lower).
-    filter: standard deviation in dB of random gains at nine points of the mel axis, straight lines between.
-    gain: in dB, either way.
-    snr: the lowest ratio of speech to added noise, in dB; 0 for none.
-    """
-
-    stretch: float = 0.1
-    filter: float = 6.5
-    gain: float = 0.0
-    snr: float = 0.0
-
-
-@dataclass(frozen=True)
-class CPCConfig:
-    """Contrastive predictive coding: from the context of a changed copy, the local latents of the next `steps` steps.
-
-    temperature: of the cosine between prediction and latent.
-    warm: steps of context, from the start of a crop, that predict nothing.
-    """
-
-    needs_codec = False
-    kind: Literal["cpc"] = "cpc"
-    steps: int = 8
-    temperature: float = 0.1
-    warm: int = 16
-
-
-@dataclass(frozen=True)
-class MaskedConfig:
-    """Masked prediction of a codec's codes (--model).
-
-    start: the share of latents at which a mask begins. span: its length in latents.
-    unmasked: weight of the loss where nothing is masked.
-    """
-
-    needs_codec = True
-    kind: Literal["masked"] = "masked"
-    start: float = 0.08
-    span: int = 5
-    unmasked: float = 0.0

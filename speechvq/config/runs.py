@@ -1,25 +1,20 @@
-"""The kinds of run: of a codec, of a prior over its codes, of an encoder by itself."""
+"""The kinds of run: a codec, a prior over its codes, an encoder without a decoder."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from speechvq.config.model import (
-    CausalEncoderConfig,
-    CPCConfig,
-    MaskedConfig,
-    MelAugmentConfig,
-    ModelConfig,
-    WaveNetConfig,
-)
+from speechvq.config.model import CausalEncoderConfig, ModelConfig, WaveNetConfig
+from speechvq.config.objective import CPCConfig, MaskedConfig, MelAugmentConfig
 
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """A WaveNet over codes. anyone: the share of training windows whose speaker it is not told; 1 makes it the paper's,
-    which knows no speakers.
+    """A WaveNet over codes.
 
-    corrupt: the share of earlier codes that are replaced by others in training. shifts: in how many versions an
-    utterance is trained on, each with another part of a code cut off its beginning. Both against learning by heart.
+    speaker_dim: width of a speaker embedding.
+    anyone: share of the training windows whose speaker is hidden; at 1, as in the paper, the prior has no speakers.
+    corrupt: share of the earlier codes that are replaced by random ones in training, against overfitting.
+    shifts: number of versions of each utterance, each without another part of the first code, against overfitting.
     """
 
     wavenet: WaveNetConfig = field(default_factory=lambda: WaveNetConfig(cycles=2, layers=6))
@@ -31,7 +26,12 @@ class PriorConfig:
 
 @dataclass(frozen=True)
 class InitConfig:
-    """Parts (dotted module names) taken from the model folder `path`, and parts that are not trained."""
+    """Weights from another model.
+
+    path: its folder; empty for none.
+    parts: dotted names of the modules that are copied from it.
+    freeze: dotted names of the modules that are not trained.
+    """
 
     path: str = ""
     parts: tuple[str, ...] = ("encoder", "bottleneck", "decoder.speakers", "decoder.conditioner")
@@ -40,11 +40,20 @@ class InitConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """crop is in samples, a prior's in codes. minutes > 0 ends training, schedule included, after that time if it comes
-    first.
+    """The options of the training loop.
 
-    Every eval_every steps the model is measured on at most eval_crops held-out crops of the same length.
-    average is the decay of the moving average of the weights; 0 switches it off.
+    seed: of weights, batches and noise.
+    steps: number of training steps.
+    minutes: ends training, and its schedule, after this time if that is earlier; 0 for no limit.
+    batch_size: crops per step, of all processes together.
+    crop: length of a crop, in samples; for a prior, in codes.
+    learning_rate: the highest one; `schedule` lowers it, after a linear rise over `warmup` steps.
+    clip: largest norm of the gradient.
+    average: decay of the moving average of the weights; 0 switches it off.
+    precision: of the arithmetic; `no` is float32.
+    eval_every: steps between evaluations on held-out data.
+    eval_crops: largest number of held-out crops, of the same length, in an evaluation.
+    workers: processes that read batches; 0 reads them in the training process.
     """
 
     seed: int = 0
@@ -67,7 +76,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class CodecRun:
-    """The run of a codec."""
+    """Training of a codec."""
 
     kind = "codec"
     needs_codec = False
@@ -78,7 +87,7 @@ class CodecRun:
 
 @dataclass(frozen=True)
 class PriorRun:
-    """The run of a prior over the codes of a codec."""
+    """Training of a prior over the codes of a codec."""
 
     kind = "prior"
     needs_codec = True
@@ -88,7 +97,7 @@ class PriorRun:
 
 @dataclass(frozen=True)
 class EncoderRun:
-    """The run of an encoder by itself, trained by an objective that needs no decoder."""
+    """Training of an encoder by an objective that needs no decoder."""
 
     kind = "encoder"
     encoder: CausalEncoderConfig = field(default_factory=CausalEncoderConfig)
@@ -104,7 +113,7 @@ class EncoderRun:
 
 
 Run = CodecRun | PriorRun | EncoderRun
-# The table of a TOML file that makes it a run of this class; without any, it is a codec's.
+# The configuration of a TOML file that has this table; without any of them it is a codec's.
 RUNS: dict[str, type[CodecRun] | type[PriorRun] | type[EncoderRun]] = {
     "model": CodecRun,
     "prior": PriorRun,
