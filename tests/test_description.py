@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,14 +11,13 @@ import torch
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
-from speechvq.config import CodecRun, ModelConfig
+from speechvq.config import CodecRun, DecoderConfig, ModelConfig
 from speechvq.folder.card import CONFIG, PACKAGED, WEIGHTS, Card, packaged
 from speechvq.folder.description import describe_folder
 from speechvq.folder.fingerprint import fingerprint_of
 from speechvq.folder.readme import read_readme
 from speechvq.folder.weights import save_tensors
 from speechvq.nn.bottleneck import BOTTLENECKS
-from speechvq.nn.decoder import DECODERS
 from speechvq.nn.encoder import ENCODERS
 from speechvq.nn.vqvae import build
 from speechvq.parsing import parse
@@ -28,7 +27,7 @@ STRIDES = {"wave": [4, 4, 5, 8]}  # so that every encoder has codes of 40 ms
 CONFIGS: dict[str, dict[str, Any]] = {
     **{f"encoder {kind}": {"encoder": {"kind": kind, "strides": STRIDES.get(kind, [2, 2])}} for kind in ENCODERS},
     **{f"bottleneck {kind}": {"bottleneck": {"kind": kind}} for kind in BOTTLENECKS},
-    **{f"decoder {kind}": {"decoder": {"kind": kind}} for kind in DECODERS},
+    **{f"decoder {variant.kind}": {"decoder": {"kind": variant.kind}} for variant in get_args(DecoderConfig)},
     "predictor": {"predictor": {"weight": 1.0}},
 }
 
