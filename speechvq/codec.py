@@ -223,7 +223,7 @@ class Codec(Pretrained):
         row = self._codes(codes)
         latent = self.model.discrete.lookup(row[None])[0]
         index = torch.tensor([self._speaker(speaker)], device=self.device)
-        for [piece] in self.model.voice.stream([latent], index, sampling, [stream_number(row)]):
+        for [piece] in self.model.speech_decoder.stream([latent], index, sampling, [stream_number(row)]):
             yield piece.cpu()
 
     @torch.inference_mode()
@@ -262,7 +262,7 @@ class Codec(Pretrained):
 
     def _speaker(self, name: str) -> int:
         """The row of a speaker; raises SpeechVQError if there is no such speaker, or no decoder."""
-        assert self.model.voice
+        assert self.model.speech_decoder
         return speaker_index(self.speakers, name)
 
     def _codes(self, codes: ArrayLike | Tensor) -> Tensor:

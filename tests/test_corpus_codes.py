@@ -14,7 +14,7 @@ from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.config import PriorConfig, PriorRun, TrainConfig, WaveNetConfig
 from speechvq.data.manifest import read_manifest
 from speechvq.folder.card import load_card
-from speechvq.nn.prior import NOTHING
+from speechvq.nn.prior import PADDING
 from speechvq.parsing import load_config
 from speechvq.train.batches import CodeWindows, held_out_windows
 from speechvq.train.kinds import train
@@ -70,7 +70,7 @@ def test_training_windows_are_parts_of_utterances_with_what_was_before():
     for step in range(len(dataset)):
         codes, speakers = dataset[step]
         for row, speaker in zip(codes.numpy(), speakers.tolist(), strict=True):
-            row = row[row != NOTHING]
+            row = row[row != PADDING]
             seen.add((speaker, int(row[0])))
             assert speaker == (7 if 200 <= row[1] < 300 else 4)
             assert row[0] in (999, row[1] - 1)
@@ -88,7 +88,7 @@ def test_held_out_windows_are_every_code_once():
     rows = [np.arange(100, 130), np.arange(200, 205)]
     batches = list(held_out_windows(rows, [4, 7], 999, 8, 100))
     predicted = np.concatenate([codes[:, 1:].numpy().ravel() for codes, _ in batches])
-    assert predicted[predicted != NOTHING].tolist() == [*range(100, 130), *range(200, 205)]
+    assert predicted[predicted != PADDING].tolist() == [*range(100, 130), *range(200, 205)]
     assert torch.cat([codes[:, 0] for codes, _ in batches]).tolist() == [999, 107, 115, 123, 999]
     assert len(next(held_out_windows(rows, [4, 7], 999, 8, 2)).codes) == 2
 

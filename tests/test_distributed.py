@@ -27,21 +27,21 @@ from speechvq.train.kinds import train
 folder, data, model = map(Path, sys.argv[1:4])
 torch.set_num_threads(1)
 config = parse_run(json.loads((folder / "config.json").read_text()))
-descend, run, losses = Trainer._descend, Trainer.run, []
+train_step, run, losses = Trainer._train_step, Trainer.run, []
 
-def descend_and_tell(self, *arguments):
-    result = descend(self, *arguments)
+def step_and_record(self, *arguments):
+    result = train_step(self, *arguments)
     losses.append((over_all(result["total"].detach().clone()) / rank_and_count()[1]).item())
     return result
 
-def run_and_keep(self, resume=False):
+def run_and_save(self, resume=False):
     figures = run(self, resume)
     rank, count = rank_and_count()
     torch.save(self.model.state_dict(), folder / f"{count}-{rank}.pt")
     (folder / f"{count}-{rank}.json").write_text(json.dumps(losses))
     return figures
 
-Trainer._descend, Trainer.run = descend_and_tell, run_and_keep
+Trainer._train_step, Trainer.run = step_and_record, run_and_save
 out = folder / f"run-{sys.argv[4]}"
 train(config, data, out, codec=None if isinstance(config, CodecRun) else Codec.load(model))
 """
@@ -102,7 +102,7 @@ def launch(folder: Path, arguments: list[str], count: int) -> str:
 
 @pytest.mark.parametrize("question", ["conversion", "leakage", "rate"])
 def test_two_processes_evaluate_as_one(question, corpus, runs, tmp_path):
-    """The same JSON, told once."""
+    """The same JSON, printed once."""
     (tmp_path / "worker.py").write_text("import sys\nfrom speechvq.cli import main\nsys.exit(main(sys.argv[1:]))\n")
     command = ["evaluate", question, "--model", str(runs["mel"]), "--data", str(corpus), "--json"]
     command += ["--count", "1"] if question == "conversion" else []
@@ -142,6 +142,6 @@ def rows_of_two() -> None:
 
 
 def test_rows_of_two_processes_make_one_batch(tmp_path):
-    place = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
-    (tmp_path / "worker.py").write_text(f"{place}\nfrom test_distributed import rows_of_two\nrows_of_two()\n")
+    path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
+    (tmp_path / "worker.py").write_text(f"{path}\nfrom test_distributed import rows_of_two\nrows_of_two()\n")
     launch(tmp_path, [], 2)

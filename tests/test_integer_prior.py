@@ -34,7 +34,8 @@ def test_tables_are_the_functions():
 def test_near_the_float_network(exact):
     prior = make(seed=5)
     with torch.inference_mode():
-        expected = torch.log_softmax(prior.logits(torch.from_numpy(CODES), torch.full((3,), prior.anyone)).double(), -1)
+        logits = prior.logits(torch.from_numpy(CODES), torch.full((3,), prior.unknown_speaker))
+        expected = torch.log_softmax(logits.double(), -1)
     weights = exact.step(CODES, exact.start(3))
     assert weights.shape == (3, 60, 12)
     assert np.abs(np.log(weights / weights.sum(-1, keepdims=True)) - expected.numpy()[..., :12]).max() < 0.01
@@ -89,7 +90,7 @@ def test_the_prior_is_used_without_a_speaker():
         prior.speakers.weight[0] += 1
     assert np.array_equal(IntegerPrior(prior).step(CODES, IntegerPrior(prior).start(3)), before)
     with torch.no_grad():
-        prior.speakers.weight[prior.anyone] += 1
+        prior.speakers.weight[prior.unknown_speaker] += 1
     assert not np.array_equal(IntegerPrior(prior).step(CODES, IntegerPrior(prior).start(3)), before)
 
 

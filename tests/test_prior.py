@@ -1,4 +1,4 @@
-"""The prior: what it learns, what it draws, and that it draws nothing else."""
+"""The prior: its loss, its samples, and the files that are no priors."""
 
 import json
 
@@ -9,7 +9,7 @@ import torch
 from speechvq import SpeechVQError
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.config import PriorConfig, WaveNetConfig
-from speechvq.nn.prior import NOTHING, Prior, Windows
+from speechvq.nn.prior import PADDING, Prior, Windows
 from speechvq.wavenet.sampler import Sampling
 
 
@@ -23,9 +23,9 @@ def windows(rows: list[list[int]], speakers: list[int]) -> Windows:
     return Windows(torch.tensor(rows), torch.tensor(speakers))
 
 
-def test_the_loss_is_the_mean_over_what_is_there():
+def test_the_loss_is_the_mean_over_codes_without_padding():
     prior = make()
-    batch = windows([[12, 3, 4, 5], [2, 7, NOTHING, NOTHING]], [0, 2])
+    batch = windows([[12, 3, 4, 5], [2, 7, PADDING, PADDING]], [0, 2])
     logits = prior.logits(batch.codes[:, :-1].clamp(min=0), batch.speaker).double()
     shares = torch.softmax(logits, -1)
     likelihood = [shares[0, 0, 3], shares[0, 1, 4], shares[0, 2, 5], shares[1, 0, 7]]
@@ -38,8 +38,9 @@ def test_held_out_bits_are_those_of_one_sequence_after_another():
     first, second = windows([[12, 3, 4, 5]], [0]), windows([[2, 7]], [2])
     together = prior.held_out([first, second])
     losses = []
-    for told in (True, False):
-        rows = [b._replace(speaker=b.speaker if told else torch.tensor([prior.anyone])) for b in (first, second)]
+    unknown = torch.tensor([prior.unknown_speaker])
+    for known in (True, False):
+        rows = [b if known else b._replace(speaker=unknown) for b in (first, second)]
         losses.append((3 * prior(rows[0])["nll"] + prior(rows[1])["nll"]).item() / 4 / np.log(2))
     assert together["bits_per_code_told"] == pytest.approx(losses[0], abs=1e-6)
     assert together["bits_per_code"] == pytest.approx(losses[1], abs=1e-6)
@@ -51,8 +52,8 @@ def test_training_hides_codes_and_speakers():
     prior = make(anyone=1.0, corrupt=0.0).train()
     batch = windows([[12, 3, 4, 5]], [0])
     torch.testing.assert_close(prior(batch), prior.eval()(batch._replace(speaker=torch.tensor([3]))))
-    told = make(anyone=0.0, corrupt=0.0).train()
-    torch.testing.assert_close(told(batch), told.eval()(batch))
+    with_speaker = make(anyone=0.0, corrupt=0.0).train()
+    torch.testing.assert_close(with_speaker(batch), with_speaker.eval()(batch))
     noisy = make(anyone=0.0, corrupt=0.9).train()
     assert noisy(batch)["nll"] != noisy(batch)["nll"]
 
@@ -65,7 +66,7 @@ def test_the_start_is_never_drawn_and_never_learned():
         prior(windows([[12, 3, 4, 5]], [0]))["nll"].backward()
         optimizer.step()
     assert prior.net.head[3].bias[12].item() == before
-    drawn = prior.eval().requires_grad_(False).sample(8, 200, prior.anyone, Sampling(temperature=5.0))
+    drawn = prior.eval().requires_grad_(False).sample(8, 200, prior.unknown_speaker, Sampling(temperature=5.0))
     assert drawn.min() >= 0
     assert drawn.max() < 12
 
@@ -80,8 +81,8 @@ def test_samples_do_not_depend_on_their_number():
 
 
 @pytest.mark.parametrize("engine", ["torch", "compiled"])
-def test_a_prefix_is_gone_on_from(engine):
-    """The likeliest codes after a prefix are those that one by one the whole sequence makes the likeliest."""
+def test_a_prefix_is_continued(engine):
+    """At temperature 0, every code is the most probable one after the whole sequence before it."""
     prior = make().requires_grad_(False)
     prefix = torch.tensor([3, 1, 4, 1, 5])
     sampling = Sampling(temperature=0.0, engine=engine)
@@ -96,7 +97,7 @@ def test_a_prefix_is_gone_on_from(engine):
     assert torch.equal(none, prior.sample(1, 10, 1, sampling))
 
 
-def test_a_trained_prior_knows_more_than_the_histogram_and_whose_codes_they_are(prior, runs):
+def test_a_trained_prior_is_better_than_the_histogram_and_names_the_model_of_its_codes(prior, runs):
     from speechvq.codec import Codec
 
     trained = TrainedPrior.load(prior)

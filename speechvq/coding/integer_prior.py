@@ -58,7 +58,7 @@ class IntegerPrior:
         self.codes = prior.codes
         self.lags = [layer.lags for layer in net.stack]
         self.embed = np.clip(_round(_array(net.embed.weight) * ONE), -MAX_ACTIVATION, MAX_ACTIVATION)
-        speaker = _array(prior.speakers.weight)[prior.anyone] / math.sqrt(prior.speakers.embedding_dim)
+        speaker = _array(prior.speakers.weight)[prior.unknown_speaker] / math.sqrt(prior.speakers.embedding_dim)
         # These sums are not of integers, but fsum is correctly rounded, as is all other arithmetic here by IEEE 754.
         conditioning = np.array([math.fsum(row * speaker) for row in _array(net.speaker.weight)])
         limit = MAX_SUM / len(self.lags)  # the skip connections of all layers are added up

@@ -69,7 +69,7 @@ class TrainedPrior:
 
         Raises SpeechVQError if the prior does not know the speaker.
         """
-        row = self.net.anyone if speaker is None else speaker_index(self.speakers, speaker)
+        row = self.net.unknown_speaker if speaker is None else speaker_index(self.speakers, speaker)
         return self.net.sample(count, length, row, sampling, prefix)
 
     def describe(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Training in several processes that is training in one: every process has its own rows of the same batch.
+"""Training in several processes with the result of training in one: each has its own rows of the same batch.
 
-Row i of process r is row i * processes + r of the batch that one process would have (see `dataset`). Outside of
-distributed training all of this does nothing.
+Row i of process r is row i * processes + r of the batch that one process would have (`train/batches.py`). Without
+distributed training these functions change nothing.
 """
 
 import time
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 def rank_and_count() -> tuple[int, int]:
-    """This process's number and how many there are."""
+    """The number of this process, and of all processes."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
@@ -31,7 +31,7 @@ def over_all(tensor: Tensor) -> Tensor:
 
 
 def from_first(tensor: Tensor) -> Tensor:
-    """The first process's tensor, in every process; changes the tensor."""
+    """The tensor of the first process, in every process; changes the tensor."""
     if dist.is_initialized():
         dist.broadcast(tensor, 0)
     return tensor
@@ -47,14 +47,17 @@ def all_rows(rows: Tensor) -> Tensor:
 
 
 def drawn_rows(draw: Callable[..., Tensor], shape: Sequence[int], device: torch.device) -> Tensor:
-    """Random numbers (B, ...) of `draw`, `torch.rand` say, for the rows of this process, as one process would draw for
-    them."""
+    """Random numbers for the rows of this process, the same that one process would draw for them.
+
+    draw: such as `torch.rand`.
+    shape: (B, ...), B rows of this process.
+    """
     rank, count = rank_and_count()
     return draw(shape[0] * count, *shape[1:], device=device)[rank::count]
 
 
 def share_out(items: Sequence[T], work: Callable[[T], R], *, unit: str) -> list[R]:
-    """What `work` makes of each item. Every process does its part, and gets all."""
+    """Apply `work` to every item, each process to its part of them -> all results, in every process."""
     rank, count = rank_and_count()
     own = [work(item) for item in progress(items[rank::count], unit=unit, show=rank == 0)]
     if count == 1:
@@ -65,14 +68,17 @@ def share_out(items: Sequence[T], work: Callable[[T], R], *, unit: str) -> list[
 
 
 def leave() -> None:
-    """To be called last: a process that ends while gloo's threads are still at it is aborted (torch 2.11)."""
+    """Wait for all processes, at the end. One that ends while gloo's threads still run is aborted (torch 2.11)."""
     if dist.is_initialized():
         dist.barrier()
         time.sleep(0.5)
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the batch of all processes, on any device (torch's SyncBatchNorm needs GPUs)."""
+    """Batch normalisation over the batch of all processes, on any device (torch's SyncBatchNorm needs GPUs).
+
+    x (B, C, N) -> (B, C, N).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized()):

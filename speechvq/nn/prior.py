@@ -1,4 +1,4 @@
-"""p(codes): a WaveNet over codes, as the decoder's is one over samples. It serves the codes of any model."""
+"""The prior p(codes), a WaveNet over the codes of any model."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,88 +15,103 @@ from speechvq.nn.trainable import Trainable
 from speechvq.wavenet.net import WaveNet
 from speechvq.wavenet.sampler import Sampler, Sampling, chances
 
-NOTHING = -1  # in place of a code: nothing to predict
-NEVER = -1e4  # nats
+PADDING = -1  # in place of a code that is not there
+IMPOSSIBLE = -1e4  # bias of a class that is never drawn; nats
 
 
 class Windows(NamedTuple):
-    """codes (B, N + 1) int64: the code before or the start, then N to predict, `NOTHING` behind it. speaker (B,)."""
+    """Windows of codes.
+
+    codes: (B, N + 1) int64, the code before the window or the start class, then N codes to predict, padded at the end
+        with `PADDING`.
+    speaker: (B,) int64.
+    """
 
     codes: Tensor
     speaker: Tensor
 
 
 class Prior(Trainable):
-    """p(code | codes before, speaker), or over anyone's. Class `codes` stands for the start and is never drawn."""
+    """p(code | earlier codes, speaker), and the same for an unknown speaker.
+
+    codes: K; class K stands for the start and is never drawn.
+    speakers: S; embedding S is the unknown speaker's.
+    """
 
     def __init__(self, config: PriorConfig, codes: int, speakers: int) -> None:
         super().__init__()
-        self.codes, self.anyone = codes, speakers
-        self.untold, self.corrupt = config.anyone, config.corrupt
+        self.codes, self.unknown_speaker = codes, speakers
+        self.hidden_share, self.corrupt = config.anyone, config.corrupt
         self.speakers = nn.Embedding(speakers + 1, config.speaker_dim)
         self.net = WaveNet(config.wavenet, codes + 1, 0, config.speaker_dim)
         self.baselines: dict[str, float] = {}
         with torch.no_grad():
             last = self.net.head[-1]
             assert isinstance(last, nn.Linear)
-            last.bias[codes] = NEVER  # its probability is exactly 0, and so is its gradient: it stays
+            last.bias[codes] = IMPOSSIBLE  # its probability and its gradient are exactly 0, so that it stays
 
     def logits(self, before: Tensor, speaker: Tensor) -> Tensor:
-        """before (B, N): the code before each; speaker (B,) -> (B, N, codes + 1)."""
+        """The code before each, (B, N), and speaker (B,) -> logits (B, N, K + 1)."""
         logits: Tensor = self.net(before, self.net.table(None, self.speakers(speaker)))
         return logits
 
     reconstruction = "nll"
 
     def forward(self, batch: Windows, turn: str = "model") -> dict[str, Tensor]:
-        """The mean of -ln p in nats, as `nll`."""
+        """`nll`, the mean of -ln p per code, in nats."""
         before, speaker = batch.codes[:, :-1].clamp(min=0), batch.speaker
         if self.training:
             chance, other = (drawn_rows(torch.rand, before.shape, before.device) for _ in range(2))
             wrong = (chance < self.corrupt) & (before < self.codes)
             before = before.where(~wrong, (other * self.codes).long())
-            told = drawn_rows(torch.rand, speaker.shape, speaker.device) >= self.untold
-            speaker = speaker.where(told, self.anyone)
+            hidden = drawn_rows(torch.rand, speaker.shape, speaker.device) < self.hidden_share
+            speaker = speaker.where(~hidden, self.unknown_speaker)
         codes = batch.codes[:, 1:]
-        count = over_all((codes != NOTHING).sum()) / rank_and_count()[1]
+        count = over_all((codes != PADDING).sum()) / rank_and_count()[1]
         return {"nll": self._nats(before, speaker, codes) / count}
 
     def _nats(self, before: Tensor, speaker: Tensor, codes: Tensor) -> Tensor:
         logits = self.logits(before, speaker).float()
-        return F.cross_entropy(logits.flatten(0, 1), codes.flatten(), ignore_index=NOTHING, reduction="sum")
+        return F.cross_entropy(logits.flatten(0, 1), codes.flatten(), ignore_index=PADDING, reduction="sum")
 
     @torch.inference_mode()
     def held_out(self, batches: Iterable[Windows]) -> dict[str, float]:
-        """-log p of held-out codes, per code: `loss` in nats with nobody told, `bits_per_code`, and, where speakers
-        have been told in training, `bits_per_code_told`; beside `baselines`."""
+        """Figures on held-out windows.
+
+        loss: mean of -ln p per code for an unknown speaker, in nats.
+        bits_per_code: the same in bits.
+        bits_per_code_told: in bits, for the known speaker, if the prior has speakers.
+        And the figures in `baselines`.
+        """
         sums, total = np.zeros(2), 0
         for codes, speaker in batches:
-            for i, told in enumerate((torch.full_like(speaker, self.anyone), speaker)):
-                sums[i] += self._nats(codes[:, :-1].clamp(min=0), told, codes[:, 1:]).item()
-            total += int((codes[:, 1:] != NOTHING).sum())
-        untold, told = sums / total
-        result = {"loss": untold, "bits_per_code": untold / math.log(2)}
-        if self.untold < 1:
-            result["bits_per_code_told"] = told / math.log(2)
+            for i, given in enumerate((torch.full_like(speaker, self.unknown_speaker), speaker)):
+                sums[i] += self._nats(codes[:, :-1].clamp(min=0), given, codes[:, 1:]).item()
+            total += int((codes[:, 1:] != PADDING).sum())
+        unknown, known = sums / total
+        result = {"loss": unknown, "bits_per_code": unknown / math.log(2)}
+        if self.hidden_share < 1:
+            result["bits_per_code_told"] = known / math.log(2)
         return {**result, **self.baselines}
 
     def bits_per_code(self, rows: Sequence[np.ndarray]) -> float:
-        """-log2 p per code of utterances (N,), nobody told."""
-        anyone = torch.tensor([self.anyone], device=self.speakers.weight.device)
-        codes = (torch.from_numpy(np.append(self.codes, row))[None].to(anyone.device) for row in rows)
-        return self.held_out(Windows(row, anyone) for row in codes)["bits_per_code"]
+        """-log2 p per code of the codes (N,) of utterances, for an unknown speaker."""
+        speaker = torch.tensor([self.unknown_speaker], device=self.speakers.weight.device)
+        codes = (torch.from_numpy(np.append(self.codes, row))[None].to(speaker.device) for row in rows)
+        return self.held_out(Windows(row, speaker) for row in codes)["bits_per_code"]
 
     def concerns(self, figures: dict[str, float]) -> list[str]:
-        """What is wrong with a trained prior of these held-out figures, in words."""
+        """A warning if the prior predicts no better than the frequencies of codes."""
         if figures["bits_per_code"] > figures.get("unigram", math.inf):
-            return ["the prior knows less than a histogram of codes"]
+            return ["the prior predicts codes no better than their histogram"]
         return []
 
     @torch.inference_mode()
     def sample(self, count: int, length: int, speaker: int, sampling: Sampling, prefix: Tensor | None = None) -> Tensor:
-        """Draw `length` codes `count` times -> (count, length), behind `prefix` (P,) if there is one.
+        """Draw `length` codes `count` times -> (count, length). Sample i does not depend on `count`.
 
-        speaker: its row, or `anyone`. Sample i is the same, however many are drawn.
+        speaker: its index, or `unknown_speaker`.
+        prefix: codes (P,) that the samples continue.
         """
         device = self.speakers.weight.device
         rows = torch.full((count,), speaker, device=device)

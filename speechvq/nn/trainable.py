@@ -10,9 +10,9 @@ from speechvq import SpeechVQError
 
 
 class Trainable(nn.Module):
-    """A module that the loop can train: losses by name for each of its optimizers, and figures on held-out batches.
+    """A module that the loop can train. It gives losses by name for each optimizer, and figures on held-out batches.
 
-    turns: the names of its optimizers, in the order in which they step on every batch.
+    turns: names of the optimizers, in the order in which they step on every batch.
     """
 
     turns: tuple[str, ...] = ("model",)
@@ -23,32 +23,35 @@ class Trainable(nn.Module):
 
     @property
     def reconstruction(self) -> str:
-        """The name of the loss that `held_out` reports alone, unweighted by the others, as `loss`."""
+        """The name of the loss that `held_out` reports, without the others, as `loss`."""
         raise NotImplementedError
 
     @property
     def exported(self) -> "Trainable":
-        """The part that is averaged, measured and written as the trained model: without a critic, say."""
+        """The part that is averaged, measured and written as the trained model, without a critic for example."""
         return self
 
     def parameters_of(self, turn: str) -> Iterable[nn.Parameter]:
-        """The parameters that the optimizer of a turn moves."""
+        """The parameters that the optimizer of a turn changes."""
         return self.parameters()
 
     def forward(self, batch: Any, turn: str = "model") -> dict[str, Tensor]:
-        """The weighted losses (scalars) of a batch by name; the optimizer of `turn` descends their sum."""
+        """The weighted losses (scalars) of a batch by name; the optimizer of `turn` minimises their sum."""
         raise NotImplementedError
 
     def held_out(self, batches: Iterable[Any]) -> dict[str, float]:
-        """Figures on held-out batches, in evaluation mode. The model with the lowest `loss` is the one that is kept."""
+        """Figures on held-out batches, in evaluation mode. The weights with the lowest `loss` are kept."""
         raise NotImplementedError
 
     def concerns(self, figures: dict[str, float]) -> list[str]:
-        """Warnings about a trained model with these figures, one sentence each."""
+        """Warnings about a trained model with these held-out figures, one sentence each."""
         return []
 
     def freeze(self, parts: Iterable[str]) -> None:
-        """Stop training the submodules of these dotted names: no gradient, and always in evaluation mode."""
+        """Stop training the submodules of these dotted names. They get no gradient and stay in evaluation mode.
+
+        Raises SpeechVQError if there is no such submodule.
+        """
         for name in parts:
             module = submodule(self, name)
             module.requires_grad_(False).eval()
@@ -63,7 +66,10 @@ class Trainable(nn.Module):
 
 
 def submodule(model: nn.Module, name: str) -> nn.Module:
-    """The submodule of a dotted name; raises SpeechVQError that lists what there is."""
+    """The submodule of a dotted name.
+
+    Raises SpeechVQError, with the names that there are, if it is unknown.
+    """
     try:
         return model.get_submodule(name)
     except AttributeError:
@@ -72,5 +78,5 @@ def submodule(model: nn.Module, name: str) -> nn.Module:
 
 
 def total(losses: dict[str, Tensor]) -> Tensor:
-    """The sum of weighted losses, which an optimizer descends."""
+    """The sum of weighted losses, which an optimizer minimises."""
     return torch.stack([*losses.values()]).sum()

@@ -1,4 +1,4 @@
-"""VQVAE: encoder, bottleneck and decoder put together. It knows no dataset and no trainer."""
+"""VQVAE: encoder, bottleneck and decoder as one model. It knows no dataset and no trainer."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -20,18 +20,28 @@ from speechvq.nn.objective.latent_cpc import LatentCPC
 from speechvq.nn.trainable import Trainable
 from speechvq.wavenet.sampler import Sampling
 
-IGNORED_GAP = 0.01  # nats: with a smaller gap the decoder does without its codes
+IGNORED_GAP = 0.01  # nats; with a smaller gap the decoder ignores its codes
 
 
 class Batch(NamedTuple):
-    """wav (B, T) with T a multiple of the hop length, speaker (B,) int64."""
+    """Crops of speech.
+
+    wav: (B, T), T a multiple of the hop length.
+    speaker: (B,) int64.
+    """
 
     wav: Tensor
     speaker: Tensor
 
 
 class VQVAE(Trainable):
-    """Speech through a bottleneck (van den Oord et al. 2017, section 4.3), discrete unless it is to be compared."""
+    """An autoencoder of speech with a bottleneck (van den Oord et al. 2017, section 4.3).
+
+    decoder: None for a model that gives codes only.
+    augment: changes the encoder's input in training.
+    jitter: the probability that a latent is replaced by one of its two neighbours in training.
+    predictor: a loss on the latents, with the weight `predictor_weight`.
+    """
 
     def __init__(
         self,
@@ -60,24 +70,27 @@ class VQVAE(Trainable):
 
     @property
     def discrete(self) -> Discrete:
-        """The bottleneck of a model that has codes; SpeechVQError for the others."""
+        """The bottleneck, if it is discrete. Raises SpeechVQError if it is not."""
         if not isinstance(self.bottleneck, Discrete):
             raise SpeechVQError("the bottleneck of this model is continuous: it has no codes")
         return self.bottleneck
 
     @property
-    def voice(self) -> Decoder:
-        """The decoder of a model that has one; SpeechVQError for the others."""
+    def speech_decoder(self) -> Decoder:
+        """The decoder, if there is one. Raises SpeechVQError if there is none."""
         if self.decoder is None:
-            raise SpeechVQError("this model has no decoder (model.decoder.kind): it makes codes, and no speech")
+            raise SpeechVQError("this model has no decoder (model.decoder.kind): it gives codes, and no speech")
         return self.decoder
 
     def encode(self, wav: Tensor) -> Tensor:
-        """wav (B, T) -> codes (B, N), N = ceil(T / hop_length); the tail is zero-padded to a whole code."""
+        """wav (B, T) -> codes (B, N), N = ceil(T / hop_length); the end is zero-padded to a whole code.
+
+        Raises SpeechVQError if the model has no codes.
+        """
         return self.discrete.encode(self._latents(wav))
 
     def represent(self, wav: Tensor) -> Tensor:
-        """wav (B, T) -> what the bottleneck makes of it without noise (B, D, N); of codes, their vectors."""
+        """wav (B, T) -> the bottleneck's output without noise, z_q (B, D, N); of codes, their vectors."""
         return self.bottleneck.represent(self._latents(wav))
 
     def _latents(self, wav: Tensor) -> Tensor:
@@ -87,20 +100,28 @@ class VQVAE(Trainable):
     def decode(
         self, codes: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
     ) -> list[Tensor]:
-        """B codes (N_i,) and speaker (B,) -> B wavs (N_i * hop_length,); `utterances` number the random streams."""
+        """Decode a batch of utterances.
+
+        codes: (N_i,) of each of B utterances.
+        speaker: (B,) int64.
+        utterances: the number of the random stream of each.
+        Returns B wavs (N_i * hop_length,).
+        Raises SpeechVQError if the model has no codes or no decoder.
+        """
         latents = [self.discrete.lookup(row[None])[0] for row in codes]
-        return self.voice.generate(latents, speaker, sampling, utterances)
+        return self.speech_decoder.generate(latents, speaker, sampling, utterances)
 
     @property
     def reconstruction(self) -> str:
-        return self.voice.reconstruction
+        return self.speech_decoder.reconstruction
 
     def forward(self, batch: Batch, turn: str = "model") -> dict[str, Tensor]:
-        """The weighted losses of a batch by name: of the decoder, the bottleneck, and the predictor if there is one."""
+        """The weighted losses of a batch by name, of decoder, bottleneck and predictor."""
         latent = self.bottleneck(self.encoder(self.augment(batch.wav)))
-        losses: dict[str, Tensor] = self.voice.losses(self.jitter(latent.z), batch.speaker, batch.wav) | latent.losses
+        losses: dict[str, Tensor] = self.speech_decoder.losses(self.jitter(latent.z), batch.speaker, batch.wav)
+        losses = losses | latent.losses
         if self.predictor is not None:
-            # Without the latents at the edges: those would tell by the crop's end where in it they are.
+            # Without the latents at the edges, from which the position in the crop could be predicted.
             margin = self.encoder.margin
             inner = latent.z[..., margin : latent.z.shape[2] - margin]
             losses["predictive"] = self.predictor_weight * self.predictor(inner)
@@ -108,20 +129,23 @@ class VQVAE(Trainable):
 
     @torch.inference_mode()
     def held_out(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Measures on held-out batches, each of different utterances; the model must be in evaluation mode.
+        """Figures on held-out batches, each of different utterances; the model must be in evaluation mode.
 
-        Means of the losses; `loss` is the reconstruction alone. `gap`: how much it rises when every
-        utterance is given another's codes; near zero, the decoder ignores its codes. `used_codes` and
-        `perplexity` are over all the codes of all the batches, `bits_per_latent` is the Gaussian's divergence.
+        Returns the means of the losses, and:
+        loss: the reconstruction alone.
+        gap: rise of the reconstruction loss when every utterance is decoded from another's codes.
+        used_codes, perplexity: over the codes of all batches.
+        bits_per_latent: the divergence of Gaussian latents.
+        bits_per_sample: the negative log-likelihood in bits, of decoders that have one.
         """
         sums: dict[str, float] = {}
         total = 0
         counts = torch.zeros(self.bottleneck.codes)
         for wav, speaker in batches:
             latent = self.bottleneck(self.encoder(wav))
-            losses = self.voice.losses(latent.z, speaker, wav)
+            losses = self.speech_decoder.losses(latent.z, speaker, wav)
             loss = losses[self.reconstruction]
-            shuffled = self.voice.losses(latent.z.roll(1, 0), speaker, wav)[self.reconstruction]
+            shuffled = self.speech_decoder.losses(latent.z.roll(1, 0), speaker, wav)[self.reconstruction]
             row = losses | latent.losses | {"loss": loss, "gap": shuffled - loss}
             if latent.bits is not None:
                 row["bits_per_latent"] = latent.bits
@@ -137,7 +161,7 @@ class VQVAE(Trainable):
         return result
 
     def concerns(self, figures: dict[str, float]) -> list[str]:
-        """What is wrong with a trained model of these held-out figures, in words."""
+        """A warning if the decoder ignores its codes."""
         if figures["gap"] < IGNORED_GAP:
             name = "codes" if self.bottleneck.codes else "latents"
             return [f"the decoder hardly uses its {name}: shuffling them costs {figures['gap']:.4f}"]
@@ -145,13 +169,13 @@ class VQVAE(Trainable):
 
 
 def perplexity(counts: Tensor) -> float:
-    """exp of the entropy (nats) of the distribution with these counts (K,): the number of codes in equal use."""
+    """The number of equally frequent codes with the same entropy, exp(entropy in nats), of counts (K,)."""
     share = counts / counts.sum()
     return math.exp(-(share * share.clamp(min=1e-12).log()).sum().item())
 
 
 def build(config: ModelConfig, speakers: int) -> VQVAE:
-    """The model of a configuration; SpeechVQError where its numbers contradict each other."""
+    """The model of a configuration. Raises SpeechVQError if its numbers contradict each other."""
     encoder: Encoder = ENCODERS[config.encoder.kind](config.encoder, config.bottleneck.dim)  # type: ignore[arg-type]
     bottleneck = BOTTLENECKS[config.bottleneck.kind](config.bottleneck)
     decoder = build_decoder(config, speakers)
@@ -169,7 +193,7 @@ def build(config: ModelConfig, speakers: int) -> VQVAE:
 
 
 def build_decoder(config: ModelConfig, speakers: int) -> Decoder | None:
-    """The decoder of a configuration, if it has one; SpeechVQError if its frames do not divide a code."""
+    """The decoder of a configuration, or None. Raises SpeechVQError if a code is not a whole number of frames."""
     if isinstance(config.decoder, NoDecoderConfig):
         return None
     hop_length, upsample = config.encoder.hop_length, config.decoder.conditioner.upsample

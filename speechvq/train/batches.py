@@ -14,7 +14,7 @@ from speechvq.config import TrainConfig
 from speechvq.data.feature_store import FRAMES, FeatureStore
 from speechvq.data.manifest import Utterance, rank_key
 from speechvq.nn.objective import FeatureBatch
-from speechvq.nn.prior import NOTHING, Windows
+from speechvq.nn.prior import PADDING, Windows
 from speechvq.nn.vqvae import Batch
 
 EVAL_BATCH = 16  # rows
@@ -168,7 +168,7 @@ def held_out_windows(
 def pad_windows(rows: Sequence[tuple[np.ndarray, int]]) -> Windows:
     """Rows of (codes, speaker) as Windows, as long as the longest."""
     longest = max(len(codes) for codes, _ in rows)
-    padded = [np.pad(codes, (0, longest - len(codes)), constant_values=NOTHING) for codes, _ in rows]
+    padded = [np.pad(codes, (0, longest - len(codes)), constant_values=PADDING) for codes, _ in rows]
     return Windows(torch.from_numpy(np.stack(padded)), torch.tensor([speaker for _, speaker in rows]))
 
 

@@ -1,4 +1,4 @@
-"""One training loop for anything that turns a batch into losses and can measure itself on held-out batches."""
+"""The training loop. It knows no model and no dataset: see `Trainable`."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ def processes() -> tuple[int, int]:
 
 
 def average(decay: float) -> Callable[[Tensor, Tensor, Any], Tensor]:
-    """A moving average whose decay rises as (1 + n) / (10 + n) to its limit, so that short runs profit too."""
+    """A moving average whose decay rises to its limit as (1 + n) / (10 + n), for the sake of short runs."""
 
     def update(mean: Tensor, value: Tensor, n: Any) -> Tensor:
         return torch.lerp(mean, value, 1 - min(decay, (1 + int(n)) / (10 + int(n))))
@@ -50,12 +50,13 @@ def average(decay: float) -> Callable[[Tensor, Tensor, Any], Tensor]:
 
 
 class Trainer:
-    """Trains `model` into the folder `out`: weights of the best held-out loss, the last state, a log.
+    """Trains a model, and writes the weights of the best held-out loss, the last state, and a log.
 
     data: item `step` is the batch of that training step.
     held_out: gives the batches to measure on.
-    Interrupted and resumed training ends, on one CPU, with the same bits as training in one go (unless `minutes`
-    bounds it).
+    out: the folder that is written to.
+    On one CPU, training that was interrupted and resumed ends with the same bits as training in one go, unless it is
+    limited by `minutes`.
     """
 
     def __init__(
@@ -85,7 +86,10 @@ class Trainer:
         self.step, self.seconds, self.best = 0, 0.0, math.inf
 
     def run(self, resume: bool = False) -> dict[str, float]:
-        """Train to the end -> the figures of the last evaluation."""
+        """Train to the end -> the figures of the last evaluation.
+
+        Raises SpeechVQError if training diverges, or if the state to resume from is damaged.
+        """
         if resume:
             self._load()
             if self.progress() >= 1:
@@ -101,19 +105,19 @@ class Trainer:
             generator=torch.Generator(),  # else it takes its seed from the global generator, at each start
         )
         figures = self._evaluate(writer) if self.step == 0 else dict(*read_log(self.out)[-1:])
-        begun, before = time.monotonic(), self.seconds
+        started, before = time.monotonic(), self.seconds
         name = self.model.reconstruction
         wrapped.train()
-        with self._bar() as bar:
+        with self._progress_bar() as bar:
             for batch in loader:
-                losses = self._descend(wrapped, optimizers, batch)
-                self.seconds = self._shared(before + time.monotonic() - begun)
+                losses = self._train_step(wrapped, optimizers, batch)
+                self.seconds = self._first_clock(before + time.monotonic() - started)
                 done = self.progress() >= 1
                 bar.update(100 * self.progress() - bar.n)
                 if self.step % 10 == 0 or done:
                     bar.set_postfix_str(f"step {self.step}, {name} {losses[name].item():.3f}", refresh=False)
                 if self.step % self.config.eval_every == 0 or done:
-                    _scalars(writer, "train", {key: value.item() for key, value in losses.items()}, self.step)
+                    _write_scalars(writer, "train", {key: value.item() for key, value in losses.items()}, self.step)
                     figures = self._evaluate(writer)
                     wrapped.train()
                 if done:
@@ -124,51 +128,51 @@ class Trainer:
         return figures
 
     def progress(self) -> float:
-        """The share of training that is done, in 0..1: by steps or, if that is further, by time."""
+        """The share of training that is done, 0..1, by steps or by time, whichever is further."""
         by_time = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
         return min(max(self.step / self.config.steps, by_time), 1.0)
 
-    def _descend(self, wrapped: Any, optimizers: list[Any], batch: Any) -> dict[str, Tensor]:
+    def _train_step(self, wrapped: Any, optimizers: list[Any], batch: Any) -> dict[str, Tensor]:
         """One step of every optimizer, in turns -> the losses of all turns by name, and `total` of the first."""
         rate = learning_rate(self.config, self.step, self.progress())
-        batch, found = _to(batch, self.device), dict[str, Tensor]()
+        batch, all_losses = _to_device(batch, self.device), dict[str, Tensor]()
         for turn, optimizer in zip(self.optimizers, optimizers, strict=True):
             for group in self.optimizers[turn].param_groups:
                 group["lr"] = rate
             with self.accelerator.autocast():
                 losses: dict[str, Tensor] = wrapped(batch, turn)
-            descended = total(losses)
-            self.accelerator.backward(descended)
+            loss = total(losses)
+            self.accelerator.backward(loss)
             norm = self.accelerator.clip_grad_norm_(self.parameters[turn], self.config.clip)
             if norm is not None and not torch.isfinite(norm) and self.config.precision != "fp16":
                 raise SpeechVQError(
                     f"training diverged at step {self.step}: the gradient is not finite; lower train.learning_rate"
                 )
             optimizer.step()
-            self.model.zero_grad()  # of all: a critic's gradients come with the generator's, and are not its own
-            found = {**losses, "total": descended, **found}
+            self.model.zero_grad()  # of all turns: the generator's loss leaves gradients in the critic, too
+            all_losses = {**losses, "total": loss, **all_losses}
         self.step += 1
         self.averaged.update_parameters(self.model.exported)
-        return found
+        return all_losses
 
     def _evaluate(self, writer: Any) -> dict[str, float]:
         """Measure, log, and save: the averaged weights if they are the best so far, and always the last state."""
         if not self.accelerator.is_main_process:
             return {}
-        judged = cast("Trainable", self.averaged.module) if self.config.average else self.model.exported.eval()
+        evaluated = cast("Trainable", self.averaged.module) if self.config.average else self.model.exported.eval()
         state = torch.get_rng_state()  # measuring must not change what training draws next
-        figures = judged.held_out(_to(batch, self.device) for batch in self.held_out())
+        figures = evaluated.held_out(_to_device(batch, self.device) for batch in self.held_out())
         torch.set_rng_state(state)
-        _scalars(writer, "held_out", figures, self.step)
+        _write_scalars(writer, "held_out", figures, self.step)
         row = {"step": self.step, "seconds": round(self.seconds, 1), **figures}
         with (self.out / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if figures["loss"] < self.best:
             self.best = figures["loss"]
-            save_tensors(self.out / WEIGHTS, judged.state_dict(), row)
+            save_tensors(self.out / WEIGHTS, evaluated.state_dict(), row)
         if self.step:
             self._save()
-            for concern in judged.concerns(figures):
+            for concern in evaluated.concerns(figures):
                 log.warning("step %d: %s", self.step, concern)
         return figures
 
@@ -191,7 +195,7 @@ class Trainer:
         except KeyError as error:
             raise SpeechVQError(f"{self.out / LAST}: not a training state ({error} is missing)") from None
         if not (self.out / WEIGHTS).is_file():
-            self.best = math.inf  # what was the best is gone
+            self.best = math.inf  # the best weights are gone
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             group, _, key = name.partition(".")
@@ -206,11 +210,11 @@ class Trainer:
             optimizer.load_state_dict(optimizer.state_dict() | {"state": slots[turn]})
         if self.accelerator.is_main_process:
             kept = [json.dumps(row) + "\n" for row in read_log(self.out) if row["step"] <= self.step]
-            with atomic_write(self.out / LOG) as temporary:  # without what came after this state, or was cut off
+            with atomic_write(self.out / LOG) as temporary:  # without rows after this state, or cut off
                 temporary.write_text("".join(kept), encoding="utf-8")
 
-    def _shared(self, seconds: float) -> float:
-        """The first process's clock: with one of their own, processes would part in learning rate and end."""
+    def _first_clock(self, seconds: float) -> float:
+        """The seconds of the first process, so that all have the same learning rate and end at the same step."""
         if self.accelerator.num_processes == 1:
             return seconds
         with needed_for("training", "train"):
@@ -218,7 +222,7 @@ class Trainer:
 
         return float(broadcast(torch.tensor(seconds, device=self.device)))
 
-    def _bar(self) -> Any:
+    def _progress_bar(self) -> Any:
         """A progress bar over the share of training that is done."""
         return tqdm(
             total=100,
@@ -229,7 +233,7 @@ class Trainer:
         )
 
     def _tensorboard(self) -> Any:
-        """A writer of event files; None if TensorBoard is not installed, for the log holds the same figures."""
+        """A writer of event files, or None if TensorBoard is not installed; the log holds the same figures."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -255,11 +259,11 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     return rows
 
 
-def _to(batch: Any, device: torch.device) -> Any:
+def _to_device(batch: Any, device: torch.device) -> Any:
     return type(batch)(*(tensor.to(device, non_blocking=True) for tensor in batch))
 
 
-def _scalars(writer: Any, group: str, values: dict[str, float], step: int) -> None:
+def _write_scalars(writer: Any, group: str, values: dict[str, float], step: int) -> None:
     for key, value in values.items():
         if writer is not None:
             writer.add_scalar(f"{group}/{key}", value, step)

@@ -68,11 +68,12 @@ def with_new_speaker(codec: Codec) -> VQVAE:
     state = codec.model.state_dict()
     table = state["decoder.speakers.weight"]
     model.load_state_dict(state | {"decoder.speakers.weight": torch.cat([table, table.mean(0, keepdim=True)])})
+    decoder = model.speech_decoder
     parts = [name for name, _ in model.named_children() if name != "decoder"]
-    model.freeze([*parts, *(f"decoder.{name}" for name, _ in model.voice.named_children() if name != "speakers")])
+    model.freeze([*parts, *(f"decoder.{name}" for name, _ in decoder.named_children() if name != "speakers")])
     is_new = torch.zeros(len(table) + 1, 1)
     is_new[-1] = 1
-    model.voice.speakers.weight.register_hook(lambda gradient: gradient * is_new.to(gradient.device))
+    decoder.speakers.weight.register_hook(lambda gradient: gradient * is_new.to(gradient.device))
     return model
 
 
