@@ -1,4 +1,4 @@
-"""Configurations from TOML or JSON: every wrong key or number is refused by name."""
+"""Read configurations from TOML or JSON; wrong keys and numbers are refused by name."""
 
 import dataclasses
 import difflib
@@ -15,9 +15,9 @@ D = TypeVar("D")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
-    """Read a TOML file and apply overrides such as `train.steps=100` (values in TOML's syntax).
+    """Read a TOML file and apply overrides such as `train.steps=100`, with values in TOML's syntax.
 
-    Its tables decide the kind of run (`config.RUNS`).
+    The tables in it decide the kind of run (`config.RUNS`).
     Raises SpeechVQError for a missing or malformed file, an unknown key (naming the nearest), a wrong type or an
     impossible number.
     """
@@ -33,13 +33,20 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
 
 
 def parse_run(data: dict[str, Any]) -> Run:
-    """Build the configuration of a run from nested dicts: of the class that one of its tables names in `RUNS`."""
+    """Build the configuration of a run from nested dicts; a table of `RUNS` decides its class.
+
+    Raises SpeechVQError as `load_config` does.
+    """
     named = [RUNS[table] for table in RUNS if table in data]
     return parse(named[-1] if named else CodecRun, data)
 
 
 def parse(cls: type[D], data: dict[str, Any], where: str = "") -> D:
-    """Build a dataclass of type `cls` from nested dicts; `where` is the dotted name used in errors."""
+    """Build a dataclass from nested dicts.
+
+    where: its dotted name in error messages, with a dot at the end.
+    Raises SpeechVQError as `load_config` does.
+    """
     hints = get_type_hints(cls)
     for key in data:
         if key not in hints:
@@ -96,7 +103,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
 
 
 def _convert_variant(variants: tuple[Any, ...], value: Any, name: str) -> Any:
-    """Choose the dataclass whose `kind` is the table's."""
+    """Parse a table as the dataclass of its `kind`."""
     if not isinstance(value, dict):
         raise SpeechVQError(f"configuration key '{name}' is a table, not {value!r}")
     by_kind = {kind: variant for variant in variants for kind in get_args(get_type_hints(variant)["kind"])}
@@ -106,7 +113,7 @@ def _convert_variant(variants: tuple[Any, ...], value: Any, name: str) -> Any:
     return parse(by_kind[kind], value, f"{name}.")
 
 
-# What a number may be, by its name: (lowest, highest). A name means the same in every table.
+# The lowest and highest value of a number, by its name, which means the same in every table.
 _LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("channels", "dim", "upsample", "speaker_dim", "cycles", "residual", "gate", "skip"), (1, 2**16)),
     **dict.fromkeys(("steps", "batch_size", "crop", "eval_every"), (1, 2**40)),

@@ -21,22 +21,22 @@ from speechvq.nn.vqvae import build
 from speechvq.progress import progress
 from speechvq.train.run import check_run
 
-QUIET = 3.0  # nats below the loudest tenth of an utterance's frames: silence, which is not to take up codes
+QUIET = 3.0  # nats below the loudest tenth of an utterance's frames; silence is not clustered
 RIDGE = 1e-3  # of the mean variance, added to the scatter within clusters
 
 
 @dataclass(frozen=True)
 class Clustering:
-    """How a codebook is made.
+    """The options of clustering.
 
-    codes: the size of the codebook, K.
-    outputs: the encoder's layers that are joined: 0 is its local latents, i the output of block i.
-    stride: steps of the encoder that share a code.
-    dim: D, the width of the codebook's vectors.
-    rounds: how often clusters are taken as classes for linear discriminant analysis, and clustered again in its space.
-    clusters: how many in these rounds.
-    frames: of speech that are clustered, at most.
-    seed: of everything that is drawn.
+    codes: size of the codebook, K.
+    outputs: layers of the encoder that are joined; 0 is its local latents, i the output of block i.
+    stride: steps of the encoder per code.
+    dim: width of the codebook's vectors, D.
+    rounds: how often the rows are clustered and projected by linear discriminant analysis of the clusters.
+    clusters: number of clusters in these rounds.
+    frames: largest number of frames of speech that are clustered.
+    seed: of all random numbers.
     """
 
     codes: int = 128
@@ -50,7 +50,7 @@ class Clustering:
 
 
 def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool = False) -> dict[str, float]:
-    """Cluster what the encoder of a run says of the training speech prepared in `data` -> figures of the codes.
+    """Cluster the layers of a run's encoder on the training speech prepared in `data` -> figures of the codes.
 
     `out` becomes the folder of a codec without a decoder: the encoder, a projection (the linear map that the rounds of
     discriminant analysis found), and the codebook. It encodes, can be evaluated, and starts other trainings.
@@ -97,7 +97,7 @@ def load_encoder(run: Path, how: Clustering) -> CausalEncoder:
     if isinstance(config, CodecRun) and isinstance(config.model.encoder, CausalEncoderConfig):
         trained = config.model.encoder
     if not isinstance(trained, CausalEncoderConfig):
-        raise SpeechVQError(f"{run}: has no causal encoder, whose layers could be clustered")
+        raise SpeechVQError(f"{run}: has no causal encoder; only the layers of one can be clustered")
     if not how.outputs or max(how.outputs) > len(trained.dilations):
         raise SpeechVQError(f"{run}: the layers of its encoder are 0 to {len(trained.dilations)}; got {how.outputs}")
     settings = replace(trained, outputs=how.outputs, strides=(trained.strides[0], how.stride))

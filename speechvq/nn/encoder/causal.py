@@ -1,4 +1,4 @@
-"""An encoder for streams and for predictive pretraining: local latents, and a causal context over them."""
+"""An encoder for streams and for predictive pretraining, with local latents and a causal context over them."""
 
 import math
 
@@ -12,7 +12,10 @@ from speechvq.nn.encoder.contract import Encoder
 
 
 class CausalBlock(nn.Module):
-    """x + conv1x1(gelu(conv3_dilated(gelu(norm(x))))): (B, C, N) -> (B, C, N); of later steps it sees `ahead`."""
+    """x + conv1x1(gelu(dilated(gelu(norm(x))))), (B, C, N) -> (B, C, N).
+
+    ahead: later steps on which an output depends.
+    """
 
     def __init__(self, channels: int, dilation: int, ahead: int) -> None:
         super().__init__()
@@ -28,11 +31,11 @@ class CausalBlock(nn.Module):
 
 
 class CausalEncoder(Encoder):
-    """Log-mel through one strided convolution and pointwise layers to local latents; dilated blocks over these; and a
-    projection to D of the layers that the configuration names, at the rate of the codes.
+    """Log-mel to local latents, dilated blocks over these, and a projection of the configured layers to D.
 
-    A latent sees what the blocks remember of the past, and of the future little more than the window of a frame.
-    dim: D, or 0 for an encoder that is pretrained by itself and has no projection yet.
+    One strided convolution and pointwise layers give the local latents. A latent depends on the past, and on little
+    more of the future than the window of a frame.
+    dim: D, or 0 for an encoder in pretraining, which has no projection yet.
     """
 
     def __init__(self, config: CausalEncoderConfig, dim: int) -> None:
@@ -65,8 +68,10 @@ class CausalEncoder(Encoder):
         return self.lookahead + behind * self.config.strides[0] * self.input.hop
 
     def layers(self, feats: Tensor, last: int | None = None) -> list[Tensor]:
-        """feats (B, 80, F) -> the local latents and the outputs of the blocks (all, or the first `last` of them),
-        (B, C, F / first stride) each, normalised."""
+        """feats (B, 80, F) -> the normalised local latents and outputs of the blocks, (B, C, F / strides[0]) each.
+
+        last: number of blocks that are computed; None for all.
+        """
         x = self.local(self.scale(feats))
         found = [self.norms[0](x)]
         for block, norm in zip(self.blocks[:last], self.norms[1:][:last], strict=True):

@@ -1,4 +1,4 @@
-"""The contract of an encoder: audio to features, and features to latents."""
+"""The contract of an encoder, from audio to features and from features to latents."""
 
 import math
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from speechvq.nn.distributed import BatchNorm
 
 
 class Waveform(nn.Module):
-    """The waveform itself as the only channel: (B, T) -> (B, 1, T)."""
+    """The waveform as the only channel, (B, T) -> (B, 1, T)."""
 
     channels = 1
     hop = 1
@@ -26,9 +26,11 @@ INPUTS: dict[str, type[Waveform] | type[LogMel] | type[MFCC]] = {"wave": Wavefor
 
 
 class Encoder(nn.Module):
-    """wav (B, T) -> latents z (B, D, T / hop_length); latent n is of the hop_length samples from n * hop_length on.
+    """wav (B, T) -> z (B, D, T / hop_length). Latent n belongs to the hop_length samples from n * hop_length on.
 
-    A subclass turns features into latents, in `from_features`, and knows on which samples a latent depends.
+    input: a key of `INPUTS`.
+    hop_length: samples per latent.
+    A subclass defines `from_features`, and the samples on which a latent depends.
     """
 
     def __init__(self, input: str, hop_length: int) -> None:
@@ -41,21 +43,21 @@ class Encoder(nn.Module):
 
     @property
     def lookahead(self) -> int:
-        """Samples after its own that a latent depends on."""
+        """The number of samples after its own on which a latent depends."""
         raise NotImplementedError
 
     @property
     def memory(self) -> int:
-        """Samples before its own that a latent depends on."""
+        """The number of samples before its own on which a latent depends."""
         raise NotImplementedError
 
     @property
     def margin(self) -> int:
-        """Latents at either end of a crop that depend on samples beyond it."""
+        """The number of latents at either end of a crop that depend on samples beyond it."""
         return math.ceil(max(self.lookahead, self.memory) / self.hop_length)
 
     def features(self, wav: Tensor) -> Tensor:
-        """wav (B, T) -> what the first layer is given: feats (B, C, F)."""
+        """wav (B, T) -> feats (B, C, F), the input of the first layer."""
         with torch.autocast(wav.device.type, enabled=False):
             feats: Tensor = self.input(wav.float())
         return feats
@@ -69,8 +71,11 @@ class Encoder(nn.Module):
 
 
 def reach(convolutions: Iterable[nn.Conv1d], field: int, step: int) -> int:
-    """Samples on which one output of a chain of convolutions depends, whose inputs depend on `field` and are `step`
-    samples apart."""
+    """The number of samples on which one output of a chain of convolutions depends.
+
+    field: samples on which an input of the chain depends.
+    step: samples between two inputs.
+    """
     for conv in convolutions:
         field += (conv.kernel_size[0] - 1) * conv.dilation[0] * step
         step *= conv.stride[0]

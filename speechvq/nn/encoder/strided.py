@@ -1,4 +1,4 @@
-"""The encoder of the paper and its relatives: strided convolutions, then residual blocks, centred in time."""
+"""The encoder of the paper, strided convolutions and residual blocks that are centred in time."""
 
 import math
 
@@ -11,11 +11,11 @@ from speechvq.nn.layers import downsample, residual_stack
 
 
 class StridedEncoder(Encoder):
-    """Latent n is centred on sample n * hop_length + hop_length / 2.
+    """Strided convolutions, residual blocks and a projection to D. Latent n is centred on its own samples.
 
-    Strided convolutions of kernel 4 and stride 2 as in the paper (other strides: the nearest kernel of twice
-    the stride that keeps the centre), residual blocks, a projection to D and, if asked, batch
-    normalisation, which keeps the latents on the scale of the codebook (Lancucki et al. 2020).
+    A convolution of stride 2 has kernel 4, as in the paper; one of another stride has about twice the stride, such
+    that the centre is kept. Batch normalisation, if configured, keeps the latents on the scale of the codebook
+    (Lancucki et al. 2020).
     """
 
     def __init__(self, config: StridedEncoderConfig, dim: int) -> None:
@@ -38,7 +38,7 @@ class StridedEncoder(Encoder):
 
     @property
     def receptive_field(self) -> int:
-        """Samples that a latent depends on, centred as it is."""
+        """The number of samples on which a latent depends."""
         convolutions = (module for module in self.net.modules() if isinstance(module, nn.Conv1d))
         return reach(convolutions, self.input.receptive_field, self.input.hop)
 

@@ -1,4 +1,4 @@
-"""Objectives: what an encoder is trained for. All but `latent_cpc` need no decoder."""
+"""Objectives, which train an encoder. All but `latent_cpc` need no decoder."""
 
 from speechvq.nn.objective.contract import FeatureBatch, Objective
 from speechvq.nn.objective.cpc import CPC

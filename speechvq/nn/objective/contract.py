@@ -8,7 +8,7 @@ from speechvq.nn.encoder.causal import CausalEncoder
 
 
 class FeatureBatch(NamedTuple):
-    """Crops of features, and what is to be predicted of them.
+    """Crops of features, and the codes that are predicted from them.
 
     feats: (B, C, F).
     targets: (B, N) int64, a code for every latent; (B, 0) for objectives that need none.
@@ -19,7 +19,7 @@ class FeatureBatch(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Losses of an encoder, by name. A subclass is made of its configuration, the encoder, and the number of codes.
+    """The losses of an encoder. A subclass is built from its configuration, the encoder, and the number of codes.
 
     reconstruction: the name of the loss by which models are compared.
     """
@@ -27,7 +27,10 @@ class Objective(nn.Module):
     reconstruction: ClassVar[str]
 
     def losses(self, encoder: CausalEncoder, changed: Tensor, batch: FeatureBatch) -> dict[str, Tensor]:
-        """changed: the features (B, C, F) of the batch after augmentation -> weighted losses."""
+        """The weighted losses of a batch, by name.
+
+        changed: its features (B, C, F) after augmentation.
+        """
         raise NotImplementedError
 
     def figures(self, encoder: CausalEncoder, batch: FeatureBatch) -> dict[str, Tensor]:

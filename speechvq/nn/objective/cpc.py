@@ -11,10 +11,10 @@ from speechvq.nn.objective.contract import FeatureBatch, Objective
 
 
 class CPC(Objective):
-    """The context of a changed copy picks the local latent of k steps later out of all those of the clean crop.
+    """The context of an augmented copy selects the local latent k steps later among all latents of the clean crop.
 
-    Negatives are of the same crop, so of the same voice, which then is no help; and the context heard the past in
-    another voice (Kharitonov et al. 2021). Scores are cosines over a temperature.
+    Negatives are of the same crop and voice, so that the voice does not help, and the augmentation changes the voice
+    of the context (Kharitonov et al. 2021). Scores are cosines, divided by a temperature.
     """
 
     reconstruction = "infonce"
@@ -41,7 +41,7 @@ class CPC(Objective):
         """
         warm, steps = self.config.warm, len(self.predict)
         if latents.shape[2] <= warm + steps:
-            raise SpeechVQError("train.crop is too short for model.objective: it ends before the last step to predict")
+            raise SpeechVQError("train.crop is too short: objective.warm and objective.steps leave nothing to predict")
         with torch.autocast(latents.device.type, enabled=False):
             choices = F.normalize(latents.float(), dim=1)
             rows, losses, accuracies = context.float().transpose(1, 2), [], []

@@ -1,4 +1,4 @@
-"""A loss on the latents themselves: that the next ones can be told from those before."""
+"""A loss on latents, which makes the next ones predictable from those before."""
 
 import math
 
@@ -13,8 +13,8 @@ from speechvq.config import PredictorConfig
 class LatentCPC(nn.Module):
     """Contrastive predictive coding (van den Oord et al. 2018; on codes: van Niekerk et al. 2020).
 
-    A recurrent net over the latents so far picks the latent k steps ahead, for k = 1 to `ahead`, out of all those of
-    the same utterance: of one voice, so that the voice is no help.
+    From a recurrent net over the latents so far, the latent k steps ahead is selected among all latents of the crop,
+    for k = 1 to `ahead`. All are of one voice, so that the voice does not help.
     """
 
     def __init__(self, config: PredictorConfig, dim: int) -> None:
@@ -23,12 +23,12 @@ class LatentCPC(nn.Module):
         self.ahead = nn.ModuleList(nn.Linear(config.channels, dim) for _ in range(config.ahead))
 
     def forward(self, z: Tensor) -> Tensor:
-        """z (B, D, N) -> the mean cross-entropy of the choices, in nats (chance: ln N).
+        """z (B, D, N) -> the mean cross-entropy of the choices, in nats; at chance ln N.
 
-        SpeechVQError where there is nothing so far ahead.
+        Raises SpeechVQError if no latent is so far ahead.
         """
         if z.shape[2] <= len(self.ahead):
-            raise SpeechVQError("train.crop is too short for model.predictor: few latents do not see beyond its ends")
+            raise SpeechVQError("train.crop is too short for model.predictor: too few latents depend on it alone")
         with torch.autocast(z.device.type, enabled=False):
             z = z.float()
             context, _ = self.context(z.transpose(1, 2))

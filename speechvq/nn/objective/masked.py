@@ -1,4 +1,4 @@
-"""Masked prediction (Hsu et al. 2021, HuBERT): the codes of hidden stretches of speech, from what is around them."""
+"""Masked prediction (Hsu et al. 2021, HuBERT): the codes of masked spans are predicted from the speech around them."""
 
 import torch
 from torch import Tensor, nn
@@ -35,13 +35,13 @@ class Masked(Objective):
     def figures(self, encoder: CausalEncoder, batch: FeatureBatch) -> dict[str, Tensor]:
         hidden = self._hidden(batch.targets)
         nats = self._nats(encoder, batch.feats, hidden, batch.targets)
-        seen = self.classify(encoder.layers(batch.feats)[-1]).argmax(1) == batch.targets
-        return {"masked": nats[hidden].mean(), "unmasked": nats[~hidden].mean(), "accuracy": seen.float().mean()}
+        correct = self.classify(encoder.layers(batch.feats)[-1]).argmax(1) == batch.targets
+        return {"masked": nats[hidden].mean(), "unmasked": nats[~hidden].mean(), "accuracy": correct.float().mean()}
 
     def _hidden(self, targets: Tensor) -> Tensor:
-        """Which latents (B, N) are masked: spans whose starts are drawn; at least one of each row, and not all.
+        """Which latents are masked, (B, N) bool, in spans with random starts; at least one of each row, and not all.
 
-        The same ones whenever it is measured.
+        In evaluation always the same ones.
         """
         config = self.config
         if self.training:
@@ -55,7 +55,7 @@ class Masked(Objective):
         return hidden
 
     def _nats(self, encoder: CausalEncoder, feats: Tensor, hidden: Tensor, targets: Tensor) -> Tensor:
-        """-ln p of every target (B, N), with the features of hidden latents replaced."""
+        """-ln p of every target, (B, N), with the features of hidden latents replaced."""
         frames = hidden.repeat_interleave(feats.shape[2] // hidden.shape[1], 1)[:, None]
         masked = feats.where(~frames, self.mask[:, None])
         logits = self.classify(encoder.layers(masked)[-1])

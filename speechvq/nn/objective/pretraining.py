@@ -1,4 +1,4 @@
-"""An encoder and its objective as a trainable."""
+"""An encoder and its objective as one trainable."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ from speechvq.nn.trainable import Trainable
 
 
 class Pretraining(Trainable):
-    """Trains an encoder on batches of features. Its weights are the encoder's and the objective's."""
+    """An encoder, trained by an objective on batches of features. The weights of both are saved."""
 
     def __init__(self, encoder: CausalEncoder, objective: Objective, augment: MelAugment) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Pretraining(Trainable):
 
     @torch.inference_mode()
     def held_out(self, batches: Iterable[FeatureBatch]) -> dict[str, float]:
-        """Means over the crops of the batches; `loss` is the objective's own, on features as they are."""
+        """The means of the objective's figures, on features without augmentation; `loss` is its reconstruction."""
         sums: dict[str, float] = {}
         count = 0
         for batch in batches:
@@ -40,7 +40,10 @@ class Pretraining(Trainable):
 
 
 def build_pretraining(config: EncoderRun, codes: int = 0) -> Pretraining:
-    """The trainable of a configuration. codes: how many there are to predict, for objectives that predict codes."""
+    """The trainable of a configuration.
+
+    codes: size of the codebook, for objectives that predict codes.
+    """
     encoder = CausalEncoder(config.encoder, dim=0)
     objective: Objective = OBJECTIVES[config.objective.kind](config.objective, encoder, codes)  # type: ignore[arg-type]
     return Pretraining(encoder, objective, MelAugment(config.augment))
