@@ -135,6 +135,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("pointwise", "outputs", "lookahead"), (0, 64)),
     **dict.fromkeys(("dilations", "span"), (1, 2**12)),
     "warm": (0, 2**12),
+    "mean": (0, 2**12),
     **dict.fromkeys(("start", "unmasked"), (0, 1)),
     "stretch": (0, 0.5),
     "snr": (0, 100),

@@ -1,15 +1,17 @@
 """The causal encoder: what a latent sees, and that it is the same in a stream."""
 
+import numpy as np
 import pytest
 import torch
 
 from speechvq.config import CausalEncoderConfig
-from speechvq.nn.encoder.causal import CausalEncoder
+from speechvq.nn.encoder.causal import PRIOR_FRAMES, CausalEncoder, RunningMean
 
 CASES = [
     CausalEncoderConfig(channels=8, dilations=(1, 2, 4), outputs=(0, 3)),
     CausalEncoderConfig(channels=8, dilations=(1, 2, 4), outputs=(1, 2, 3), lookahead=1, strides=(2, 1)),
     CausalEncoderConfig(channels=8, dilations=(2, 1), outputs=(2,), lookahead=2, strides=(4, 1), pointwise=0),
+    CausalEncoderConfig(channels=8, dilations=(1, 2), outputs=(2,), mean=9),
 ]
 
 
@@ -55,3 +57,27 @@ def test_without_a_projection_it_has_layers():
     assert [layer.shape for layer in layers] == [(2, 8, 20)] * 4
     assert len(net.layers(torch.randn(2, 80, 40), 1)) == 2
     assert not [name for name in net.state_dict() if "project" in name]
+
+
+def test_the_running_mean_is_that_of_the_last_loud_frames():
+    feats = torch.randn(2, 5, 30, generator=torch.Generator().manual_seed(0))
+    found = RunningMean(7)(feats).numpy()
+    rows = feats.double().numpy()
+    for b in range(2):
+        for t in range(30):
+            past = rows[b, :, max(t - 6, 0) : t + 1]
+            weight = np.exp(past.mean(0))
+            mean = (past * weight).sum(1) / (weight.sum() + PRIOR_FRAMES)
+            np.testing.assert_allclose(found[b, :, t], rows[b, :, t] - mean, atol=1e-5)
+
+
+def test_a_running_mean_takes_out_a_level_and_a_filter():
+    """Of long speech, all but what the frames before the first leave; and pauses do not move it."""
+    feats = torch.randn(1, 80, 900, generator=torch.Generator().manual_seed(0))
+    filtered = feats + torch.linspace(-1, 1, 80)[:, None]
+    net = RunningMean(300)
+    assert (net(filtered) - net(feats))[..., 400:].abs().mean() < 0.1 * (filtered - feats).abs().mean()
+    paused = torch.cat([feats, feats.new_full((1, 80, 100), -6.0)], 2)
+    speech, pause = net(paused)[..., 890].mean(), net(paused)[..., -1].mean()
+    assert (net(feats)[..., 890].mean() - speech).abs() < 1e-4
+    assert pause < -5

@@ -40,6 +40,7 @@ class CausalEncoderConfig:
     dilations: of each block.
     lookahead: number of blocks, from the first, that see as much of the future as of the past.
     outputs: the layers that the projection joins; 0 is the input of the blocks, i the output of block i.
+    mean: frames of the past over which the mean spectrum of the speech is subtracted; 0 subtracts none.
     """
 
     kind: Literal["causal"] = "causal"
@@ -49,6 +50,7 @@ class CausalEncoderConfig:
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2)
     lookahead: int = 0
     outputs: tuple[int, ...] = (0, 3, 6)
+    mean: int = 0
 
     @property
     def hop_length(self) -> int:

@@ -115,22 +115,20 @@ def load_encoder(run: Path, how: Clustering) -> CausalEncoder:
 @torch.inference_mode()
 def layer_rows(encoder: CausalEncoder, store: FeatureStore, how: Clustering) -> Tensor:
     """The joined layers, averaged over the steps that share a code, of at most `how.frames` frames of training speech
-    in even parts of all utterances -> (M, layers * channels)."""
+    -> (M, layers * channels), of utterances in random order."""
     train = [i for i, u in enumerate(store.utterances) if u.split == "train"]
     if not train:
         raise SpeechVQError("no utterances to learn a codebook from")
-    found = []
-    hop = encoder.hop_length // store.hop_length
-    total = sum(int(store.starts[i + 1] - store.starts[i]) for i in train) // hop
-    share = min(1.0, 1.5 * how.frames / total)  # about a third is silence
-    random = np.random.default_rng(how.seed)
-    for i in progress(train, unit="utterance"):
+    found: list[Tensor] = []
+    count, hop = 0, encoder.hop_length // store.hop_length
+    for i in progress(np.random.default_rng(how.seed).permutation(train), unit="utterance"):
         feats = torch.from_numpy(np.array(store.frames[store.starts[i] : store.starts[i + 1]], np.float32)).T[None]
         layers = encoder.layers(feats)
         joined = torch.cat([layers[k] for k in how.outputs], 1)[0]
-        rows = joined.unfold(1, how.stride, how.stride).mean(2).T
-        kept = loud(feats[0], hop) & torch.from_numpy(random.random(len(rows)) < share)
-        found.append(rows[kept])
+        found.append(joined.unfold(1, how.stride, how.stride).mean(2).T[loud(feats[0], hop)])
+        count += len(found[-1])
+        if count >= how.frames:
+            break
     return torch.cat(found)[: how.frames]
 
 

@@ -10,6 +10,8 @@ from speechvq.config import CausalEncoderConfig
 from speechvq.nn.distributed import BatchNorm
 from speechvq.nn.encoder.contract import Encoder
 
+PRIOR_FRAMES = 20.0  # of silence, before the first
+
 
 class CausalBlock(nn.Module):
     """x + conv1x1(gelu(dilated(gelu(norm(x))))), (B, C, N) -> (B, C, N).
@@ -30,6 +32,39 @@ class CausalBlock(nn.Module):
         return out
 
 
+class RunningMean(nn.Module):
+    """Subtract the mean spectrum of the speech of the last frames: the voice, the microphone and the level.
+
+    feats (B, C, F) -> (B, C, F). Loud frames count most, so that pauses do not move the mean; of few frames, it stays
+    near zero, which is the mean of all training speech. It sees no frame of the future.
+    """
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, feats: Tensor) -> Tensor:
+        with torch.autocast(feats.device.type, enabled=False):
+            feats = feats.float()
+            weight = feats.mean(1, keepdim=True).exp()  # of standardised features: about 1 in speech
+            sums = last_sums(torch.cat([weight * feats, weight], 1), self.frames)
+            return feats - (sums[:, :-1] / (sums[:, -1:] + PRIOR_FRAMES)).float()
+
+
+def last_sums(x: Tensor, count: int) -> Tensor:
+    """x (B, C, F) -> at each frame the sum of it and the `count` - 1 before it; what is before the first is zero.
+
+    By sums of 1, 2, 4, ... frames: exactly these frames matter, in the same order everywhere.
+    """
+    total, covered, power = torch.zeros_like(x), 0, 1
+    while count:
+        if count & 1:
+            total, covered = total + F.pad(x, (covered, 0))[..., : x.shape[2]], covered + power
+        count >>= 1
+        x, power = x + F.pad(x, (power, 0))[..., : x.shape[2]], 2 * power
+    return total
+
+
 class CausalEncoder(Encoder):
     """Log-mel to local latents, dilated blocks over these, and a projection of the configured layers to D.
 
@@ -43,6 +78,7 @@ class CausalEncoder(Encoder):
         self.config, channels = config, config.channels
         first, last = config.strides
         pad = (first + 1) // 2
+        self.centre = RunningMean(config.mean) if config.mean else nn.Identity()
         layers: list[nn.Module] = [nn.Conv1d(self.input.channels, channels, first + 2 * pad, first, pad)]
         for _ in range(config.pointwise):
             layers += [BatchNorm(channels), nn.GELU(), nn.Conv1d(channels, channels, 1)]
@@ -65,14 +101,14 @@ class CausalEncoder(Encoder):
     @property
     def memory(self) -> int:
         behind = sum(block.padding[0] - block.padding[1] for block in self.blocks if isinstance(block, CausalBlock))
-        return self.lookahead + behind * self.config.strides[0] * self.input.hop
+        return self.lookahead + (behind * self.config.strides[0] + max(self.config.mean - 1, 0)) * self.input.hop
 
     def layers(self, feats: Tensor, last: int | None = None) -> list[Tensor]:
         """feats (B, 80, F) -> the normalised local latents and outputs of the blocks, (B, C, F / strides[0]) each.
 
         last: number of blocks that are computed; None for all.
         """
-        x = self.local(self.scale(feats))
+        x = self.local(self.centre(self.scale(feats)))
         found = [self.norms[0](x)]
         for block, norm in zip(self.blocks[:last], self.norms[1:][:last], strict=True):
             x = block(x)
