@@ -1,4 +1,4 @@
-"""The causal encoder: what a latent sees, and that it is the same in a stream."""
+"""The causal encoder: the samples on which a latent depends, and the same latents in a stream."""
 
 import numpy as np
 import pytest
@@ -17,26 +17,26 @@ CASES = [
 
 def encoder(config: CausalEncoderConfig) -> CausalEncoder:
     torch.manual_seed(0)
-    made = CausalEncoder(config, 4)
-    made.train()(0.1 * torch.randn(4, 16_000))  # statistics for the normalisations
-    return made.eval()
+    net = CausalEncoder(config, 4)
+    net.train()(0.1 * torch.randn(4, 16_000))  # statistics for the normalisations
+    return net.eval()
 
 
 @pytest.mark.parametrize("config", CASES)
-def test_a_latent_sees_its_memory_and_its_lookahead_and_no_more(config):
+def test_a_latent_depends_on_its_memory_and_its_lookahead_and_no_more(config):
     net = encoder(config)
     hop, n = net.hop_length, 8_000 // net.hop_length
     wav = (0.1 * torch.randn(1, 16_000 // hop * hop)).requires_grad_()
     net(wav)[0, :, n].square().sum().backward()
     seen = wav.grad[0].nonzero().flatten()
     first, last = int(seen[0]), int(seen[-1])
-    # One sample of grace: a Hann window begins with a zero.
+    # One sample of tolerance, since a Hann window begins with a zero.
     assert 0 <= net.memory - (n * hop - first) <= 1
     assert 0 <= net.lookahead - (last - ((n + 1) * hop - 1)) <= 1
 
 
-def test_the_default_waits_for_little():
-    """20 ms of a frame's window and the first convolution: what a stream needs."""
+def test_the_default_has_a_lookahead_of_280_samples():
+    """Half of a frame's window beyond its hop, and the first convolution."""
     assert encoder(CausalEncoderConfig()).lookahead == 280
 
 
@@ -51,7 +51,7 @@ def test_a_window_with_its_margin_gives_the_same_latents(config):
     torch.testing.assert_close(window[..., margin:-margin], whole[..., begin:end], rtol=1e-4, atol=1e-5)
 
 
-def test_without_a_projection_it_has_layers():
+def test_an_encoder_without_projection_has_layers():
     net = CausalEncoder(CASES[0], 0)
     layers = net.layers(torch.randn(2, 80, 40))
     assert [layer.shape for layer in layers] == [(2, 8, 20)] * 4

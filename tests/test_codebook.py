@@ -1,4 +1,4 @@
-"""A codebook on an encoder's layers: discriminant analysis against scikit-learn, and the codec that comes of it."""
+"""A codebook on an encoder's layers: discriminant analysis against scikit-learn, and the resulting codec."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_discriminant_analysis_is_scikit_learns():
 
 
 def test_the_codec_encodes_what_was_clustered(codec, pretrained, corpus):
-    """The projection is folded into its encoder: its codes are the nearest centres in the discriminant space."""
+    """The projection is part of its encoder, and its codes are the nearest centres in the discriminant space."""
     utterance = next(u for u in read_manifest(corpus) if u.split == "train")
     wav = read(corpus / utterance.path)
     codes = codec.encode(wav, 16_000)
@@ -71,7 +71,7 @@ def test_it_makes_no_speech(codec):
     assert codec.describe()["decoder"] == "none"
 
 
-def test_pauses_do_not_take_up_codes():
+def test_pauses_are_not_clustered():
     feats = torch.full((80, 40), -8.0)
     feats[:, 8:24] = 0.0
     assert loud(feats, 4).tolist() == [False] * 2 + [True] * 4 + [False] * 4

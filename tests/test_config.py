@@ -1,4 +1,4 @@
-"""Configuration: what is written is what is built, and every mistake is named."""
+"""Configurations are read and built as written, and every mistake is named."""
 
 import dataclasses
 from dataclasses import replace
@@ -146,7 +146,7 @@ def test_every_number_has_limits(name, value):
         parse(CodecRun, nested(name, value))
 
 
-def test_variants_are_told_apart_by_kind():
+def test_the_kind_selects_the_variant():
     for variant in get_args(get_type_hints(ModelConfig)["bottleneck"]):
         model = parse(ModelConfig, {"bottleneck": {"kind": variant.kind, "dim": 8}})
         assert model.bottleneck == variant(dim=8)
@@ -156,7 +156,7 @@ def test_variants_are_told_apart_by_kind():
 
 
 @pytest.mark.parametrize(("text", "message"), [("steps = = 3", "not TOML"), ("\x00", "not TOML")])
-def test_what_is_not_toml(tmp_path, text, message):
+def test_files_that_are_not_toml_are_refused(tmp_path, text, message):
     with pytest.raises(SpeechVQError, match=message):
         load_config(write(tmp_path, text))
     (tmp_path / "latin.toml").write_bytes(b"# \xe9")
@@ -164,14 +164,14 @@ def test_what_is_not_toml(tmp_path, text, message):
         load_config(tmp_path / "latin.toml")
 
 
-def test_a_missing_file_and_a_folder(tmp_path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path / "none.toml", tmp_path):
         with pytest.raises(SpeechVQError, match="cannot read"):
             load_config(path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_what_we_ship_can_be_built(path):
+def test_every_configuration_of_the_project_can_be_built(path):
     config = load_config(path)
     if isinstance(config, PriorRun):
         assert Prior(config.prior, codes=8, speakers=2).net.receptive_field > 100
@@ -208,7 +208,7 @@ MODELS = [path for path in FILES if isinstance(load_config(path), CodecRun)]
 
 @pytest.mark.parametrize("path", [p for p in MODELS if load_config(p).init.freeze], ids=lambda path: path.name)
 def test_a_second_stage_fits_the_first_one_beside_it(path):
-    """Some other file in the folder makes a model that can give this one the parts it freezes and starts from."""
+    """The model of another file in the folder has the parts that this one starts from."""
     config = load_config(path)
     own = build(config.model, 2)
 
@@ -223,5 +223,5 @@ def test_a_second_stage_fits_the_first_one_beside_it(path):
     assert any(fits(other) for other in MODELS if other.parent == path.parent and other != path)
 
 
-def test_there_is_something_to_ship():
+def test_the_configurations_of_the_project_are_found():
     assert {path.parent.name for path in FILES} >= {"vctk", "demo"}

@@ -35,14 +35,14 @@ def test_codes_are_extracted_once_for_each_model_and_corpus(codec, corpus, monke
     late = corpus_codes(codec, corpus, utterances[:2], cut=100)
     assert late[0].tolist() == codec.encode(read(corpus / utterances[0].path)[100:], 16_000).tolist()
     files = set((corpus / "codes").iterdir())
-    monkeypatch.setattr(codec, "encode", lambda *_: pytest.fail("they are there"))
+    monkeypatch.setattr(codec, "encode", lambda *_: pytest.fail("encoded again"))
     assert all(map(np.array_equal, corpus_codes(codec, corpus, utterances), rows))
     assert set((corpus / "codes").iterdir()) == files
-    with pytest.raises(BaseException, match="they are there"):
+    with pytest.raises(BaseException, match="encoded again"):
         corpus_codes(codec, corpus, [replace(utterances[0], samples=utterances[0].samples - 1)])
 
 
-def test_ngrams_are_those_of_a_loop():
+def test_ngrams_against_a_loop():
     random = np.random.default_rng(0)
     rows, scored = ([random.integers(0, 5, n) for n in lengths] for lengths in ((30, 4, 50), (20, 7)))
     bits = ngram_bits(rows, scored, 6)
@@ -62,7 +62,7 @@ def test_ngrams_are_those_of_a_loop():
     assert bits["bigram"] == pytest.approx(double, abs=1e-9)
 
 
-def test_training_windows_are_parts_of_utterances_with_what_was_before():
+def test_training_windows_are_parts_of_utterances_with_the_code_before():
     rows = [np.arange(100, 130), np.arange(200, 205)]
     how = TrainConfig(crop=8, batch_size=16, seed=1, steps=9)
     dataset = CodeWindows(rows, [4, 7], 999, how)
@@ -84,7 +84,7 @@ def test_training_windows_are_parts_of_utterances_with_what_was_before():
         CodeWindows(rows, [4, 7], 999, how, (0, 3))
 
 
-def test_held_out_windows_are_every_code_once():
+def test_held_out_windows_have_every_code_once():
     rows = [np.arange(100, 130), np.arange(200, 205)]
     batches = list(held_out_windows(rows, [4, 7], 999, 8, 100))
     predicted = np.concatenate([codes[:, 1:].numpy().ravel() for codes, _ in batches])
@@ -120,7 +120,7 @@ def test_a_run_is_not_resumed_with_another_models_codes(codec, corpus, tmp_path)
         train(run(), corpus, tmp_path, codec=codec, resume=True)
 
 
-def test_a_configuration_with_a_prior_is_a_priors(tmp_path):
+def test_a_configuration_with_a_prior_table_is_a_prior_run(tmp_path):
     (tmp_path / "p.toml").write_text("[prior]\nanyone = 1\n[train]\nsteps = 5\n")
     config = load_config(tmp_path / "p.toml", ["prior.wavenet.cycles=3"])
     assert isinstance(config, PriorRun)

@@ -1,4 +1,4 @@
-"""Two processes train as one does: the same losses, the same codebook in both, bit for bit."""
+"""Training in two processes has the losses of training in one, and both have the same weights, bit for bit."""
 
 import json
 import os
@@ -74,7 +74,7 @@ RUNS = {
 
 @pytest.mark.parametrize("kind", RUNS)
 def test_two_processes_train_as_one(kind, corpus, runs, tmp_path):
-    """50 steps of the same global batches: batch norm, k-means, restarts, jitter and noise are those of one process."""
+    """Batch norm, k-means, restarts, jitter and noise are those of one process, in 50 steps."""
     (tmp_path / "config.json").write_text(json.dumps(RUNS[kind]))
     (tmp_path / "worker.py").write_text(WORKER)
     for count in (2, 1):
@@ -91,7 +91,7 @@ def test_two_processes_train_as_one(kind, corpus, runs, tmp_path):
 
 
 def launch(folder: Path, arguments: list[str], count: int) -> str:
-    """Run the worker in `count` processes over gloo -> what they print."""
+    """Run the worker in `count` processes over gloo -> their output."""
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     command += [str(folder / "worker.py"), *arguments]
@@ -116,7 +116,7 @@ def test_two_processes_evaluate_as_one(question, corpus, runs, tmp_path):
 
 
 def rows_of_two() -> None:
-    """Run in both processes by the test below."""
+    """Run by the test below, in both processes."""
     state = PartialState(cpu=True)
     rank = state.process_index
     assert state.num_processes == 2

@@ -1,4 +1,4 @@
-"""The strided encoder at 64x to 640x: lengths, and latents centred on their own samples."""
+"""The strided encoder at 64 to 640 samples per latent; latents are centred on their own samples."""
 
 import math
 from dataclasses import replace
@@ -23,7 +23,7 @@ def config(kind: str, rate: int, **settings) -> StridedEncoderConfig:
 
 
 @pytest.mark.parametrize(("kind", "rate"), CASES)
-def test_one_code_for_each_hop_begun(kind, rate):
+def test_one_code_for_each_hop_even_if_incomplete(kind, rate):
     torch.manual_seed(0)
     model = build(ModelConfig(config(kind, rate), EMAConfig(codes=8, dim=4)), speakers=1).eval()
     model.bottleneck.initialize(torch.randn(8, 4))
@@ -37,7 +37,7 @@ def test_one_code_for_each_hop_begun(kind, rate):
 
 
 def open_up(net: nn.Module) -> None:
-    """Weights and biases that let no ReLU close, so that a gradient shows all that is connected."""
+    """Change weights and biases so that every ReLU is open, and the gradient shows all connections."""
     for name, parameter in net.named_parameters():
         parameter.data.abs_()
         if name.endswith("bias"):
@@ -58,9 +58,9 @@ def test_a_latent_is_centred_on_its_samples(kind, rate):
     assert last < wav.shape[1] - 1
     assert encoder.receptive_field - 2 <= last - first + 1 <= encoder.receptive_field
     assert 0 <= encoder.margin * rate - (encoder.receptive_field - rate) / 2 < rate
-    # One sample of grace: a Hann window begins with a zero.
+    # One sample of tolerance, since a Hann window begins with a zero.
     assert abs(first + last - (2 * n * rate + rate - 1)) <= 1
-    assert first <= n * rate - rate // 2  # and hears its neighbours
+    assert first <= n * rate - rate // 2  # and depends on its neighbours
 
 
 @pytest.mark.parametrize(("kind", "rate"), CASES)
@@ -96,7 +96,7 @@ def test_no_strides_give_one_code_a_frame(kind):
     assert encoder(wav).shape == (1, 4, 4)
 
 
-def test_more_blocks_see_further():
+def test_more_blocks_have_a_larger_receptive_field():
     def reach(blocks: int) -> int:
         encoder = StridedEncoder(config("wave", 64, blocks=blocks), 4).eval()
         open_up(encoder)

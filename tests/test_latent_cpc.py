@@ -1,4 +1,4 @@
-"""Predicting latents: against a loop, and on sequences that can or cannot be told."""
+"""The loss of predicted latents, against a loop, and on sequences with and without order."""
 
 import math
 
@@ -12,7 +12,7 @@ D, N = 6, 20
 
 
 def train(sequences: torch.Tensor, steps: int = 150) -> float:
-    """The last loss on what was not trained on."""
+    """The loss on held-out sequences after training."""
     torch.manual_seed(0)
     predictor = LatentCPC(PredictorConfig(weight=1.0, ahead=2, channels=32), D)
     optimizer = torch.optim.Adam(predictor.parameters(), 1e-2)
@@ -39,7 +39,7 @@ def test_against_a_loop():
     assert predictor(z).item() == pytest.approx(torch.stack(by_step).mean().item(), rel=1e-5)
 
 
-def test_what_is_ahead_stays_unknown():
+def test_the_context_does_not_depend_on_later_latents():
     torch.manual_seed(0)
     predictor, z = LatentCPC(PredictorConfig(ahead=1, channels=5), D), torch.randn(1, D, N)
     context, _ = predictor.context(z.transpose(1, 2))
@@ -48,7 +48,7 @@ def test_what_is_ahead_stays_unknown():
     assert torch.equal(context[:, :10], later[:, :10])
 
 
-def test_order_can_be_told_and_noise_cannot():
+def test_order_is_predicted_and_noise_is_not():
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(32, D, N, generator=generator)
     starts = torch.randint(N, (32, 1), generator=generator)

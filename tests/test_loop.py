@@ -1,4 +1,4 @@
-"""The loop: resuming bit for bit, batches that follow from the step, schedules, the best and the last."""
+"""The training loop resumes bit for bit, keeps the best weights, and follows its schedule."""
 
 import json
 import math
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
 
 class Toy(Trainable):
-    """A weight that descends from 1 to 0; held out, it is best at `target`."""
+    """A weight that goes from 1 to 0 in training; its held-out loss is lowest at `target`."""
 
     def __init__(self, target: float = 0.0) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Toy(Trainable):
 
 
 class Ones(Dataset[Row]):
-    """Batches of ones; `visit` is told each step."""
+    """Batches of ones, or of the value that `visit` returns for the step."""
 
     def __init__(self, visit: Callable[[int], float | None] = lambda step: None) -> None:
         self.visit = visit
@@ -70,12 +70,12 @@ TOY = TrainConfig(steps=40, learning_rate=0.05, schedule="constant", warmup=0, a
 
 
 def log_of(out: Path) -> list[dict[str, float]]:
-    """The log without its times."""
+    """The rows of the log without their times."""
     return [{key: value for key, value in row.items() if key != "seconds"} for row in read_log(out)]
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Weights, averages, optimizer, random state, best model and log, bit for bit."""
+    """Weights, averages, optimizer, random state, best model and log are the same, bit for bit."""
     for name in (LAST, WEIGHTS):
         (tensors, metadata), (others, other_metadata) = load_tensors(one / name), load_tensors(other / name)
         assert tensors.keys() == others.keys()
@@ -96,7 +96,7 @@ def whole(tiny, corpus, tmp_path_factory) -> Path:
 
 
 def train_and_die(config: CodecRun, corpus: Path, out: Path, step: int, threads: int) -> None:
-    """Train, until the process is killed as it asks for the batch of `step`."""
+    """Train until the batch of `step` is read; then the process is killed."""
     get = Crops.__getitem__
 
     def killed(self: Crops, index: int):
@@ -110,7 +110,7 @@ def train_and_die(config: CodecRun, corpus: Path, out: Path, step: int, threads:
 
 
 def test_killed_and_resumed_equals_one_go(whole, tiny, corpus, tmp_path):
-    """Killed in step 6 of 8: what is after the last state, of step 3, is done again."""
+    """Killed in step 6 of 8, it is resumed from the last state, that of step 3."""
     out = tmp_path / "killed"
     arguments = (tiny, corpus, out, 5, torch.get_num_threads())
     process = multiprocessing.get_context("spawn").Process(target=train_and_die, args=arguments)
@@ -146,8 +146,8 @@ def test_interrupted_twice_equals_one_go(tiny, corpus, tmp_path, monkeypatch, bo
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_log_beyond_the_last_state_is_taken_back(whole, tiny, corpus, tmp_path, monkeypatch):
-    """Killed after the log's row of step 6 but before the state, and in the middle of writing another row."""
+def test_rows_of_the_log_after_the_last_state_are_removed(whole, tiny, corpus, tmp_path, monkeypatch):
+    """Killed between the log's row of step 6 and the state, and while another row was written."""
     get = Crops.__getitem__
 
     def interrupted(self: Crops, index: int):
@@ -187,7 +187,7 @@ class Noisy(Toy):
         return super().held_out(batches)
 
 
-def test_what_measuring_draws_does_not_change_what_training_draws(tmp_path):
+def test_random_numbers_of_an_evaluation_do_not_change_those_of_training(tmp_path):
     weights = []
     for eval_every in (3, 40):
         model = Noisy()
@@ -231,7 +231,7 @@ def test_the_best_is_kept_not_the_last(tmp_path):
     assert load_tensors(tmp_path / LAST)[0]["model.weight"].item() < 0.3
 
 
-def test_the_average_of_the_weights_is_judged_and_exported(tmp_path):
+def test_the_average_of_the_weights_is_evaluated_and_exported(tmp_path):
     seen: list[float] = []
     model = Toy()
 
@@ -253,7 +253,7 @@ def test_the_average_of_the_weights_is_judged_and_exported(tmp_path):
 
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
 def test_a_step_is_that_of_the_optimizer_on_the_clipped_gradient(tmp_path, kind):
-    """One weight, gradients 2 w x^2 clipped at 1: Adam by hand. Decay: in the gradient, or in the weight."""
+    """Adam by hand, for one weight with gradients 2 w x^2, clipped; decay is added to the gradient, or to the step."""
     config = replace(TOY, steps=5, optimizer=kind, weight_decay=0.1, clip=0.5)
     model = Toy()
     toy_run(tmp_path, config, model, Ones(lambda step: [0.3, 1.0, 2.0, 0.1, 0.7][step]))
@@ -269,15 +269,15 @@ def test_a_step_is_that_of_the_optimizer_on_the_clipped_gradient(tmp_path, kind)
     assert model.weight.item() == pytest.approx(weight, rel=1e-5)
 
 
-def test_minutes_bound_a_run_and_its_schedule(tmp_path):
+def test_minutes_limit_a_run_and_its_schedule(tmp_path):
     def slow(step: int) -> None:
         time.sleep(0.01)
 
     config = replace(TOY, steps=10**6, minutes=0.01, schedule="cosine", eval_every=10**6)
     model = Toy()
-    begun = time.monotonic()
+    started = time.monotonic()
     figures = toy_run(tmp_path, config, model, Ones(slow))
-    assert 0.5 < time.monotonic() - begun < 60  # a step takes 10 ms, on a busy machine more; all would take 3 hours
+    assert 0.5 < time.monotonic() - started < 60  # a step takes 10 ms, on a busy machine more; all would take 3 hours
     last = read_log(tmp_path)[-1]
     assert 0 < last["step"] < 70
     assert last["loss"] == figures["loss"] == abs(model.weight.item())
@@ -335,8 +335,8 @@ def test_a_second_stage_starts_from_the_first_and_keeps_what_is_frozen(whole, ti
     first, second = load_tensors(whole / WEIGHTS)[0], load_tensors(tmp_path / "second" / WEIGHTS)[0]
     for key in first:
         assert torch.equal(first[key], second[key]) == key.startswith(("encoder.", "bottleneck.")), key
-    begun = read_log(tmp_path / "second")[0]
-    assert begun["used_codes"] == min(read_log(whole), key=lambda row: row["loss"])["used_codes"]
+    first_row = read_log(tmp_path / "second")[0]
+    assert first_row["used_codes"] == min(read_log(whole), key=lambda row: row["loss"])["used_codes"]
 
 
 def test_a_crop_that_is_not_whole_codes_is_refused(tiny, corpus, tmp_path):

@@ -1,4 +1,4 @@
-"""Objectives that train an encoder by itself: contract, oracles, and tiny real trainings."""
+"""Objectives that train an encoder without a decoder: contract, oracles, and tiny real trainings."""
 
 import dataclasses
 import math
@@ -92,7 +92,7 @@ def test_an_untrained_prediction_is_near_chance():
     assert abs(model.held_out([random])["infonce"] - math.log(40)) < 1.5
 
 
-def test_masked_features_are_not_seen():
+def test_masked_features_have_no_effect():
     torch.manual_seed(0)
     model = build_pretraining(run("masked"), codes=16).eval()
     objective, one = model.objective, batch()
@@ -125,7 +125,7 @@ def test_its_encoder_starts_a_codec(corpus, tiny, tmp_path):
     assert len(Codec.load(tmp_path / "codec").encode(torch.randn(4800), 16_000)) == 15
 
 
-def test_what_does_not_fit_is_refused(corpus, runs, tmp_path):
+def test_models_and_crops_that_do_not_fit_are_refused(corpus, runs, tmp_path):
     with pytest.raises(SpeechVQError, match="--model names the model"):
         train(run("masked"), corpus, tmp_path)
     with pytest.raises(SpeechVQError, match="--model names the model"):
@@ -145,7 +145,7 @@ def test_info_describes_it(corpus, tmp_path, capsys):
     assert "objective        cpc" in capsys.readouterr().out
 
 
-def test_features_are_computed_once_and_those_of_the_front_end(corpus):
+def test_stored_features_are_computed_once_and_are_those_of_the_encoder(corpus):
     store = feature_store(corpus)
     assert store.frames.dtype == np.float16
     assert {u.speaker for u in store.utterances} == set(VOICES)

@@ -1,4 +1,4 @@
-"""A trainable with two optimizers: they take turns, and only the part that is exported is averaged and written."""
+"""Two optimizers take turns; only the exported part of a trainable is averaged and written."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 class Generator(Trainable):
-    """Scales its input by a weight, which is to become 2."""
+    """A weight that scales the input; its target is 2."""
 
     reconstruction = "error"
 
@@ -39,7 +39,7 @@ class Generator(Trainable):
 
 
 class Adversarial(Trainable):
-    """A generator and a critic that is no part of the model."""
+    """A generator, and a critic that is not exported."""
 
     turns = ("generator", "critic")
     reconstruction = "error"
@@ -67,7 +67,7 @@ class Adversarial(Trainable):
 
 
 class Rows(Dataset[Row]):
-    """A batch that follows from its step."""
+    """Batches that depend on the step only."""
 
     def __getitem__(self, step: int) -> Row:
         return Row(torch.randn(4, 1, generator=torch.Generator().manual_seed(step)))

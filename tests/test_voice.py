@@ -1,4 +1,4 @@
-"""A speaker added to a trained model: it predicts its speech better than all others do, and nothing else changes."""
+"""A speaker is added to a trained model; it predicts its own speech best, and nothing else changes."""
 
 import shutil
 from dataclasses import replace
@@ -28,7 +28,7 @@ NEW_PITCH = 120.0  # Hz
 
 @pytest.fixture(scope="module")
 def model(tiny, tmp_path_factory) -> Path:
-    """A mel model of the three voices, trained until they differ."""
+    """A mel model of three voices, trained until their embeddings differ."""
     source, data = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     for voice, pitch in VOICES.items():
@@ -45,7 +45,7 @@ def model(tiny, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory) -> Path:
-    """A voice of another pitch and, which a speaker vector learns more surely, of another spectral tilt."""
+    """A voice of another pitch and spectral tilt; an embedding learns the tilt more reliably."""
     folder = tmp_path_factory.mktemp("recordings")
     random = np.random.default_rng(1)
     (folder / "below").mkdir()
@@ -63,7 +63,7 @@ def adapted(model, recordings, tmp_path_factory) -> Path:
     return out
 
 
-def test_all_else_is_as_it_was(model, adapted, recordings):
+def test_nothing_else_changes(model, adapted, recordings):
     old, new = Codec.load(model), Codec.load(adapted)
     assert new.speakers == (*old.speakers, "new")
     assert new.fingerprint == old.fingerprint
@@ -99,7 +99,7 @@ def test_it_is_repeatable(model, recordings, tmp_path):
     assert torch.equal(*tables)
 
 
-def test_what_cannot_be_learned_is_refused(model, recordings, adapted, tmp_path):
+def test_known_speakers_and_too_little_speech_are_refused(model, recordings, adapted, tmp_path):
     with pytest.raises(SpeechVQError, match="has a speaker 'low' already"):
         adapt(model, "low", recordings, tmp_path / "out")
     (tmp_path / "empty").mkdir()

@@ -1,4 +1,4 @@
-"""The model as a whole: what it reports, what freezing means, what cannot be built."""
+"""The whole model: its figures, freezing, and configurations that cannot be built."""
 
 import math
 from copy import deepcopy
@@ -54,7 +54,7 @@ def wavenet_config(tiny):
 
 @pytest.fixture(scope="module")
 def trained(tiny, corpus) -> tuple[VQVAE, list[Batch]]:
-    """A model after 100 steps on the corpus, and held-out batches."""
+    """A model after 100 steps on the corpus, and its held-out batches."""
     utterances = read_manifest(corpus)
     torch.manual_seed(0)
     model = build(tiny.model, 3).train()
@@ -134,7 +134,7 @@ def test_a_trained_decoder_needs_its_codes(trained):
     assert model.concerns(figures) == []
 
 
-def test_a_decoder_that_ignores_its_codes_is_noticed(trained):
+def test_a_decoder_that_ignores_its_codes_is_reported(trained):
     model, held_out = deepcopy(trained[0]), trained[1]
     nn.init.zeros_(model.decoder.conditioner.codes.weight)
     figures = model.held_out(held_out)
