@@ -1,50 +1,24 @@
-"""Training in two processes has the losses of training in one, and both have the same weights, bit for bit."""
+"""Two processes do as one does: the same losses and models in training, the same results in evaluation."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from accelerate import PartialState
 
-from speechvq.nn.distributed import BatchNorm, all_rows, drawn_rows, leave, over_all, share_out
-
-WORKER = """
-import json, sys
-from pathlib import Path
-import torch
+from speechvq.cli import main
 from speechvq.codec import Codec
-from speechvq.config import CodecRun
+from speechvq.nn.distributed import BatchNorm, all_rows, drawn_rows, leave, over_all, rank_and_count, share_out
 from speechvq.parsing import parse_run
-from speechvq.nn.distributed import over_all, rank_and_count
-from speechvq.train.loop import Trainer
 from speechvq.train.kinds import train
+from speechvq.train.loop import Trainer
 
-folder, data, model = map(Path, sys.argv[1:4])
-torch.set_num_threads(1)
-config = parse_run(json.loads((folder / "config.json").read_text()))
-train_step, run, losses = Trainer._train_step, Trainer.run, []
-
-def step_and_record(self, *arguments):
-    result = train_step(self, *arguments)
-    losses.append((over_all(result["total"].detach().clone()) / rank_and_count()[1]).item())
-    return result
-
-def run_and_save(self, resume=False):
-    figures = run(self, resume)
-    rank, count = rank_and_count()
-    torch.save(self.model.state_dict(), folder / f"{count}-{rank}.pt")
-    (folder / f"{count}-{rank}.json").write_text(json.dumps(losses))
-    return figures
-
-Trainer._train_step, Trainer.run = step_and_record, run_and_save
-out = folder / f"run-{sys.argv[4]}"
-train(config, data, out, codec=None if isinstance(config, CodecRun) else Codec.load(model))
-"""
 TRAIN = {"steps": 50, "batch_size": 4, "crop": 3200, "eval_every": 25, "learning_rate": 1e-3}
 CONDITIONER = {"upsample": 2, "channels": 8, "blocks": 1}
 
@@ -72,54 +46,105 @@ RUNS = {
 }
 
 
+QUESTIONS = {"conversion": ["--count", "1"], "leakage": [], "rate": []}
+
+
+def train_and_keep(config: Any, out: Path, corpus: Path, codec: Path) -> dict[str, Any]:
+    """Train -> the losses of all steps, averaged over processes, and the model of this process."""
+    losses, kept = [], {}
+    train_step, run = Trainer._train_step, Trainer.run
+
+    def step_and_keep(self, *arguments):
+        result = train_step(self, *arguments)
+        losses.append((over_all(result["total"].detach().clone()) / rank_and_count()[1]).item())
+        return result
+
+    def run_and_keep(self, resume=False):
+        figures = run(self, resume)
+        kept.update({key: value.clone() for key, value in self.model.state_dict().items()})
+        return figures
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", step_and_keep)
+        patch.setattr(Trainer, "run", run_and_keep)
+        train(config, corpus, out, codec=Codec.load(codec) if config.needs_codec else None)
+    return {"losses": losses, "model": kept}
+
+
+def work(folder: Path, corpus: Path, codec: Path) -> None:
+    """Train every run, and evaluate a codec by every question, in each of the processes launched together."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rank, count = rank_and_count()
+    for kind, config in RUNS.items():
+        kept = train_and_keep(parse_run(config), folder / f"{kind}-{count}", corpus, codec)
+        torch.save(kept, folder / f"{kind}-{count}-{rank}.pt")
+    for question, options in QUESTIONS.items():
+        command = ["evaluate", question, "--model", str(codec), "--data", str(corpus), *options]
+        assert main([*command, "--save", str(folder / f"{question}-{count}.json")]) == 0
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(corpus, runs, tmp_path_factory) -> Path:
+    """What `work` leaves: of one process, this one, and of two, which are launched once because that takes long."""
+    folder = tmp_path_factory.mktemp("distributed")
+    work(folder, corpus, runs["mel"])
+    path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
+    (folder / "worker.py").write_text(f"{path}\nfrom test_distributed import in_two_processes\nin_two_processes()\n")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    command += map(str, (folder / "worker.py", folder, corpus, runs["mel"]))
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (folder / "printed").write_text(done.stdout)
+    return folder
+
+
+def in_two_processes() -> None:
+    """Run by the fixture above, in both processes."""
+    state = PartialState(cpu=True)
+    assert state.num_processes == 2
+    check_rows(state.process_index)
+    folder, corpus, codec = map(Path, sys.argv[1:])
+    work(folder, corpus, codec)
+    leave()
+
+
 @pytest.mark.parametrize("kind", RUNS)
-def test_two_processes_train_as_one(kind, corpus, runs, tmp_path):
-    """Batch norm, k-means, restarts, jitter and noise are those of one process, in 50 steps."""
-    (tmp_path / "config.json").write_text(json.dumps(RUNS[kind]))
-    (tmp_path / "worker.py").write_text(WORKER)
-    for count in (2, 1):
-        launch(tmp_path, [str(tmp_path), str(corpus), str(runs["mel"]), str(count)], count)
-    curves = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1-0", "2-0", "2-1")}
-    assert len(curves["1-0"]) == 50
-    assert curves["2-0"] == curves["2-1"]
-    assert np.abs(np.array(curves["2-0"]) - curves["1-0"]).max() < 1e-3
-    first, second = (torch.load(tmp_path / f"2-{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert [key for key in first if not torch.equal(first[key], second[key])] == []
-    logs = [(tmp_path / f"run-{count}" / "log.jsonl").read_text().splitlines() for count in (1, 2)]
+def test_two_processes_train_as_one(kind, folder):
+    """50 steps of the same global batches: batch norm, k-means, restarts, jitter and noise are those of one process."""
+    one, first, second = (torch.load(folder / f"{kind}-{name}.pt", weights_only=True) for name in ("1-0", "2-0", "2-1"))
+    assert len(one["losses"]) == 50
+    assert first["losses"] == second["losses"]
+    assert np.abs(np.array(first["losses"]) - one["losses"]).max() < 1e-3
+    models = first["model"], second["model"]
+    assert [key for key in models[0] if not torch.equal(models[0][key], models[1][key])] == []
+    logs = [(folder / f"{kind}-{count}" / "log.jsonl").read_text().splitlines() for count in (1, 2)]
     steps = [[json.loads(line)["step"] for line in log] for log in logs]
     assert steps == [[0, 25, 50]] * 2  # written by one process
 
 
-def launch(folder: Path, arguments: list[str], count: int) -> str:
-    """Run the worker in `count` processes over gloo -> their output."""
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command += [str(folder / "worker.py"), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
-@pytest.mark.parametrize("question", ["conversion", "leakage", "rate"])
-def test_two_processes_evaluate_as_one(question, corpus, runs, tmp_path):
-    """The same JSON, printed once."""
-    (tmp_path / "worker.py").write_text("import sys\nfrom speechvq.cli import main\nsys.exit(main(sys.argv[1:]))\n")
-    command = ["evaluate", question, "--model", str(runs["mel"]), "--data", str(corpus), "--json"]
-    command += ["--count", "1"] if question == "conversion" else []
-    results = [json.loads(launch(tmp_path, command, count)) for count in (1, 2)]
-    if question == "rate":
-        for result in results:
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_two_processes_evaluate_as_one(question, folder):
+    results = [json.loads((folder / f"{question}-{count}.json").read_text()) for count in (1, 2)]
+    for result in results:
+        del result["made_by"]
+        if question == "rate":
             for coder in result["coders"].values():
                 assert coder.pop("encoding") > 0
                 assert coder.pop("decoding") > 0
     assert results[0] == results[1]
 
 
-def rows_of_two() -> None:
-    """Run by the test below, in both processes."""
-    state = PartialState(cpu=True)
-    rank = state.process_index
-    assert state.num_processes == 2
+def test_a_result_is_printed_once(folder):
+    printed = (folder / "printed").read_text()
+    assert printed.count("information_permuted") == 1
+    assert printed.count("nominal") == 1
+
+
+def check_rows(rank: int) -> None:
+    """What `nn.distributed` promises, checked in both processes."""
     torch.manual_seed(0)
     x = torch.randn(6, 3, 5)
     weight = torch.randn(6, 3, 5)
@@ -138,10 +163,3 @@ def rows_of_two() -> None:
     torch.manual_seed(1)
     assert torch.equal(drawn_rows(torch.rand, (3, 4), torch.device("cpu")), expected[rank::2])
     assert share_out(range(7), lambda item: (item * item, rank), unit="item") == [(i * i, i % 2) for i in range(7)]
-    leave()
-
-
-def test_rows_of_two_processes_make_one_batch(tmp_path):
-    path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
-    (tmp_path / "worker.py").write_text(f"{path}\nfrom test_distributed import rows_of_two\nrows_of_two()\n")
-    launch(tmp_path, [], 2)

@@ -54,7 +54,7 @@ def test_codes_and_vectors_are_the_papers(levels):
     basis = np.concatenate(([1], np.cumprod(sizes[:-1])))
     codes = ((normalized * half_width + half_width) * basis).sum(-1).round().astype(int)
     sure = (np.abs(bounded % 1 - 0.5) > 1e-4).all(-1)  # float32 may round what lies between two levels otherwise
-    assert sure.mean() > 0.99
+    assert sure.mean() > 0.95
     assert (fsq.encode(latents()).numpy() == codes)[sure].all()
     np.testing.assert_allclose(fsq.values(torch.from_numpy(codes)).transpose(1, 2), normalized, atol=1e-6)
     expected = fsq.up(torch.from_numpy(normalized).float().transpose(1, 2))

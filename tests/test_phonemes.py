@@ -241,7 +241,7 @@ def test_features_are_of_their_frames(hop, tiny, corpus, tmp_path):
 
 
 def test_more_clusters_than_frames_are_refused():
-    with pytest.raises(SpeechVQError, match="30 codes cannot be made of 20 frames"):
+    with pytest.raises(SpeechVQError, match="30 clusters need at least as many frames; there are 20"):
         clusters([np.zeros((20, 3))], [True], 30, seed=0)
 
 

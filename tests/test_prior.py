@@ -42,9 +42,9 @@ def test_held_out_bits_are_those_of_one_sequence_after_another():
     for known in (True, False):
         rows = [b if known else b._replace(speaker=unknown) for b in (first, second)]
         losses.append((3 * prior(rows[0])["nll"] + prior(rows[1])["nll"]).item() / 4 / np.log(2))
-    assert together["bits_per_code_told"] == pytest.approx(losses[0], abs=1e-6)
-    assert together["bits_per_code"] == pytest.approx(losses[1], abs=1e-6)
-    assert together["loss"] == pytest.approx(losses[1] * np.log(2), abs=1e-6)
+    assert together["bits_per_code_told"] == pytest.approx(losses[0], abs=1e-5)
+    assert together["bits_per_code"] == pytest.approx(losses[1], abs=1e-5)
+    assert together["loss"] == pytest.approx(losses[1] * np.log(2), abs=1e-5)
     assert "bits_per_code_told" not in make(anyone=1.0).held_out([first])
 
 

@@ -115,11 +115,19 @@ def _encode(codec: Codec, mfcc: MFCC, data: Path, labelled: LabelledUtterance) -
 
 
 def clusters(rows: Sequence[np.ndarray], fitted: Sequence[bool], count: int, seed: int) -> list[np.ndarray]:
-    """rows of vectors (frames, D) -> the nearest of `count` centres for each: k-means++ and Lloyd's algorithm, on
-    standardised dimensions, fitted on (at most 100 000) frames of the rows that are `fitted`."""
+    """Cluster vectors by k-means (k-means++ and Lloyd's algorithm) on standardised dimensions.
+
+    rows: for each utterance its vectors (frames, D)
+    fitted: whether the centres are fitted on the utterance; of all such frames at most 100 000 are drawn
+    count: number of clusters
+    seed: of the drawing and of k-means
+
+    Returns the cluster of each frame (frames,), for each utterance. Raises SpeechVQError if there are fewer frames than
+    clusters.
+    """
     known = np.concatenate([row for row, fit in zip(rows, fitted, strict=True) if fit])
     if count > len(known):
-        raise SpeechVQError(f"{count} codes cannot be made of {len(known)} frames")
+        raise SpeechVQError(f"{count} clusters need at least as many frames; there are {len(known)}")
     mean, std = known.mean(0), known.std(0) + 1e-9
     random = np.random.default_rng(seed)
     some = random.choice(known, min(len(known), CLUSTERED), replace=False)
