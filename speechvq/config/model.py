@@ -128,7 +128,7 @@ class AEConfig:
 
     @property
     def codes(self) -> int:
-        """None: it is continuous."""
+        """0, since the latents are continuous."""
         return 0
 
 
@@ -148,7 +148,7 @@ class VAEConfig:
 
     @property
     def codes(self) -> int:
-        """None: it is continuous."""
+        """0, since the latents are continuous."""
         return 0
 
 

@@ -24,7 +24,7 @@ Drawn = tuple[int, int, float]
 
 
 class DrawnBatches(Dataset[B]):
-    """Item `step` is the batch of that training step: sources are drawn by their size, and a position in each.
+    """Item `step` is the batch of that training step. Its sources are drawn in proportion to their sizes.
 
     how: gives the seed, the number of steps, and the rows of a batch of all processes together.
     shard: rank and number of processes; each takes its own rows of the same batch.
@@ -42,7 +42,7 @@ class DrawnBatches(Dataset[B]):
         return self.how.steps
 
     def draw(self, step: int) -> list[Drawn]:
-        """For each row of the batch of all processes: the source, a unit in it (0 .. size - 1), a number in 0..1."""
+        """The rows of the batch of all processes, as source, unit in the source (0 to size - 1), and a number in 0..1."""
         random = np.random.default_rng([self.how.seed, step])
         picks = random.integers(self.ends[-1], size=self.how.batch_size)
         shares = random.random(self.how.batch_size)

@@ -1,4 +1,4 @@
-"""A codebook on the layers of a trained encoder: from features to codes, without a decoder."""
+"""Learn a codebook on the layers of a trained encoder; the result is a codec without a decoder."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from speechvq.folder.weights import load_tensors, save_tensors
 from speechvq.nn.bottleneck.vq import VectorQuantizer
 from speechvq.nn.encoder.causal import CausalEncoder
 from speechvq.nn.kmeans import assign, kmeans
-from speechvq.nn.vqvae import build
+from speechvq.nn.vqvae import build, perplexity
 from speechvq.progress import progress
 from speechvq.train.run import check_run
 
@@ -70,11 +70,10 @@ def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool
     model.bottleneck.initialize(centres)
     codes = assign((rows - projection.mean) @ projection.matrix, centres)
     counts = torch.bincount(codes, minlength=how.codes)
-    share = counts / counts.sum()
     figures = {
         "frames": float(len(rows)),
         "used_codes": float((counts > 0).sum()),
-        "perplexity": float((-(share * share.clamp(min=1e-12).log()).sum()).exp()),
+        "perplexity": perplexity(counts),
     }
     save_tensors(out / WEIGHTS, model.state_dict(), figures)
     save_histogram(out, counts.numpy())

@@ -1,4 +1,4 @@
-"""The run of a prior: a WaveNet over the codes of a prepared corpus."""
+"""The run of a prior over the codes of a prepared corpus."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The parts of a run, its folder, and its training: the same for all kinds of run."""
+"""The parts of a run, its folder and its training, the same for all kinds of run."""
 
 import json
 from collections.abc import Callable, Iterator

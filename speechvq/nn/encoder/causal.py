@@ -33,7 +33,7 @@ class CausalBlock(nn.Module):
 
 
 class RunningMean(nn.Module):
-    """Subtract the mean spectrum of the speech of the last frames: the voice, the microphone and the level.
+    """Subtract the mean spectrum of the speech of the last frames, which depends on voice, microphone and level.
 
     feats (B, C, F) -> (B, C, F). Loud frames count most, so that pauses do not move the mean; of few frames, it stays
     near zero, which is the mean of all training speech. It sees no frame of the future.
