@@ -42,7 +42,7 @@ class DrawnBatches(Dataset[B]):
         return self.how.steps
 
     def draw(self, step: int) -> list[Drawn]:
-        """The rows of the batch of all processes, as source, unit in the source (0 to size - 1), and a number in 0..1."""
+        """The rows of the batch of all processes, as (source, unit in it from 0 to size - 1, number in 0..1)."""
         random = np.random.default_rng([self.how.seed, step])
         picks = random.integers(self.ends[-1], size=self.how.batch_size)
         shares = random.random(self.how.batch_size)
