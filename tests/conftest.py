@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import HealthCheck, settings
 
 from speechvq.codec import Codec
 from speechvq.config import CodecRun, InitConfig, PriorRun, WaveNetConfig, WaveNetDecoderConfig
@@ -14,6 +15,10 @@ from speechvq.data.manifest import Split
 from speechvq.data.prepare import Treatment, prepare
 from speechvq.parsing import parse
 from speechvq.train.kinds import train
+
+# A busy machine is no failure.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 VOICES = {"low": 90.0, "mid": 150.0, "high": 230.0}  # fundamental frequency, Hz
 VOWELS = [(300, 2300), (700, 1200), (350, 800), (500, 1800)]  # two formants, Hz

@@ -89,7 +89,7 @@ def test_an_untrained_prediction_is_near_chance():
     torch.manual_seed(0)
     model = build_pretraining(run("cpc")).eval()
     random = FeatureBatch(torch.randn(8, 80, 80), torch.zeros(8, 0, dtype=torch.int64))
-    assert abs(model.held_out([random])["infonce"] - math.log(40)) < 1.5
+    assert abs(model.held_out([random])["infonce"] - math.log(40)) < 2
 
 
 def test_masked_features_have_no_effect():

@@ -130,7 +130,7 @@ def test_a_model_by_the_command(spoken, runs, prior, tmp_path, capsys):
     assert result["scored"] == sorted(SCORED)
     assert result["bits_per_s"]["nominal"] == 200
     assert 50 < result["bits_per_s"]["unigram"] <= 200
-    assert result["abx"]["within"] < result["abx_random"]["within"] - 0.05
+    assert result["abx"]["within"] < result["abx_random"]["within"]
     assert {path.name for path in tmp_path.iterdir()} == {"confusion.png", "codes.png"}
     assert main(["evaluate", "phonemes", *arguments, "--prior", str(prior)]) == 0
     out = capsys.readouterr().out
