@@ -191,10 +191,10 @@ def three_steps(kind: str, bottleneck: Bottleneck) -> dict[str, Tensor]:
     return bottleneck.state_dict() | {"represented": bottleneck.eval().represent(latents(seed=4))}
 
 
-def compare_two(expected: Path) -> None:
+def compare_two(folder: Path) -> None:
     """Run in both processes by the test below."""
     assert PartialState(cpu=True).num_processes == 2
-    states = torch.load(expected, weights_only=True)
+    states = torch.load(folder / "expected.pt", weights_only=True)
     for kind in BOTTLENECKS:
         for key, value in three_steps(kind, fresh(kind)).items():
             torch.testing.assert_close(value, states[kind][key], atol=1e-5, rtol=1e-5, msg=lambda m: f"{kind} {m}")  # noqa: B023
@@ -203,8 +203,4 @@ def compare_two(expected: Path) -> None:
 
 def test_two_processes_with_half_the_rows_each_are_one(tmp_path):
     torch.save({kind: three_steps(kind, fresh(kind)) for kind in BOTTLENECKS}, tmp_path / "expected.pt")
-    (tmp_path / "worker.py").write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom pathlib import Path\n"
-        "from test_bottleneck import compare_two\ncompare_two(Path(sys.argv[1]))\n"
-    )
-    launch(tmp_path, [str(tmp_path / "expected.pt")], 2)
+    launch(compare_two, tmp_path)

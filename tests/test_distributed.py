@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,23 +91,33 @@ def folder(corpus, runs, tmp_path_factory) -> Path:
     """What `work` leaves: of one process, this one, and of two, which are launched once because that takes long."""
     folder = tmp_path_factory.mktemp("distributed")
     work(folder, corpus, runs["mel"])
-    path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
-    (folder / "worker.py").write_text(f"{path}\nfrom test_distributed import in_two_processes\nin_two_processes()\n")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    command += map(str, (folder / "worker.py", folder, corpus, runs["mel"]))
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    (folder / "printed").write_text(done.stdout)
+    (folder / "printed").write_text(launch(in_two_processes, folder, corpus, runs["mel"]))
     return folder
 
 
-def in_two_processes() -> None:
+def launch(function: Callable[..., None], folder: Path, *paths: Path) -> str:
+    """Call a function of a test module with paths, the first a folder to write in, in two processes -> their output."""
+    lines = [
+        "import sys",
+        "from pathlib import Path",
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})",
+        f"from {function.__module__} import {function.__name__}",
+        f"{function.__name__}(*map(Path, sys.argv[1:]))",
+    ]
+    (folder / "worker.py").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    command += map(str, (folder / "worker.py", folder, *paths))
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def in_two_processes(folder: Path, corpus: Path, codec: Path) -> None:
     """Run by the fixture above, in both processes."""
     state = PartialState(cpu=True)
     assert state.num_processes == 2
     check_rows(state.process_index)
-    folder, corpus, codec = map(Path, sys.argv[1:])
     work(folder, corpus, codec)
     leave()
 
