@@ -114,7 +114,7 @@ class Codec(Pretrained):
 
     @property
     def alphabet(self) -> Alphabet:
-        """What files and priors of these codes must agree on.
+        """The name of the model's codes, on which files and priors of them must agree.
 
         Raises SpeechVQError if the bottleneck is continuous.
         """
@@ -161,7 +161,7 @@ class Codec(Pretrained):
 
     @torch.inference_mode()
     def represent(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
-        """What the decoder is given for a wav, (D, N): vectors of codes, latents of an autoencoder, means of a VAE.
+        """The decoder's input for a wav, (D, N): vectors of codes, latents of an autoencoder, means of a VAE.
 
         Arguments and errors as of `encode`.
         """
@@ -262,7 +262,7 @@ class Codec(Pretrained):
 
     def _speaker(self, name: str) -> int:
         """The row of a speaker; raises SpeechVQError if there is no such speaker, or no decoder."""
-        assert self.model.speech_decoder
+        _ = self.model.speech_decoder
         return speaker_index(self.speakers, name)
 
     def _codes(self, codes: ArrayLike | Tensor) -> Tensor:

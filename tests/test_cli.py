@@ -148,6 +148,9 @@ def test_train_refuses_impossible_numbers(corpus, tmp_path, capsys):
     assert "does not divide" in refused(capsys, *command, "--set", "model.decoder.conditioner.upsample=3")
     assert "type int" in refused(capsys, *command, "--set", "train.steps=fast")
     assert "init.freeze" in refused(capsys, *command, "--set", 'init.freeze=["encoder"]')
+    assert "trained by its decoder" in refused(capsys, *command, "--set", "model.decoder={kind='none'}")
+    causal = "model.encoder={kind='causal', outputs=[9]}"
+    assert "0 to 6; got [9] (encoder.outputs)" in refused(capsys, *command, "--set", causal)
     assert not (tmp_path / "run").exists()
 
 

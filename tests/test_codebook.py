@@ -69,6 +69,25 @@ def test_it_makes_no_speech(codec):
     with pytest.raises(SpeechVQError, match="no decoder"):
         codec.decode([1, 2, 3], "low")
     assert codec.describe()["decoder"] == "none"
+    card = str(codec.generate_model_card())
+    assert "codec.encode(wav, sample_rate)" in card
+    assert "convert" not in card
+
+
+def test_commands_that_need_speech_are_refused_in_one_line(codec, corpus, tmp_path, capsys):
+    codec.save(tmp_path / "codec")
+    model, out = ["--model", str(tmp_path / "codec")], str(tmp_path / "out")
+    wav = str(corpus / read_manifest(corpus)[0].path)
+    assert main(["encode", wav, f"{out}.svq", *model]) == 0
+    for command in (
+        ["convert", wav, f"{out}.wav", *model, "--speaker", "low"],
+        ["decode", f"{out}.svq", f"{out}.wav", *model, "--speaker", "low"],
+        ["adapt", str(Path(wav).parent), *model, "--speaker", "new", "--out", out],
+        ["evaluate", "reconstruction", "--data", str(corpus), *model],
+        ["evaluate", "conversion", "--data", str(corpus), *model],
+    ):
+        assert main(command) == 2
+        assert "gives codes, and no speech" in capsys.readouterr().err
 
 
 def test_pauses_are_not_clustered():
@@ -94,4 +113,7 @@ def test_the_command(pretrained, corpus, tmp_path, capsys):
     assert "0 to 2" in capsys.readouterr().err
     assert main([*arguments, "--force", "--layers", "x"]) == 2
     assert "whole numbers" in capsys.readouterr().err
+    for option, reason in (("--dim=99", "16 dimensions"), ("--layers=-1", "0 to 2"), ("--codes=99999", "too few")):
+        assert main([*arguments, "--force", option]) == 2
+        assert reason in capsys.readouterr().err
     assert main(["codebook", str(corpus), "--data", str(corpus), "--out", str(tmp_path / "x")]) == 2

@@ -123,6 +123,19 @@ def test_its_encoder_starts_a_codec(corpus, tiny, tmp_path):
     cpc, codec = (load_tensors(tmp_path / name / WEIGHTS)[0] for name in ("cpc", "codec"))
     assert torch.equal(cpc["encoder.local.0.weight"], codec["encoder.local.0.weight"])
     assert len(Codec.load(tmp_path / "codec").encode(torch.randn(4800), 16_000)) == 15
+    with pytest.raises(SpeechVQError, match=r"'encoder' is not as configured here, first at 'project\.bias'"):
+        train(dataclasses.replace(config, init=dataclasses.replace(init, parts=("encoder",))), corpus, tmp_path / "x")
+
+
+def test_its_encoder_starts_another_one(corpus, tmp_path):
+    train(run("cpc"), corpus, tmp_path / "first")
+    init = {"path": str(tmp_path / "first"), "freeze": ["encoder"]}
+    train(parse(EncoderRun, {**dataclasses.asdict(run("cpc", seed=1)), "init": init}), corpus, tmp_path / "second")
+    first, second = (load_tensors(tmp_path / name / WEIGHTS)[0] for name in ("first", "second"))
+    own = [name for name in first if name.startswith("encoder.")]
+    assert own
+    assert all(torch.equal(first[name], second[name]) for name in own)
+    assert not torch.equal(first["objective.predict.0.weight"], second["objective.predict.0.weight"])
 
 
 def test_models_and_crops_that_do_not_fit_are_refused(corpus, runs, tmp_path):
@@ -135,6 +148,11 @@ def test_models_and_crops_that_do_not_fit_are_refused(corpus, runs, tmp_path):
     slow = dataclasses.replace(run("masked").encoder, strides=(2, 2))
     with pytest.raises(SpeechVQError, match="a code every 320 samples, the encoder a latent every 640"):
         train(dataclasses.replace(run("masked"), encoder=slow), corpus, tmp_path, codec=Codec.load(runs["mel"]))
+    odd = dataclasses.replace(slow, strides=(3, 1))
+    three = Codec.load(runs["mel"])
+    three.model.encoder.hop_length = 480
+    with pytest.raises(SpeechVQError, match=r"encoder\.strides: latents of 480 samples"):
+        train(dataclasses.replace(run("masked", crop=4800), encoder=odd), corpus, tmp_path, codec=three)
     with pytest.raises(SpeechVQError, match="no speaker to train on has 160000 samples"):
         train(run("cpc", crop=160_000), corpus, tmp_path)
 

@@ -103,7 +103,8 @@ class EncoderRun:
     encoder: CausalEncoderConfig = field(default_factory=CausalEncoderConfig)
     objective: CPCConfig | MaskedConfig = field(default_factory=CPCConfig)
     augment: MelAugmentConfig = field(default_factory=MelAugmentConfig)
-    init: InitConfig = field(default_factory=InitConfig)
+    # The metadata completes a table that names no parts: there is no bottleneck, and no decoder.
+    init: InitConfig = field(default_factory=lambda: InitConfig(parts=("encoder",)), metadata={"parts": ["encoder"]})
     train: TrainConfig = field(default_factory=TrainConfig)
 
     @property

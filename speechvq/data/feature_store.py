@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from speechvq import SpeechVQError
 from speechvq.audio.features import LogMel
 from speechvq.audio.io import read
+from speechvq.config import INPUT_HOPS
 from speechvq.data.manifest import Utterance, read_manifest
 from speechvq.files import atomic_write
 from speechvq.progress import progress
@@ -32,7 +33,7 @@ class FeatureStore:
     frames: np.ndarray
     utterances: tuple[Utterance, ...]
     starts: np.ndarray
-    hop_length = 160  # samples
+    hop_length = INPUT_HOPS["logmel"]  # samples
 
     def spans(self, split: str) -> list[tuple[int, int]]:
         """Where the speech of each speaker of a split begins and ends in `frames`."""

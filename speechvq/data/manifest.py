@@ -123,7 +123,7 @@ def write_manifest(folder: Path, utterances: Iterable[Utterance]) -> None:
 
 
 def read_speakers(folder: Path) -> dict[str, dict[str, str]]:
-    """What is known of each speaker of a prepared corpus (speakers.json), by name.
+    """Information on each speaker of a prepared corpus (speakers.json), by name.
 
     Raises SpeechVQError if `prepare` did not write this folder.
     """

@@ -24,7 +24,7 @@ SKIPPED_FILE = "skipped.tsv"  # ids and reasons of those that cannot be read
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done to the audio besides levelling.
+    """The treatment of the audio besides levelling.
 
     trim_db: edges this far below the peak are cut off, in dB
     """

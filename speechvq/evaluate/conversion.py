@@ -60,8 +60,9 @@ def choose_pairs(codec: Codec, data: Path, speakers: Sequence[str], count: int, 
     count: utterances of each source
     split: `test`, or `unseen` to take all speakers of that split as sources
 
-    Raises SpeechVQError if the model does not know a target, or a source has no utterance in the split.
+    Raises SpeechVQError if the model has no decoder, does not know a target, or a source has no utterance in the split.
     """
+    _ = codec.model.speech_decoder
     utterances = read_manifest(data)
     samples: dict[str, int] = defaultdict(int)
     for u in utterances:

@@ -23,7 +23,7 @@ from speechvq.nn.distributed import share_out
 
 @dataclass(frozen=True)
 class CoderRate:
-    """What one coder reaches.
+    """The bit rate and the speed of one coder.
 
     files: bit/s of whole files
     payload: bit/s of files without their headers
@@ -42,7 +42,7 @@ class CoderRate:
 
 @dataclass(frozen=True)
 class Rates:
-    """What all coders reach on the same recordings.
+    """The rates of all coders on the same recordings.
 
     count: number of recordings
     seconds: their duration altogether
@@ -116,7 +116,7 @@ def _measure(encoded: Sequence[tuple[str, Encoded]], coder: Coder) -> CoderRate:
 
 
 def _timed(work: Callable[[], list[Any]]) -> tuple[list[Any], float]:
-    """What `work` returns, and the seconds that it takes."""
+    """The result of `work`, and the seconds that it takes."""
     begun = time.perf_counter()
     result = work()
     return result, time.perf_counter() - begun

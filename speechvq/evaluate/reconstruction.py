@@ -14,7 +14,10 @@ def evaluate_reconstruction(codec: Codec, data: Path, split: str, crop: int) -> 
     split: valid or test
     crop: samples; each crop is predicted without the speech before it, so that longer crops give slightly better
         figures
+
+    Raises SpeechVQError if the model has no decoder, or the split too little speech of its speakers.
     """
+    _ = codec.model.speech_decoder  # before the work
     utterances = [u for u in read_manifest(data) if u.split == split]
     length = max(crop // codec.hop_length, 1) * codec.hop_length
     batches = held_out_batches(data, utterances, codec.speakers, length)

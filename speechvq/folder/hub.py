@@ -18,7 +18,7 @@ TEXT = """---
 from speechvq import Codec
 
 codec = Codec.from_pretrained("a folder with these files, or the name of this repository")
-wav = codec.convert(wav, sample_rate, "{{ speaker }}")
+{{ example }}
 ```
 """
 
@@ -60,11 +60,13 @@ class Pretrained(ModelHubMixin):
     def generate_model_card(self) -> ModelCard:
         """README.md of a model that has none yet."""
         description = self.describe()  # type: ignore[attr-defined]
-        description["speakers"] = ", ".join(description["speakers"])
+        speakers = list(description["speakers"])
+        description["speakers"] = ", ".join(speakers)
+        convert, encode = 'wav = codec.convert(wav, sample_rate, "{}")', "codes = codec.encode(wav, sample_rate)"
         card: ModelCard = ModelCard.from_template(
             ModelCardData(library_name="speechvq", tags=TAGS),
             template_str=TEXT,
             description="\n".join(f"- {key}: {value}" for key, value in description.items()),
-            speaker=description["speakers"].partition(",")[0],
+            example=convert.format(speakers[0]) if speakers else encode,
         )
         return card

@@ -176,7 +176,7 @@ def perplexity(counts: Tensor) -> float:
 
 def build(config: ModelConfig, speakers: int) -> VQVAE:
     """The model of a configuration. Raises SpeechVQError if its numbers contradict each other."""
-    encoder: Encoder = ENCODERS[config.encoder.kind](config.encoder, config.bottleneck.dim)  # type: ignore[arg-type]
+    encoder = ENCODERS[config.encoder.kind](config.encoder, config.bottleneck.dim)
     bottleneck = BOTTLENECKS[config.bottleneck.kind](config.bottleneck)
     decoder = build_decoder(config, speakers)
     weight = config.predictor.weight

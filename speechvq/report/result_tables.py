@@ -104,7 +104,7 @@ def _training_table(run: Run) -> Table | None:
 
 
 def paper_table(runs: Sequence[Run]) -> Table:
-    """What the paper reports of each experiment, and what these runs measured."""
+    """The figures of the paper for each experiment, beside those of these runs."""
     rows = []
     for run in runs:
         if "phonemes" in run.results:

@@ -105,7 +105,7 @@ SECTIONS: dict[str, Callable[[Run, Phones, int], Section]] = {
 
 
 def _section(run: Run, about: str) -> Section:
-    """What runs of all kinds may have: samples, tables, learning curves, and the configuration."""
+    """The parts that runs of all kinds may have: samples, tables, learning curves, and the configuration."""
     samples = [player(Clip(path, path.stem, {})) for path in run.samples]
     config = json.dumps(dataclasses.asdict(run.card.config), indent=1)
     return Section(run, about, [], samples, result_tables(run), _curves(run), config)

@@ -54,13 +54,17 @@ def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool
 
     `out` becomes the folder of a codec without a decoder: the encoder, a projection (the linear map that the rounds of
     discriminant analysis found), and the codebook. It encodes, can be evaluated, and starts other trainings.
-    Raises SpeechVQError if the run is not an encoder's, or has no such layers, or if `out` holds a model and `force`
-    is not given.
+    Raises SpeechVQError as `load_encoder` does, if there is too little speech, or if `out` holds a model and `force` is
+    not given.
     """
     check_run(out, resume=False, force=force)
     encoder = load_encoder(run, how)
     store = feature_store(data)
     rows = layer_rows(encoder, store, how)
+    if len(rows) <= max(how.codes, how.clusters if how.rounds else 0):
+        raise SpeechVQError(
+            f"{data}: {len(rows)} frames of speech are too few for {how.codes} codes of {how.clusters} clusters"
+        )
     generator = torch.Generator().manual_seed(how.seed)
     projection, centres = discriminant_clusters(rows, how, generator)
     config = CodecRun(ModelConfig(encoder.config, EMAConfig(codes=how.codes, dim=how.dim), NoDecoderConfig()))
@@ -90,15 +94,21 @@ class Projection:
 
 
 def load_encoder(run: Path, how: Clustering) -> CausalEncoder:
-    """The encoder of a pretraining run or of a codec, to be projected as `how` says; its projection is not loaded."""
+    """The encoder of a pretraining run or of a codec, to be projected as `how` says; its projection is not loaded.
+
+    Raises SpeechVQError if it is not causal, or has no such layers, or these have too few dimensions.
+    """
     config = load_card(run).config
     trained = config.encoder if isinstance(config, EncoderRun) else None
     if isinstance(config, CodecRun) and isinstance(config.model.encoder, CausalEncoderConfig):
         trained = config.model.encoder
     if not isinstance(trained, CausalEncoderConfig):
         raise SpeechVQError(f"{run}: has no causal encoder; only the layers of one can be clustered")
-    if not how.outputs or max(how.outputs) > len(trained.dilations):
-        raise SpeechVQError(f"{run}: the layers of its encoder are 0 to {len(trained.dilations)}; got {how.outputs}")
+    if how.dim > len(how.outputs) * trained.channels:
+        width = len(how.outputs) * trained.channels
+        raise SpeechVQError(
+            f"{run}: the joined layers have {width} dimensions, of which {how.dim} cannot be chosen (--dim)"
+        )
     settings = replace(trained, outputs=how.outputs, strides=(trained.strides[0], how.stride))
     encoder = CausalEncoder(settings, how.dim)
     tensors = load_tensors(run / WEIGHTS)[0]

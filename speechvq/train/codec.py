@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from speechvq import SpeechVQError
 from speechvq.config import CodecRun
 from speechvq.data.manifest import read_manifest, read_speakers
 from speechvq.folder.card import WEIGHTS, Card
@@ -30,6 +31,8 @@ def assemble_codec(config: CodecRun, data: Path) -> Training:
     info = {key: value for key, value in read_speakers(data).items() if key in speakers}
     torch.manual_seed(how.seed)
     model = build(config.model, len(speakers))
+    if model.decoder is None:
+        raise SpeechVQError("a codec is trained by its decoder, which model.decoder.kind = 'none' does not have")
     check_crop(how, model.hop_length)
     initialize(model, config.init, speakers)
     crops = Crops(data, train, speakers, how, processes())

@@ -10,7 +10,7 @@ from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.config import EncoderRun
-from speechvq.data.feature_store import FeatureStore, feature_store
+from speechvq.data.feature_store import FRAMES, FeatureStore, feature_store
 from speechvq.folder.card import Card
 from speechvq.nn.objective.pretraining import build_pretraining
 from speechvq.train.batches import FeatureCrops, held_out_features
@@ -40,12 +40,16 @@ def assemble_encoder(config: EncoderRun, data: Path, codec: Codec | None = None)
 def code_targets(codec: Codec, data: Path, store: FeatureStore, hop_length: int) -> np.ndarray:
     """The codec's codes of the whole store, one for every `hop_length` samples, (N,) int64.
 
-    Raises SpeechVQError if the codec's codes are of another rate.
+    Raises SpeechVQError if the codec's codes are of another rate, or utterances do not begin with a whole code.
     """
     if codec.hop_length != hop_length:
         raise SpeechVQError(
             f"the model has a code every {codec.hop_length} samples, the encoder a latent every {hop_length} "
             "(encoder.strides)"
+        )
+    if FRAMES * store.hop_length % hop_length:
+        raise SpeechVQError(
+            f"encoder.strides: latents of {hop_length} samples do not divide {FRAMES} frames of features"
         )
     rows = corpus_codes(codec, data, store.utterances)
     counts = np.diff(store.starts) * store.hop_length // hop_length

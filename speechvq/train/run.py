@@ -84,8 +84,11 @@ def initialize(model: Trainable, config: InitConfig, speakers: tuple[str, ...] =
                 key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")
             }
             own = submodule(model, part).state_dict()
-            if own.keys() != chosen.keys() or any(own[key].shape != chosen[key].shape for key in own):
-                raise SpeechVQError(f"{folder}: its '{part}' has other shapes than this configuration's")
+            odd = sorted(own.keys() ^ chosen.keys()) or [key for key in own if own[key].shape != chosen[key].shape]
+            if odd:
+                raise SpeechVQError(
+                    f"{folder}: its '{part}' is not as configured here, first at '{odd[0]}' (init.parts)"
+                )
             submodule(model, part).load_state_dict(chosen)
     elif config.freeze:
         raise SpeechVQError("init.freeze without init.path would freeze untrained parts")

@@ -32,8 +32,8 @@ def adapt(
     """Add a speaker to the codec in `folder`, from the recordings below `source` -> the last held-out figures.
 
     `out` becomes a model folder with one more speaker, and the same codes and other voices.
-    Raises SpeechVQError if the model has the speaker already, if there is too little speech, or if `out` holds a run
-    and `force` is not given.
+    Raises SpeechVQError if the model has no decoder, or the speaker already, if there is too little speech, or if `out`
+    holds a run and `force` is not given.
     """
     codec = Codec.load(folder)
     if speaker in codec.speakers:
@@ -62,13 +62,15 @@ def adapt(
 
 
 def with_new_speaker(codec: Codec) -> VQVAE:
-    """The codec's model with one more speaker embedding, the mean of the others; only this one can be trained."""
+    """The codec's model with one more speaker embedding, the mean of the others; only this one can be trained.
+
+    Raises SpeechVQError if the model has no decoder.
+    """
     assert isinstance(codec.card.config, CodecRun)
     model = build(codec.card.config.model, len(codec.speakers) + 1)
-    state = codec.model.state_dict()
+    decoder, state = model.speech_decoder, codec.model.state_dict()
     table = state["decoder.speakers.weight"]
     model.load_state_dict(state | {"decoder.speakers.weight": torch.cat([table, table.mean(0, keepdim=True)])})
-    decoder = model.speech_decoder
     parts = [name for name, _ in model.named_children() if name != "decoder"]
     model.freeze([*parts, *(f"decoder.{name}" for name, _ in decoder.named_children() if name != "speakers")])
     is_new = torch.zeros(len(table) + 1, 1)

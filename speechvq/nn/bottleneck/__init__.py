@@ -1,4 +1,4 @@
-"""What stands between encoder and decoder. `BOTTLENECKS` maps a configuration's kind to its class."""
+"""Bottlenecks, between encoder and decoder. `BOTTLENECKS` maps a configuration's kind to its class."""
 
 from speechvq.nn.bottleneck.continuous import Gaussian, Identity
 from speechvq.nn.bottleneck.contract import Bottleneck, Discrete, Latent

@@ -14,7 +14,7 @@ TINY = 1e-12  # in place of the zero counts of a codebook that is not initialize
 
 
 class VectorQuantizer(Discrete):
-    """What vector quantizers share: nearest-neighbour search, straight-through gradient, commitment loss.
+    """The common part of vector quantizers: nearest-neighbour search, straight-through gradient, commitment loss.
 
     A subclass owns the codebook and defines `table`, `initialized`, `initialize` and `learn`. The first training batch
     initializes it, every training batch moves it.

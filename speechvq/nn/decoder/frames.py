@@ -1,4 +1,4 @@
-"""What decoders share that are not autoregressive: long speech is rendered in pieces, and the pieces are joined."""
+"""The common part of decoders that are not autoregressive: long speech is rendered in pieces that are joined."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speechvq import SpeechVQError
 from speechvq.config import CausalEncoderConfig
 from speechvq.nn.distributed import BatchNorm
 from speechvq.nn.encoder.contract import Encoder
@@ -71,10 +72,16 @@ class CausalEncoder(Encoder):
     One strided convolution and pointwise layers give the local latents. A latent depends on the past, and on little
     more of the future than the window of a frame.
     dim: D, or 0 for an encoder in pretraining, which has no projection yet.
+    Raises SpeechVQError if it has none of the layers that are to be joined.
     """
 
     def __init__(self, config: CausalEncoderConfig, dim: int) -> None:
         super().__init__("logmel", config.hop_length)
+        blocks = len(config.dilations)
+        if dim and not (config.outputs and 0 <= min(config.outputs) <= max(config.outputs) <= blocks):
+            raise SpeechVQError(
+                f"the layers of the encoder are 0 to {blocks}; got {[*config.outputs]} (encoder.outputs)"
+            )
         self.config, channels = config, config.channels
         first, last = config.strides
         pad = (first + 1) // 2
@@ -84,10 +91,10 @@ class CausalEncoder(Encoder):
             layers += [BatchNorm(channels), nn.GELU(), nn.Conv1d(channels, channels, 1)]
         self.local = nn.Sequential(*layers)
         ahead = [dilation * (i < config.lookahead) for i, dilation in enumerate(config.dilations)]
-        blocks = zip(config.dilations, ahead, strict=True)
-        self.blocks = nn.ModuleList(CausalBlock(channels, dilation, more) for dilation, more in blocks)
+        pairs = zip(config.dilations, ahead, strict=True)
+        self.blocks = nn.ModuleList(CausalBlock(channels, dilation, more) for dilation, more in pairs)
         # Without a scale of their own, so that layers can be joined and compared.
-        self.norms = nn.ModuleList(BatchNorm(channels, affine=False) for _ in range(len(config.dilations) + 1))
+        self.norms = nn.ModuleList(BatchNorm(channels, affine=False) for _ in range(blocks + 1))
         self.project = nn.Conv1d(len(config.outputs) * channels, dim, last, last) if dim else nn.Identity()
 
     @property

@@ -45,5 +45,5 @@ def build_pretraining(config: EncoderRun, codes: int = 0) -> Pretraining:
     codes: size of the codebook, for objectives that predict codes.
     """
     encoder = CausalEncoder(config.encoder, dim=0)
-    objective: Objective = OBJECTIVES[config.objective.kind](config.objective, encoder, codes)  # type: ignore[arg-type]
+    objective = OBJECTIVES[config.objective.kind](config.objective, encoder, codes)
     return Pretraining(encoder, objective, MelAugment(config.augment))
