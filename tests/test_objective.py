@@ -182,3 +182,14 @@ def test_stored_features_are_computed_once_and_are_those_of_the_encoder(corpus):
     assert sum(end - begin for split in ("train", "valid", "test") for begin, end in store.spans(split)) == len(
         store.frames
     )
+
+
+def test_what_is_not_masked_has_a_weight_of_its_own():
+    torch.manual_seed(0)
+    plain = run("masked")
+    weighted = dataclasses.replace(plain, objective=dataclasses.replace(plain.objective, unmasked=0.5))
+    model = build_pretraining(weighted, codes=16).eval()
+    losses, figures = model(batch()), model.held_out([batch()])
+    assert losses.keys() == {"masked", "unmasked"}
+    assert losses["unmasked"].item() == pytest.approx(0.5 * figures["unmasked"], rel=1e-5)
+    assert build_pretraining(plain, codes=16).eval()(batch()).keys() == {"masked"}

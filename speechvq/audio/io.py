@@ -27,7 +27,10 @@ def read(path: Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
 
 
 def read_pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
-    """Read as `read` does, but yield pieces of half a minute or so, for files that do not fit into memory."""
+    """Read as `read` does, but yield pieces of half a minute or so, for files that do not fit into memory.
+
+    Raises SpeechVQError as `read` does, some of it only when the piece is reached.
+    """
     if not path.is_file():
         raise SpeechVQError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
     try:

@@ -124,7 +124,10 @@ def load_encoder(run: Path, how: Clustering) -> CausalEncoder:
 @torch.inference_mode()
 def layer_rows(encoder: CausalEncoder, store: FeatureStore, how: Clustering) -> Tensor:
     """The joined layers, averaged over the steps that share a code, of at most `how.frames` frames of training speech
-    -> (M, layers * channels), of utterances in random order."""
+    -> (M, layers * channels), of utterances in random order.
+
+    Raises SpeechVQError if the split `train` has no utterances.
+    """
     train = [i for i, u in enumerate(store.utterances) if u.split == "train"]
     if not train:
         raise SpeechVQError("no utterances to learn a codebook from")
