@@ -50,3 +50,6 @@ class MaskedConfig:
     start: float = 0.08
     span: int = 5
     unmasked: float = 0.0
+
+
+ObjectiveConfig = CPCConfig | MaskedConfig

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from speechvq.config.model import CausalEncoderConfig, ModelConfig, WaveNetConfig
-from speechvq.config.objective import CPCConfig, MaskedConfig, MelAugmentConfig
+from speechvq.config.objective import CPCConfig, MelAugmentConfig, ObjectiveConfig
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class EncoderRun:
 
     kind = "encoder"
     encoder: CausalEncoderConfig = field(default_factory=CausalEncoderConfig)
-    objective: CPCConfig | MaskedConfig = field(default_factory=CPCConfig)
+    objective: ObjectiveConfig = field(default_factory=CPCConfig)
     augment: MelAugmentConfig = field(default_factory=MelAugmentConfig)
     # The metadata completes a table that names no parts: there is no bottleneck, and no decoder.
     init: InitConfig = field(default_factory=lambda: InitConfig(parts=("encoder",)), metadata={"parts": ["encoder"]})
