@@ -11,7 +11,7 @@ from torch import Tensor
 from speechvq import SpeechVQError
 from speechvq.config import CausalEncoderConfig, CodecRun, EMAConfig, EncoderRun, ModelConfig, NoDecoderConfig
 from speechvq.data.feature_store import FeatureStore, feature_store
-from speechvq.folder.card import WEIGHTS, Card, load_card, save_card
+from speechvq.folder.card import WEIGHTS, Card, load_card
 from speechvq.folder.histogram import save_histogram
 from speechvq.folder.weights import load_tensors, save_tensors
 from speechvq.nn.bottleneck.vq import VectorQuantizer
@@ -19,7 +19,7 @@ from speechvq.nn.encoder.causal import CausalEncoder
 from speechvq.nn.kmeans import assign, kmeans
 from speechvq.nn.vqvae import build, perplexity
 from speechvq.progress import progress
-from speechvq.train.run import check_run
+from speechvq.train.run import check_run, open_run
 
 QUIET = 3.0  # nats below the loudest tenth of an utterance's frames; silence is not clustered
 RIDGE = 1e-3  # of the mean variance, added to the scatter within clusters
@@ -57,7 +57,7 @@ def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool
     Raises SpeechVQError as `load_encoder` does, if there is too little speech, or if `out` holds a model and `force` is
     not given.
     """
-    check_run(out, resume=False, force=force)
+    check_run(out, resume=False, force=force)  # before the work
     encoder = load_encoder(run, how)
     store = feature_store(data)
     rows = layer_rows(encoder, store, how)
@@ -79,9 +79,9 @@ def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool
         "used_codes": float((counts > 0).sum()),
         "perplexity": perplexity(counts),
     }
+    open_run(out, Card(config, ()), resume=False, force=force)
     save_tensors(out / WEIGHTS, model.state_dict(), figures)
     save_histogram(out, counts.numpy())
-    save_card(out, Card(config, ()))
     return figures
 
 
