@@ -141,6 +141,20 @@ def test_figures_and_names_are_in_it(page, folders):
     assert "aa iy" in text
 
 
+def test_saved_results_keep_their_keys(folders):
+    """Results saved by earlier versions are shown, and what others compute from them goes on working."""
+
+    def keys(question: str) -> set[str]:
+        return json.loads((folders["model"] / f"{question}.json").read_text()).keys() - {"made_by"}
+
+    assert keys("conversion") == {"speakers", "equal_error", "threshold", "figures", "rows"}
+    assert keys("rate") == {"count", "seconds", "nominal", "coders"}
+    measures = {"abx", "abx_random", "bits_per_s", "gaps", "mfcc", "offset_ms", "scores", "sweep"}
+    assert keys("phonemes") == measures | {"fit", "phones", "scored", "unlabelled"}
+    row = json.loads((folders["model"] / "conversion.json").read_text())["rows"][0]
+    assert row.keys() >= {"utterance", "text", "source", "speaker", "kind", "similarity", "energy_correlation"}
+
+
 def test_the_paper_stands_beside_what_was_measured(folders):
     table = paper_table(read_runs([folders["model"], folders["prior"]]))
     names = [row[0].partition(":")[0] for row in table.rows]
