@@ -1,5 +1,7 @@
 """A codebook on an encoder's layers: discriminant analysis against scikit-learn, and the resulting codec."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.data.feature_store import feature_store
 from speechvq.data.manifest import read_manifest
+from speechvq.folder.card import WEIGHTS
 from speechvq.train.codebook import Clustering, discriminant, layer_rows, load_encoder, loud, make_codebook
 from speechvq.train.kinds import train
 from speechvq.train.loop import read_log
@@ -79,6 +82,8 @@ def test_commands_that_need_speech_are_refused_in_one_line(codec, corpus, tmp_pa
     model, out = ["--model", str(tmp_path / "codec")], str(tmp_path / "out")
     wav = str(corpus / read_manifest(corpus)[0].path)
     assert main(["encode", wav, f"{out}.svq", *model]) == 0
+    assert main(["encode", wav, f"{out}2.svq", *model, "--speaker", "low"]) == 2
+    assert "unknown speaker 'low'; the model has no speakers" in capsys.readouterr().err
     for command in (
         ["convert", wav, f"{out}.wav", *model, "--speaker", "low"],
         ["decode", f"{out}.svq", f"{out}.wav", *model, "--speaker", "low"],
@@ -88,6 +93,37 @@ def test_commands_that_need_speech_are_refused_in_one_line(codec, corpus, tmp_pa
     ):
         assert main(command) == 2
         assert "gives codes, and no speech" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"codes": 1}, "bottleneck.codes' is between 2 and"),
+        ({"stride": 65}, "encoder.strides"),
+        ({"stride": 64}, "no utterances to learn a codebook from"),  # of 1.28 s each
+    ],
+)
+def test_sizes_that_no_codebook_has_are_refused(pretrained, corpus, tmp_path, change, message):
+    with pytest.raises(SpeechVQError, match=message):
+        make_codebook(pretrained, corpus, tmp_path / "out", replace(HOW, **change))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_encoder_is_never_overwritten(pretrained, corpus):
+    before = (pretrained / WEIGHTS).read_bytes()
+    with pytest.raises(SpeechVQError, match="--out names another folder"):
+        make_codebook(pretrained, corpus, pretrained, HOW, force=True)
+    assert (pretrained / WEIGHTS).read_bytes() == before
+
+
+def test_features_that_were_cut_off_are_named(corpus, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(corpus, data)
+    feature_store(data)
+    for path in (data / "features").glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(SpeechVQError, match=r"\.npy: not the features of this corpus; remove it"):
+        feature_store(data)
 
 
 def test_pauses_are_not_clustered():
@@ -113,7 +149,7 @@ def test_the_command(pretrained, corpus, tmp_path, capsys):
     assert "0 to 2" in capsys.readouterr().err
     assert main([*arguments, "--force", "--layers", "x"]) == 2
     assert "whole numbers" in capsys.readouterr().err
-    for option, reason in (("--dim=99", "16 dimensions"), ("--layers=-1", "0 to 2"), ("--codes=99999", "too few")):
+    for option, reason in (("--dim=99", "16 dimensions"), ("--layers=-1", "0 to 2"), ("--codes=60000", "too few")):
         assert main([*arguments, "--force", option]) == 2
         assert reason in capsys.readouterr().err
     assert main(["codebook", str(corpus), "--data", str(corpus), "--out", str(tmp_path / "x")]) == 2

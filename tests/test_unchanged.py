@@ -7,7 +7,9 @@ otherwise, so that a code near a boundary may differ, and samples do in their la
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,9 @@ import torch
 from conftest import speech
 
 from speechvq.codec import Codec
+from speechvq.folder.weights import load_tensors, save_tensors
+from speechvq.train.kinds import train
+from speechvq.train.loop import LAST
 
 GOLDEN = Path(__file__).parent / "golden"
 PACKAGED = json.loads((GOLDEN / "packaged" / "codes.json").read_text())
@@ -73,3 +78,19 @@ def test_old_model_folders_load_and_speak(kind):
     assert len(wav) == len(codes) * codec.hop_length
     assert torch.isfinite(wav).all()
     assert codec.histogram is not None
+
+
+def test_old_training_states_are_resumed(tiny, corpus, tmp_path):
+    """Before a model could have several optimizers, the state of the only one had no name."""
+    new, old = tmp_path / "new", tmp_path / "old"
+    train(replace(tiny, train=replace(tiny.train, steps=3)), corpus, new)
+    shutil.copytree(new, old)
+    tensors, figures = load_tensors(new / LAST)
+    renamed = {name.replace("optimizer.model.", "optimizer."): value for name, value in tensors.items()}
+    assert "optimizer.0.exp_avg" in renamed
+    save_tensors(old / LAST, renamed, figures)
+    for out in (new, old):
+        train(tiny, corpus, out, resume=True)
+    ends = [load_tensors(out / LAST)[0] for out in (new, old)]
+    assert ends[0].keys() == ends[1].keys()
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())

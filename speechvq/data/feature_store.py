@@ -57,7 +57,10 @@ def feature_store(data: Path) -> FeatureStore:
     path = data / FEATURES / f"{_key(utterances)}.npy"
     if not path.is_file():
         _compute(path, data, utterances, starts)
-    frames = np.load(path, mmap_mode="r")
+    try:
+        frames = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError):
+        frames = np.empty(0)  # cut off
     if len(frames) != starts[-1]:
         raise SpeechVQError(f"{path}: not the features of this corpus; remove it")
     return FeatureStore(frames, tuple(utterances), starts)

@@ -1,6 +1,6 @@
 """Learn a codebook on the layers of a trained encoder; the result is a codec without a decoder."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from speechvq.nn.bottleneck.vq import VectorQuantizer
 from speechvq.nn.encoder.causal import CausalEncoder
 from speechvq.nn.kmeans import assign, kmeans
 from speechvq.nn.vqvae import build, perplexity
+from speechvq.parsing import parse
 from speechvq.progress import progress
 from speechvq.train.run import check_run, open_run
 
@@ -54,11 +55,15 @@ def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool
 
     `out` becomes the folder of a codec without a decoder: the encoder, a projection (the linear map that the rounds of
     discriminant analysis found), and the codebook. It encodes, can be evaluated, and starts other trainings.
-    Raises SpeechVQError as `load_encoder` does, if there is too little speech, or if `out` holds a model and `force` is
-    not given.
+    Raises SpeechVQError as `load_encoder` does, if a codec cannot have these sizes, if there is too little speech, if
+    `out` is `run`, or if it holds a model and `force` is not given.
     """
     check_run(out, resume=False, force=force)  # before the work
+    if out.resolve() == run.resolve():
+        raise SpeechVQError(f"{out}: the codec cannot take the place of its encoder; --out names another folder")
     encoder = load_encoder(run, how)
+    model_config = ModelConfig(encoder.config, EMAConfig(codes=how.codes, dim=how.dim), NoDecoderConfig())
+    config = parse(CodecRun, asdict(CodecRun(model_config)))  # refuses what could not be read again
     store = feature_store(data)
     rows = layer_rows(encoder, store, how)
     if len(rows) <= max(how.codes, how.clusters if how.rounds else 0):
@@ -67,7 +72,6 @@ def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool
         )
     generator = torch.Generator().manual_seed(how.seed)
     projection, centres = discriminant_clusters(rows, how, generator)
-    config = CodecRun(ModelConfig(encoder.config, EMAConfig(codes=how.codes, dim=how.dim), NoDecoderConfig()))
     model = build(config.model, 0)
     model.encoder.load_state_dict(encoder.state_dict() | folded(projection, how.stride), strict=True)
     assert isinstance(model.bottleneck, VectorQuantizer)
@@ -126,13 +130,15 @@ def layer_rows(encoder: CausalEncoder, store: FeatureStore, how: Clustering) -> 
     """The joined layers, averaged over the steps that share a code, of at most `how.frames` frames of training speech
     -> (M, layers * channels), of utterances in random order.
 
-    Raises SpeechVQError if the split `train` has no utterances.
+    Raises SpeechVQError if the split `train` has no utterances that are as long as a code.
     """
-    train = [i for i, u in enumerate(store.utterances) if u.split == "train"]
+    hop = encoder.hop_length // store.hop_length
+    lengths = np.diff(store.starts)
+    train = [i for i, u in enumerate(store.utterances) if u.split == "train" and lengths[i] >= hop]
     if not train:
         raise SpeechVQError("no utterances to learn a codebook from")
     found: list[Tensor] = []
-    count, hop = 0, encoder.hop_length // store.hop_length
+    count = 0
     for i in progress(np.random.default_rng(how.seed).permutation(train), unit="utterance"):
         feats = torch.from_numpy(np.array(store.frames[store.starts[i] : store.starts[i + 1]], np.float32)).T[None]
         layers = encoder.layers(feats)

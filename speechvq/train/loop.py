@@ -204,6 +204,8 @@ class Trainer:
         fill(self.averaged, groups["averaged"], LAST)
         slots: dict[str, dict[int, dict[str, Tensor]]] = {turn: {} for turn in self.optimizers}
         for name, tensor in groups["optimizer"].items():
+            if len(slots) == 1 and name.count(".") == 1:
+                name = f"{next(iter(slots))}.{name}"  # written before optimizers had names
             turn, index, key = name.split(".", 2)
             slots[turn].setdefault(int(index), {})[key] = tensor
         for turn, optimizer in self.optimizers.items():

@@ -64,7 +64,7 @@ def check_crop(config: TrainConfig, hop_length: int) -> None:
         near = max(round(config.crop / hop_length), 1) * hop_length
         raise SpeechVQError(
             f"train.crop = {config.crop} is not a multiple of the hop length {hop_length} "
-            f"(model.encoder.strides); the nearest is {near}"
+            f"(the encoder's strides); the nearest is {near}"
         )
 
 
