@@ -83,7 +83,7 @@ def test_commands_that_need_speech_are_refused_in_one_line(codec, corpus, tmp_pa
     wav = str(corpus / read_manifest(corpus)[0].path)
     assert main(["encode", wav, f"{out}.svq", *model]) == 0
     assert main(["encode", wav, f"{out}2.svq", *model, "--speaker", "low"]) == 2
-    assert "unknown speaker 'low'; the model has no speakers" in capsys.readouterr().err
+    assert "has no speakers" in capsys.readouterr().err
     for command in (
         ["convert", wav, f"{out}.wav", *model, "--speaker", "low"],
         ["decode", f"{out}.svq", f"{out}.wav", *model, "--speaker", "low"],

@@ -114,7 +114,5 @@ def speaker_index(speakers: Sequence[str], name: str) -> int:
         raise SpeechVQError(f"this model has no speakers, not '{name}' either: it gives codes, and no speech")
     if name in speakers:
         return speakers.index(name)
-    if not speakers:
-        raise SpeechVQError(f"unknown speaker '{name}'; the model has no speakers")
     near = ", ".join(difflib.get_close_matches(name, speakers, n=3, cutoff=0.0))
     raise SpeechVQError(f"unknown speaker '{name}'; the nearest of {len(speakers)}: {near}")
