@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechvq import SpeechVQError
 from speechvq.config import CausalEncoderConfig
 from speechvq.nn.encoder.causal import PRIOR_FRAMES, CausalEncoder, RunningMean
 
@@ -81,3 +82,8 @@ def test_a_running_mean_takes_out_a_level_and_a_filter():
     speech, pause = net(paused)[..., 890].mean(), net(paused)[..., -1].mean()
     assert (net(feats)[..., 890].mean() - speech).abs() < 1e-4
     assert pause < -5
+
+
+def test_more_lookahead_than_blocks_is_refused():
+    with pytest.raises(SpeechVQError, match="3 blocks, not 4"):
+        CausalEncoder(CausalEncoderConfig(dilations=(1, 1, 1), lookahead=4), 0)

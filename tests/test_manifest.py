@@ -89,6 +89,13 @@ def test_a_malformed_line_is_named(tmp_path, line):
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("change", [{"samples": 0}, {"samples": -5}, {"start": -1}, {"split": "nonsense"}])
+def test_numbers_and_splits_that_cannot_be(tmp_path, change):
+    text(tmp_path / MANIFEST, json.dumps(GOOD) + "\n" + json.dumps(GOOD | change) + "\n")
+    with pytest.raises(SpeechVQError, match=r"manifest\.jsonl, line 2: 'samples' is at least 1"):
+        read_manifest(tmp_path)
+
+
 def test_no_manifest(tmp_path):
     text(tmp_path / "binary" / MANIFEST, b"\xff\xfe\x00")
     for folder in (tmp_path, tmp_path / "missing", tmp_path / "binary"):

@@ -110,6 +110,8 @@ def _utterance(line: str, where: str) -> Utterance:
     for name, kind in known.items():
         if type(row.get(name)) is not kind:
             raise SpeechVQError(f"{where}: '{name}' is missing or of another type")
+    if row["samples"] < 1 or row["start"] < 0 or row["split"] not in SPLITS:
+        raise SpeechVQError(f"{where}: 'samples' is at least 1, 'start' at least 0, 'split' one of {', '.join(SPLITS)}")
     extra = {name: value for name, value in row.items() if name not in known}
     return Utterance(**{name: row[name] for name in known}, extra=extra)
 

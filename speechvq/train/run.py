@@ -100,7 +100,7 @@ def check_run(out: Path, resume: bool, force: bool) -> None:
     if resume and not (out / LAST).is_file():
         raise SpeechVQError(f"{out}: nothing to resume, {LAST} is missing")
     if not (resume or force) and any((out / name).exists() for name in (LAST, WEIGHTS)):
-        raise SpeechVQError(f"{out} holds a run; --resume goes on with it, --force starts over")
+        raise SpeechVQError(f"{out} holds a run; --force overwrites it, and a training goes on with --resume")
 
 
 def _fixed(card: Card) -> dict[str, object]:
@@ -131,7 +131,15 @@ def open_run(out: Path, card: Card, resume: bool, force: bool) -> None:
 
 
 def _record_start(out: Path) -> None:
-    """Append the command, versions and machine of this start to RUN/made.json."""
+    """Append the command, versions and machine of this start to RUN/made.json.
+
+    Raises SpeechVQError if that is damaged.
+    """
     path = out / MADE
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    try:
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    except ValueError as error:
+        raise SpeechVQError(
+            f"{path}: not JSON ({error}); remove it to go on without a record of earlier starts"
+        ) from None
     save_json(path, [*before, provenance()])

@@ -78,6 +78,8 @@ class CausalEncoder(Encoder):
     def __init__(self, config: CausalEncoderConfig, dim: int) -> None:
         super().__init__("logmel", config.hop_length)
         blocks = len(config.dilations)
+        if config.lookahead > blocks:
+            raise SpeechVQError(f"the encoder has {blocks} blocks, not {config.lookahead} (encoder.lookahead)")
         if dim and not (config.outputs and 0 <= min(config.outputs) <= max(config.outputs) <= blocks):
             raise SpeechVQError(
                 f"the layers of the encoder are 0 to {blocks}; got {[*config.outputs]} (encoder.outputs)"
