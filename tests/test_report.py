@@ -17,6 +17,7 @@ from speechvq import SpeechVQError
 from speechvq.cli import main
 from speechvq.config import RUNS
 from speechvq.data.labels import Segment
+from speechvq.folder.description import DESCRIPTIONS
 from speechvq.parsing import parse_run
 from speechvq.report.pictures import curves, spectrograms, usage
 from speechvq.report.result_tables import paper_table
@@ -173,8 +174,8 @@ def test_runs_without_results_are_a_page_too(runs, tmp_path, capsys):
     assert "--force overwrites it" in capsys.readouterr().err
 
 
-def test_every_kind_of_run_has_a_section(corpus, tmp_path):
-    assert SECTIONS.keys() == KINDS.keys() == {run.kind for run in RUNS.values()}
+def test_every_kind_of_run_is_in_every_table(corpus, tmp_path):
+    assert SECTIONS.keys() == KINDS.keys() == DESCRIPTIONS.keys() == {run.kind for run in RUNS.values()}
     config = {
         "encoder": {"strides": [2, 1], "channels": 8, "dilations": [1], "outputs": [0, 1]},
         "objective": {"kind": "cpc", "steps": 2},

@@ -24,7 +24,7 @@ def describe_folder(folder: Path) -> dict[str, Any]:
 
 def describe(card: Card, weights: WeightsSummary) -> dict[str, Any]:
     """The description of a model: rates, sizes, held-out figures and speakers."""
-    return _DESCRIPTIONS[card.config.kind](card, weights)
+    return DESCRIPTIONS[card.config.kind](card, weights)
 
 
 def _describe_codec(card: Card, weights: WeightsSummary) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _describe_encoder(card: Card, weights: WeightsSummary) -> dict[str, Any]:
     }
 
 
-_DESCRIPTIONS: dict[str, Callable[[Card, WeightsSummary], dict[str, Any]]] = {
+DESCRIPTIONS: dict[str, Callable[[Card, WeightsSummary], dict[str, Any]]] = {
     "codec": _describe_codec,
     "prior": _describe_prior,
     "encoder": _describe_encoder,
