@@ -102,7 +102,7 @@ def run(**changes: object) -> PriorRun:
 def test_resumed_is_as_in_one_go(codec, corpus, tmp_path):
     train(run(), corpus, tmp_path / "whole", codec=codec)
     train(run(steps=2), corpus, tmp_path / "parts", codec=codec)
-    with pytest.raises(SpeechVQError, match="--resume goes on with it"):
+    with pytest.raises(SpeechVQError, match="goes on with --resume"):
         train(run(), corpus, tmp_path / "parts", codec=codec)
     train(run(), corpus, tmp_path / "parts", codec=codec, resume=True)
     whole, parts = (read_log(tmp_path / name)[-1] for name in ("whole", "parts"))
