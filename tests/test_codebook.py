@@ -1,5 +1,6 @@
 """A codebook on an encoder's layers: discriminant analysis against scikit-learn, and the resulting codec."""
 
+import dataclasses
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -153,3 +154,8 @@ def test_the_command(pretrained, corpus, tmp_path, capsys):
         assert main([*arguments, "--force", option]) == 2
         assert reason in capsys.readouterr().err
     assert main(["codebook", str(corpus), "--data", str(corpus), "--out", str(tmp_path / "x")]) == 2
+
+
+def test_no_more_frames_are_clustered_than_asked(pretrained, corpus):
+    rows = layer_rows(load_encoder(pretrained, HOW), feature_store(corpus), dataclasses.replace(HOW, frames=50))
+    assert len(rows) == 50

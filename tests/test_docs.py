@@ -1,4 +1,4 @@
-"""What is written for people holds: links lead somewhere, commands are accepted, the README's Python runs."""
+"""Pages are true: their links lead somewhere, the parser accepts their commands, the README's Python runs."""
 
 import re
 import shlex

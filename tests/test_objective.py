@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from conftest import VOICES
 from torch.nn import functional as F
 
 from speechvq import SpeechVQError
-from speechvq.audio.io import read
+from speechvq.audio.io import read, write
 from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.config import CPCConfig, EncoderRun
@@ -193,3 +194,11 @@ def test_what_is_not_masked_has_a_weight_of_its_own():
     assert losses.keys() == {"masked", "unmasked"}
     assert losses["unmasked"].item() == pytest.approx(0.5 * figures["unmasked"], rel=1e-5)
     assert build_pretraining(plain, codes=16).eval()(batch()).keys() == {"masked"}
+
+
+def test_other_audio_of_the_same_utterances_has_features_of_its_own(corpus, tmp_path):
+    shutil.copytree(corpus, tmp_path / "data")
+    before = np.array(feature_store(tmp_path / "data").frames)
+    utterance = feature_store(tmp_path / "data").utterances[0]
+    write(tmp_path / "data" / utterance.path, torch.zeros(utterance.samples))
+    assert np.abs(feature_store(tmp_path / "data").frames - before).max() > 1

@@ -47,7 +47,7 @@ def test_codes_shifted_by_a_frame_are_right_where_phones_last():
     result = phone_scores(shifted, phones, names(40), fit={"a", "b"})
     assert result.codes.same == pytest.approx(lasting, abs=0.01)
     assert result.codes.held_out == pytest.approx(lasting, abs=0.02)
-    assert result.context[1] > 0.98  # the code to the right tells all, but at the end of an utterance
+    assert result.context[1] > 0.98  # the next code determines the phone, except at the end of an utterance
 
 
 def test_random_codes_are_at_the_baseline():
@@ -106,7 +106,7 @@ def best(fitted, scored) -> float:
 
 
 def test_context_without_held_out_speakers_in_it_cannot_cheat():
-    """Random codes: a context of five fits its own frames perfectly, and still tells nothing of others'."""
+    """Random codes: a context of five fits its own frames perfectly, and predicts nothing of the others'."""
     phones, random = speech(6), np.random.default_rng(7)
     codes = [random.integers(0, 128, len(row)) for row in phones]
     result = phone_scores(codes, phones, names(40), fit={"a", "b"}, widths=(1, 2))

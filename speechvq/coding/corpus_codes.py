@@ -1,6 +1,5 @@
 """The codes of a prepared corpus, extracted once for each model."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.codec import Codec
-from speechvq.data.manifest import Utterance
+from speechvq.data.manifest import Utterance, utterances_digest
 from speechvq.folder.weights import load_tensors, save_tensors
 from speechvq.nn.distributed import rank_and_count, share_out
 
@@ -22,13 +21,12 @@ def corpus_codes(codec: Codec, data: Path, utterances: Sequence[Utterance], cut:
     """The codes (N,) int64 of each utterance.
 
     data: folder of the prepared corpus. The codes are kept in it, under the model's fingerprint, and read again as long
-        as the utterances stay the same.
+        as the utterances and their audio stay the same.
     cut: samples that are left out at the start of each utterance.
 
     Processes that train together share the work.
     """
-    listing = "\n".join(f"{u.id} {u.path} {u.start} {u.samples}" for u in utterances)
-    digest = hashlib.sha256(listing.encode()).hexdigest()[:16]
+    digest = utterances_digest(data, utterances)
     path = data / CODES_FOLDER / f"{codec.fingerprint}-{digest}-{cut}.safetensors"
     if path.is_file():
         tensors, _ = load_tensors(path)

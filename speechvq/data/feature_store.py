@@ -1,6 +1,5 @@
 """Log-mel spectrograms of a prepared corpus, computed once and kept."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from speechvq import SpeechVQError
 from speechvq.audio.features import LogMel
 from speechvq.audio.io import read
 from speechvq.config import INPUT_HOPS
-from speechvq.data.manifest import Utterance, read_manifest
+from speechvq.data.manifest import Utterance, read_manifest, utterances_digest
 from speechvq.files import atomic_write
 from speechvq.progress import progress
 
@@ -47,14 +46,16 @@ class FeatureStore:
 def feature_store(data: Path) -> FeatureStore:
     """The log-mel frames of the corpus prepared in `data`: 80 bands, 25 ms windows, every 10 ms.
 
-    Computed at the first call and kept in `data/features`, for as long as the utterances and the front end stay the
-    same.
+    Computed at the first call and kept in `data/features`, for as long as the utterances, their audio and the front
+    end stay the same.
     Raises SpeechVQError if an utterance cannot be read.
     """
     utterances = sorted(read_manifest(data), key=lambda u: (u.split, u.speaker, u.id))
-    lengths = [-(-u.samples // (LogMel().hop * FRAMES)) * FRAMES for u in utterances]
+    lengths = [-(-u.samples // (FeatureStore.hop_length * FRAMES)) * FRAMES for u in utterances]
     starts = np.cumsum([0, *lengths])
-    path = data / FEATURES / f"{_key(utterances)}.npy"
+    mel = LogMel()
+    front_end = f"logmel-{mel.hop}-{mel.receptive_field}-{mel.channels}-{FRAMES}"
+    path = data / FEATURES / f"{front_end}-{utterances_digest(data, utterances)}.npy"
     if not path.is_file():
         _compute(path, data, utterances, starts)
     try:
@@ -64,14 +65,6 @@ def feature_store(data: Path) -> FeatureStore:
     if len(frames) != starts[-1]:
         raise SpeechVQError(f"{path}: not the features of this corpus; remove it")
     return FeatureStore(frames, tuple(utterances), starts)
-
-
-def _key(utterances: Sequence[Utterance]) -> str:
-    """Names the utterances and the front end, so that features of others are never taken for theirs."""
-    mel = LogMel()
-    front_end = f"logmel {mel.hop} {mel.receptive_field} {mel.n_fft} {mel.channels} {FRAMES}"
-    lines = [front_end, *(f"{u.id} {u.path} {u.start} {u.samples}" for u in utterances)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 @torch.inference_mode()

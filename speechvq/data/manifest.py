@@ -116,6 +116,19 @@ def _utterance(line: str, where: str) -> Utterance:
     return Utterance(**{name: row[name] for name in known}, extra=extra)
 
 
+def utterances_digest(folder: Path, utterances: Iterable[Utterance]) -> str:
+    """16 hex digits that name prepared utterances and their audio, for what is computed from them and kept.
+
+    Of the audio only the size of each file is read, which another treatment or recording changes.
+    """
+    digest = hashlib.sha256()
+    for u in utterances:
+        path = folder / u.path
+        size = path.stat().st_size if path.is_file() else -1
+        digest.update(f"{u.id} {u.path} {u.start} {u.samples} {size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 def write_manifest(folder: Path, utterances: Iterable[Utterance]) -> None:
     """Write a manifest, a line of JSON for each utterance, its extra fields among the others."""
     rows = [dataclasses.asdict(utterance) for utterance in utterances]

@@ -1,1 +1,1 @@
-"""The demo: a corpus spoken by espeak-ng, and the whole of speechvq run on it."""
+"""Run the whole of speechvq on a corpus that espeak-ng synthesizes."""

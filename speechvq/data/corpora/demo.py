@@ -1,4 +1,4 @@
-"""The demo corpus: our own sentences, spoken by espeak-ng into the layout of VCTK 0.92."""
+"""The demo corpus: our own sentences, synthesized with espeak-ng in the layout of VCTK 0.92."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,4 +13,4 @@ def _download(folder: Path, count: int | None) -> Path:
     return folder
 
 
-DEMO = replace(VCTK, summary="our own sentences, spoken by espeak-ng", download=_download)
+DEMO = replace(VCTK, summary="our own sentences, synthesized with espeak-ng", download=_download)

@@ -11,7 +11,7 @@ from speechvq.config import CausalEncoderConfig
 from speechvq.nn.distributed import BatchNorm
 from speechvq.nn.encoder.contract import Encoder
 
-PRIOR_FRAMES = 20.0  # of silence, before the first
+PRIOR_FRAMES = 20.0  # of the mean of all training speech, which is zero, counted beside the frames so far
 
 
 class CausalBlock(nn.Module):
@@ -49,7 +49,7 @@ class RunningMean(nn.Module):
             feats = feats.float()
             weight = feats.mean(1, keepdim=True).exp()  # of standardised features: about 1 in speech
             sums = last_sums(torch.cat([weight * feats, weight], 1), self.frames)
-            return feats - (sums[:, :-1] / (sums[:, -1:] + PRIOR_FRAMES)).float()
+            return feats - sums[:, :-1] / (sums[:, -1:] + PRIOR_FRAMES)
 
 
 def last_sums(x: Tensor, count: int) -> Tensor:
