@@ -17,8 +17,10 @@ from speechvq.audio.io import read
 from speechvq.data.align import Aligner
 from speechvq.data.corpora.demo_speech import speak_corpus
 from speechvq.data.corpora.vctk import VCTK
-from speechvq.data.labels import Segment, frame_labels, read_labels
-from speechvq.data.phones import SILENCE
+from speechvq.text.frames import frame_labels
+from speechvq.text.labels import read_labels
+from speechvq.text.phones import SILENCE
+from speechvq.text.segments import Segment
 
 FRAME = 0.01  # seconds
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechvq import SpeechVQError
-from speechvq.data.labels import Segment
 from speechvq.evaluate.metrics.abx import Token, abx, distance, tokens
+from speechvq.text.segments import Segment
 
 HALF = Fraction(1, 2)
 

@@ -17,11 +17,14 @@ from speechvq.data.align import Aligner, align_corpus
 from speechvq.data.corpora.contract import Source
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.corpora.vctk import VCTK
-from speechvq.data.labels import Segment, frame_labels, read_labels, read_textgrid
 from speechvq.data.manifest import Split, read_manifest
-from speechvq.data.phones import SILENCE
 from speechvq.data.prepare import Treatment, prepare
-from speechvq.data.transcript import words
+from speechvq.text.frames import frame_labels
+from speechvq.text.labels import read_labels
+from speechvq.text.phones import SILENCE
+from speechvq.text.segments import Segment
+from speechvq.text.textgrid import read_textgrid
+from speechvq.text.transcript import words
 
 pytest.importorskip("pocketsphinx", reason='pocketsphinx is an extra: pip install ".[align]"')
 pytest.importorskip("espeakng_loader", reason='espeak-ng is an extra: pip install ".[demo]"')

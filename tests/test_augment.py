@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from speechvq.config import AugmentConfig, ModelConfig
+from speechvq.config.parsing import parse
 from speechvq.nn.augment import AUGMENT_BANDS, Augment
 from speechvq.nn.vqvae import Batch, build
-from speechvq.parsing import parse
 
 
 def speech(rows: int = 200, samples: int = 4000) -> torch.Tensor:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.config import ModelConfig
+from speechvq.config.parsing import parse
 from speechvq.nn.bottleneck import BOTTLENECKS, Bottleneck, Discrete
 from speechvq.nn.distributed import leave, rank_and_count
 from speechvq.nn.trainable import total
 from speechvq.nn.vqvae import Batch, build
-from speechvq.parsing import parse
 
 CONFIGS = {variant.kind: variant for variant in get_args(get_type_hints(ModelConfig)["bottleneck"])}
 DISCRETE = [kind for kind, cls in BOTTLENECKS.items() if issubclass(cls, Discrete)]

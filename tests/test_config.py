@@ -11,11 +11,11 @@ import torch
 import speechvq
 from speechvq import SpeechVQError
 from speechvq.config import CodecRun, EMAConfig, EncoderRun, ModelConfig, PriorRun, VQConfig, WaveNetConfig
+from speechvq.config.parsing import load_config, parse
 from speechvq.nn.objective.pretraining import build_pretraining
 from speechvq.nn.prior import Prior
 from speechvq.nn.trainable import submodule, total
 from speechvq.nn.vqvae import Batch, build
-from speechvq.parsing import load_config, parse
 from speechvq.train.run import check_crop
 
 ROOT = Path(__file__).resolve().parents[1]

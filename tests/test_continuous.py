@@ -7,9 +7,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from speechvq.config import AEConfig, VAEConfig
+from speechvq.config.parsing import parse
 from speechvq.nn.bottleneck.continuous import Gaussian, Identity
 from speechvq.nn.vqvae import Batch, build
-from speechvq.parsing import parse
 
 D = 5
 

@@ -12,10 +12,10 @@ from speechvq.audio.io import read
 from speechvq.codec import Codec
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.config import PriorConfig, PriorRun, TrainConfig, WaveNetConfig
+from speechvq.config.parsing import load_config
 from speechvq.data.manifest import read_manifest
 from speechvq.folder.card import load_card
 from speechvq.nn.prior import PADDING
-from speechvq.parsing import load_config
 from speechvq.train.batches import CodeWindows, held_out_windows
 from speechvq.train.kinds import train
 from speechvq.train.loop import read_log

@@ -13,11 +13,11 @@ from speechvq.audio.features import LogMel
 from speechvq.audio.mulaw import mulaw_encode
 from speechvq.audio.source_filter import DEFAULT_PITCH, pitch
 from speechvq.config import ConditionerConfig, ModelConfig
+from speechvq.config.parsing import parse
 from speechvq.nn.decoder import DECODERS
 from speechvq.nn.decoder.contract import Conditioner, Decoder
 from speechvq.nn.decoder.source_filter import FILTER_BANDS
 from speechvq.nn.decoder.wavenet import SILENT_CLASS
-from speechvq.parsing import parse
 from speechvq.wavenet.sampler import Sampling
 
 CONFIGS = {variant.kind: variant for variant in get_args(get_type_hints(ModelConfig)["decoder"])}

@@ -16,7 +16,8 @@ from speechvq import SpeechVQError
 from speechvq.data.corpora.demo_speech import VOICES, sentences, speak_corpus
 from speechvq.data.corpora.espeak import PAUSE, Espeak, Spoken, Voice, segments
 from speechvq.data.corpora.vctk import VCTK
-from speechvq.data.labels import Segment, read_lab, write_lab
+from speechvq.text.htk import read_lab, write_lab
+from speechvq.text.segments import Segment
 
 loader = pytest.importorskip("espeakng_loader", reason='espeak-ng is an extra: pip install ".[demo]"')
 

@@ -12,6 +12,7 @@ from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.config import CodecRun, DecoderConfig, ModelConfig
+from speechvq.config.parsing import parse
 from speechvq.folder.card import CONFIG, PACKAGED, WEIGHTS, Card, packaged
 from speechvq.folder.description import describe_folder
 from speechvq.folder.fingerprint import fingerprint_of
@@ -20,7 +21,6 @@ from speechvq.folder.weights import save_tensors
 from speechvq.nn.bottleneck import BOTTLENECKS
 from speechvq.nn.encoder import ENCODERS
 from speechvq.nn.vqvae import build
-from speechvq.parsing import parse
 
 GOLDEN = Path(__file__).parent / "golden"
 STRIDES = {"wave": [4, 4, 5, 8]}  # so that every encoder has codes of 40 ms

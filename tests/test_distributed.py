@@ -15,8 +15,8 @@ from accelerate import PartialState
 
 from speechvq.cli import main
 from speechvq.codec import Codec
+from speechvq.config.parsing import parse_run
 from speechvq.nn.distributed import BatchNorm, all_rows, drawn_rows, leave, over_all, rank_and_count, share_out
-from speechvq.parsing import parse_run
 from speechvq.train.kinds import train
 from speechvq.train.loop import Trainer
 

@@ -95,11 +95,11 @@ def report():
     import speechvq.report.page
 
 def reading():
-    from speechvq.data.labels import read_textgrid
+    from speechvq.text.textgrid import read_textgrid
     read_textgrid(Path("x.TextGrid"))
 
 def writing():
-    from speechvq.data.labels import write_textgrid
+    from speechvq.text.textgrid import write_textgrid
     write_textgrid(Path("x.TextGrid"), [])
 
 def said(command):

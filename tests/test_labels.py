@@ -8,19 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechvq import SpeechVQError
-from speechvq.data.labels import (
-    HTK_RATE,
-    LABEL_SUFFIXES,
-    Segment,
-    frame_labels,
-    read_lab,
-    read_labels,
-    read_phn,
-    read_textgrid,
-    write_lab,
-    write_textgrid,
-)
-from speechvq.data.phones import ARPABET, ESPEAK, arpabet
+from speechvq.text.frames import frame_labels
+from speechvq.text.htk import HTK_RATE, read_lab, read_phn, write_lab
+from speechvq.text.labels import LABEL_SUFFIXES, read_labels
+from speechvq.text.phones import ARPABET, ESPEAK, arpabet
+from speechvq.text.segments import Segment
+from speechvq.text.textgrid import read_textgrid, write_textgrid
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 LABELS = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=5)

@@ -117,7 +117,7 @@ def reached(module: str) -> set[str]:
         ("wavenet.sampler", {"nn", "audio"}),
         ("codec", {"coding", "data", "train"}),
         ("train.codec", {"codec", "coding", "data.prepare", "cli"}),
-        ("data.labels", {"folder", "audio", "nn"}),
+        ("text", {"folder", "audio", "nn", "data"}),
     ],
 )
 def test_strangers(module, strangers):
@@ -158,9 +158,9 @@ def test_training_does_without_librosa():
     assert not names & {"librosa", "numba", "sklearn", "scipy", "accelerate", "tensorboard", "espeakng_loader"}
 
 
-@pytest.mark.parametrize("module", ["transcript", "phones", "labels", "manifest", "corpora"])
+@pytest.mark.parametrize("module", ["text", "data.manifest", "data.corpora"])
 def test_labels_manifests_and_corpora_are_read_without_torch(module):
-    assert not loaded(f"import speechvq.data.{module}") & {"torch", "soundfile", "librosa", "praatio"}
+    assert not loaded(f"import speechvq.{module}") & {"torch", "soundfile", "librosa", "praatio"}
 
 
 def test_librosa_is_imported_in_one_place():

@@ -15,6 +15,7 @@ from speechvq.audio.io import read, write
 from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.config import CPCConfig, EncoderRun
+from speechvq.config.parsing import parse
 from speechvq.data.feature_store import feature_store
 from speechvq.folder.card import WEIGHTS
 from speechvq.folder.weights import load_tensors
@@ -23,7 +24,6 @@ from speechvq.nn.objective import OBJECTIVES, FeatureBatch
 from speechvq.nn.objective.cpc import CPC
 from speechvq.nn.objective.pretraining import build_pretraining
 from speechvq.nn.trainable import total
-from speechvq.parsing import parse
 from speechvq.train.kinds import train
 from speechvq.train.loop import read_log
 

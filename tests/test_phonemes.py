@@ -13,9 +13,7 @@ from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.config import MelDecoderConfig, StridedEncoderConfig
 from speechvq.data.corpora.vctk import VCTK
-from speechvq.data.labels import Segment, read_labels
 from speechvq.data.manifest import Split, Utterance, read_manifest
-from speechvq.data.phones import SILENCE
 from speechvq.data.prepare import Treatment, prepare
 from speechvq.evaluate.labelled import (
     LabelledUtterance,
@@ -27,6 +25,9 @@ from speechvq.evaluate.labelled import (
 )
 from speechvq.evaluate.phonemes import PRIMARY, RULES, WITH_SILENCE, FramePhones, evaluate_phonemes, score_codes
 from speechvq.evaluate.tables import phoneme_table
+from speechvq.text.labels import read_labels
+from speechvq.text.phones import SILENCE
+from speechvq.text.segments import Segment
 from speechvq.train.kinds import train
 
 HOP = 0.02

@@ -16,13 +16,13 @@ from PIL import Image
 from speechvq import SpeechVQError
 from speechvq.cli import main
 from speechvq.config import RUNS
-from speechvq.data.labels import Segment
+from speechvq.config.parsing import parse_run
 from speechvq.folder.description import DESCRIPTIONS
-from speechvq.parsing import parse_run
 from speechvq.report.pictures import curves, spectrograms, usage
 from speechvq.report.result_tables import paper_table
 from speechvq.report.runs import read_runs
 from speechvq.report.sections import SECTIONS
+from speechvq.text.segments import Segment
 from speechvq.train.kinds import KINDS, train
 
 ARTEFACTS = Path(__file__).parents[1] / "test-artefacts"

@@ -197,7 +197,7 @@ def _align(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from speechvq.parsing import load_config
+    from speechvq.config.parsing import load_config
 
     overrides = [*options.set] + ([f"init.path={json.dumps(str(options.init))}"] if options.init else [])
     config = load_config(options.config, overrides)

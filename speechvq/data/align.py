@@ -15,14 +15,15 @@ from torch import Tensor
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read, validate
-from speechvq.data.labels import Segment, write_textgrid
 from speechvq.data.manifest import Utterance, read_manifest
-from speechvq.data.phones import SILENCE, arpabet
-from speechvq.data.transcript import words
 from speechvq.data.workers import in_processes
 from speechvq.extras import needed_for
 from speechvq.files import atomic_write
 from speechvq.progress import progress
+from speechvq.text.phones import SILENCE, arpabet
+from speechvq.text.segments import Segment
+from speechvq.text.textgrid import write_textgrid
+from speechvq.text.transcript import words
 
 UNALIGNED_FILE = "unaligned.tsv"  # ids and reasons of those that cannot be aligned
 FRAME_STEP = 0.01  # seconds from one frame of pocketsphinx to the next

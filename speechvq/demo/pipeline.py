@@ -13,6 +13,7 @@ from typing import Any
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.config import CodecRun
+from speechvq.config.parsing import load_config
 from speechvq.data.corpora.demo import DEMO
 from speechvq.data.corpora.demo_speech import VOICES, sentences, speak_corpus
 from speechvq.data.manifest import Split, Utterance, read_manifest
@@ -22,7 +23,6 @@ from speechvq.evaluate.metrics.judges import installed_judges
 from speechvq.evaluate.phonemes import PRIMARY, evaluate_phonemes
 from speechvq.files import save_json
 from speechvq.folder.provenance import save_result
-from speechvq.parsing import load_config
 from speechvq.report.heat_maps import draw_heat_maps
 from speechvq.report.page import write_report
 from speechvq.train.kinds import train

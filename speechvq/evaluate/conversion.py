@@ -20,13 +20,13 @@ from speechvq.audio.io import read, write
 from speechvq.audio.mulaw import mulaw_decode, mulaw_encode
 from speechvq.codec import Codec
 from speechvq.data.manifest import Utterance, rank_key, read_manifest
-from speechvq.data.transcript import words
 from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, log_pitch, pitch_correlation
 from speechvq.evaluate.metrics.judges import Judges
 from speechvq.evaluate.metrics.missing import known_mean, none_for_nan
 from speechvq.evaluate.reference import ReferenceVoices, reference_voices
 from speechvq.folder.card import speaker_index
 from speechvq.nn.distributed import share_out
+from speechvq.text.transcript import words
 from speechvq.wavenet.sampler import Sampling
 
 SPEECH_KINDS = ("natural", "copy", "reconstruction", "conversion")

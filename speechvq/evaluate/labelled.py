@@ -14,11 +14,12 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.features import MFCC
 from speechvq.audio.io import read
 from speechvq.codec import Codec
-from speechvq.data.labels import LABEL_SUFFIXES, Segment, read_labels
 from speechvq.data.manifest import Utterance, rank_key, read_manifest
 from speechvq.files import visible_files
 from speechvq.nn.distributed import share_out
 from speechvq.nn.kmeans import assign, kmeans
+from speechvq.text.labels import LABEL_SUFFIXES, read_labels
+from speechvq.text.segments import Segment
 
 CLUSTERED = 100_000  # frames: enough to find some hundred centres
 

@@ -11,12 +11,12 @@ import numpy as np
 from speechvq.audio import SAMPLE_RATE
 from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
-from speechvq.data.labels import frame_labels
-from speechvq.data.phones import SILENCE
 from speechvq.evaluate.labelled import EncodedUtterance, clusters, encode_labelled, read_labelled, scored_speakers
 from speechvq.evaluate.metrics.abx import Abx, abx, tokens
 from speechvq.evaluate.metrics.missing import none_for_nan
 from speechvq.evaluate.metrics.phone_mapping import PhoneScores, contingency, most_likely_phones, phone_scores
+from speechvq.text.frames import frame_labels
+from speechvq.text.phones import SILENCE
 
 UNLABELLED = "?"
 OFFSETS = range(-80, 90, 10)  # ms

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from speechvq import SpeechVQError, __version__
 from speechvq.config import Run
+from speechvq.config.parsing import parse, parse_run
 from speechvq.files import save_json
-from speechvq.parsing import parse, parse_run
 
 FORMAT = 1
 CONFIG = "config.json"

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.librosa_lock import librosa
-from speechvq.data.labels import Segment
 from speechvq.extras import needed_for
+from speechvq.text.segments import Segment
 
 with needed_for("a report", "report"):
     from matplotlib import rc_context

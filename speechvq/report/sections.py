@@ -10,7 +10,6 @@ import numpy as np
 
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
-from speechvq.data.labels import Segment, read_labels
 from speechvq.data.manifest import read_manifest
 from speechvq.evaluate.labelled import find_labels
 from speechvq.folder.description import describe_folder
@@ -18,6 +17,8 @@ from speechvq.report import pictures
 from speechvq.report.media import SPEECH_NAMES, Picture, Player, picture, player
 from speechvq.report.result_tables import Table, result_tables
 from speechvq.report.runs import Clip, Run, Utterance
+from speechvq.text.labels import read_labels
+from speechvq.text.segments import Segment
 
 SPECTROGRAM_KINDS = ("natural", "reconstruction")
 CURVES = ("loss", "bits_per_sample", "perplexity", "bits_per_code")  # of these, the learning curves that a run has

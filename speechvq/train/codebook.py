@@ -10,6 +10,7 @@ from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.config import CausalEncoderConfig, CodecRun, EMAConfig, EncoderRun, ModelConfig, NoDecoderConfig
+from speechvq.config.parsing import parse
 from speechvq.data.feature_store import FeatureStore, feature_store
 from speechvq.folder.card import WEIGHTS, Card, load_card
 from speechvq.folder.histogram import save_histogram
@@ -18,7 +19,6 @@ from speechvq.nn.bottleneck.vq import VectorQuantizer
 from speechvq.nn.encoder.causal import CausalEncoder
 from speechvq.nn.kmeans import assign, kmeans
 from speechvq.nn.vqvae import build, perplexity
-from speechvq.parsing import parse
 from speechvq.progress import progress
 from speechvq.train.run import check_run, open_run
 

@@ -17,9 +17,9 @@ import soundfile
 
 from speechvq import SpeechVQError
 from speechvq.data.corpora.espeak import Espeak, Voice
-from speechvq.data.labels import write_lab
 from speechvq.files import atomic_write
 from speechvq.progress import progress
+from speechvq.text.htk import write_lab
 
 VOICES = (
     Voice("e01", "en-us+f2", 165, 55, "F", "American"),

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from speechvq import SpeechVQError
-from speechvq.data.labels import Segment
 from speechvq.extras import needed_for
+from speechvq.text.segments import Segment
 
 # Values of speak_lib.h.
 _AUDIO_SYNCHRONOUS = 2  # the retrieval mode starts a thread, and can hang when initialized twice

@@ -5,8 +5,8 @@ from pathlib import Path
 from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.data.corpora.contract import Corpus, Source
 from speechvq.data.manifest import SPEAKERS, read_speakers
-from speechvq.data.transcript import read_transcripts
 from speechvq.files import visible_files
+from speechvq.text.transcript import read_transcripts
 
 TRANSCRIPTS = "transcripts.tsv"
 

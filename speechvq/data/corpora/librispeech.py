@@ -12,8 +12,8 @@ from pathlib import Path
 from speechvq import SpeechVQError
 from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.data.corpora.contract import Corpus, Source
-from speechvq.data.transcript import read_transcripts
 from speechvq.files import nearest_folders, visible_files
+from speechvq.text.transcript import read_transcripts
 
 ROOT = "LibriSpeech"
 DOWNLOADED = ("train-clean-100", "dev-clean", "test-clean")

@@ -8,8 +8,8 @@ from pathlib import Path
 from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.data.corpora.contract import Corpus, Source
 from speechvq.data.corpora.librispeech import chapters, readers, reading
-from speechvq.data.transcript import read_text
 from speechvq.files import visible_files
+from speechvq.text.transcript import read_text
 
 
 def _find(root: Path) -> list[Source]:

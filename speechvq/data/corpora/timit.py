@@ -11,8 +11,8 @@ from pathlib import Path
 
 from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.data.corpora.contract import Corpus, Source
-from speechvq.data.transcript import read_text
 from speechvq.files import nearest_folders, visible_files
+from speechvq.text.transcript import read_text
 
 # Dialect regions DR1 to DR8.
 REGIONS = [

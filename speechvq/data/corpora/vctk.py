@@ -6,8 +6,8 @@ from pathlib import Path
 
 from speechvq import SpeechVQError
 from speechvq.data.corpora.contract import Corpus, Source
-from speechvq.data.transcript import read_text
 from speechvq.files import visible_files
+from speechvq.text.transcript import read_text
 
 RELEASE = "VCTK-Corpus-0.92"
 

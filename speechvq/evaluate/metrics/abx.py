@@ -20,8 +20,8 @@ import numpy as np
 from numba import njit
 
 from speechvq import SpeechVQError
-from speechvq.data.labels import Segment
-from speechvq.data.phones import SILENCE
+from speechvq.text.phones import SILENCE
+from speechvq.text.segments import Segment
 
 # Angles are rounded to multiples of 2^-20 pi, so that equal sums compare equal; a path has fewer than 2^20 steps.
 ANGLE_BITS = 20

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
-from speechvq.data.transcript import words
 from speechvq.extras import needed_for
+from speechvq.text.transcript import words
 
 log = logging.getLogger(__name__)
 J = TypeVar("J")
