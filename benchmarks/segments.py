@@ -19,7 +19,7 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.audio.mulaw import mulaw_decode
 from speechvq.codec import Codec
-from speechvq.data.manifest import read_manifest
+from speechvq.data.manifest import read_manifest, read_treatment
 from speechvq.nn.decoder.wavenet import SILENT_CLASS, WaveNetDecoder
 from speechvq.wavenet.sampler import Sampler, Sampling
 
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
     parser.add_argument("--utterances", type=int, default=24, help="utterances to join (default: 24)")
     options = parser.parse_args()
-    codec = Codec.load(options.model)
+    codec = Codec.load(options.model).after_high_pass(read_treatment(options.data).high_pass)
     decoder = codec.model.decoder
     if not isinstance(decoder, WaveNetDecoder):
         raise SystemExit("the decoder of this model is not a WaveNet")

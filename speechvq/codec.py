@@ -1,5 +1,6 @@
 """Codec: a trained model, from audio to codes and back."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.high_pass import high_passed
 from speechvq.audio.io import read_pieces, resample, validate
 from speechvq.audio.level import Meter
 from speechvq.config import CodecRun
@@ -57,6 +59,7 @@ class Codec(Pretrained):
     model: the network.
     card: its configuration and speakers.
     figures: held-out figures of its training.
+    high_pass: cutoff in Hz of the filter that audio goes through before it is encoded; 0 for none.
     fingerprint: 16 hex digits that name the weights of encoder and bottleneck.
     histogram: (K,) int64, how often each code was used in training; None if that is not known.
     """
@@ -73,6 +76,7 @@ class Codec(Pretrained):
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.card = card
+        self.high_pass = card.high_pass
         self.histogram = histogram
         # Models that differ only in the decoder understand each other's codes.
         self.fingerprint = fingerprint(model.encoder, model.bottleneck)
@@ -101,6 +105,12 @@ class Codec(Pretrained):
         save_tensors(folder / WEIGHTS, self.model.state_dict(), self.figures)
         if self.histogram is not None:
             save_histogram(folder, self.histogram)
+
+    def after_high_pass(self, cutoff: float) -> "Codec":
+        """This codec for audio that has been through a high-pass of `cutoff` Hz, such as that of a prepared corpus."""
+        codec = copy.copy(self)
+        codec.high_pass = 0.0 if cutoff >= self.high_pass else self.high_pass
+        return codec
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -228,7 +238,7 @@ class Codec(Pretrained):
 
     @torch.inference_mode()
     def _windows(self, wavs: Callable[[], Iterable[Tensor]], run: Callable[[Tensor], Tensor]) -> Tensor:
-        """The results of `run` for a wav at the loudness of training, window by window, joined.
+        """The results of `run` for a wav at the high-pass and the loudness of training, window by window, joined.
 
         wavs: returns the wav in pieces; called twice, the first time to measure the loudness.
         run: a window (1, T) -> (1, ..., N).
@@ -237,14 +247,14 @@ class Codec(Pretrained):
         So the windows depend on its length only: each is a block of codes with a margin on either side as wide as the
         encoder's receptive field.
         """
-        gain, hop = Meter(wavs()).gain(), self.hop_length
+        gain, hop = Meter(high_passed(wavs(), self.high_pass)).gain(), self.hop_length
         block, margin = max(WINDOW // hop, 1), self.model.encoder.margin
         left, waiting, results = 0, torch.empty(0), []
 
         def encode(window: Tensor, first: int, end: int | None) -> None:
             results.append(run((window * gain)[None].to(self.device))[0, ..., first:end].cpu())
 
-        for wav in wavs():
+        for wav in high_passed(wavs(), self.high_pass):
             waiting = torch.cat([waiting, wav])
             while len(waiting) >= (left + block + margin) * hop:
                 encode(waiting[: (left + block + margin) * hop], left, left + block)

@@ -12,8 +12,8 @@ from speechvq.codec import Codec
 from speechvq.config import CodecRun, InitConfig, PriorRun, WaveNetConfig, WaveNetDecoderConfig
 from speechvq.config.parsing import parse
 from speechvq.data.corpora.folder import FOLDER
-from speechvq.data.manifest import Split
-from speechvq.data.prepare import Treatment, prepare
+from speechvq.data.manifest import Split, Treatment
+from speechvq.data.prepare import prepare
 from speechvq.train.kinds import train
 
 # A busy machine is no failure.

@@ -17,8 +17,8 @@ from speechvq.data.align import Aligner, align_corpus
 from speechvq.data.corpora.contract import Source
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.corpora.vctk import VCTK
-from speechvq.data.manifest import Split, read_manifest
-from speechvq.data.prepare import Treatment, prepare
+from speechvq.data.manifest import Split, Treatment, read_manifest
+from speechvq.data.prepare import prepare
 from speechvq.text.frames import frame_labels
 from speechvq.text.labels import read_labels
 from speechvq.text.phones import SILENCE

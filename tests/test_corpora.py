@@ -16,8 +16,8 @@ from speechvq.data.corpora import CORPORA
 from speechvq.data.corpora.contract import Corpus, Source
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.corpora.vctk import VCTK, download
-from speechvq.data.manifest import SPLITS, Split, Utterance, read_manifest, read_speakers
-from speechvq.data.prepare import Treatment, prepare
+from speechvq.data.manifest import SPLITS, Split, Treatment, Utterance, read_manifest, read_speakers
+from speechvq.data.prepare import prepare
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -30,12 +30,13 @@ def codec(runs) -> Codec:
 def test_codes_are_extracted_once_for_each_model_and_corpus(codec, corpus, monkeypatch):
     utterances = read_manifest(corpus)
     rows = corpus_codes(codec, corpus, utterances)
+    own = codec.after_high_pass(80)  # the corpus has been through it
     for row, utterance in zip(rows, utterances, strict=True):
-        assert row.tolist() == codec.encode(read(corpus / utterance.path), 16_000).tolist()
+        assert row.tolist() == own.encode(read(corpus / utterance.path), 16_000).tolist()
     late = corpus_codes(codec, corpus, utterances[:2], cut=100)
-    assert late[0].tolist() == codec.encode(read(corpus / utterances[0].path)[100:], 16_000).tolist()
+    assert late[0].tolist() == own.encode(read(corpus / utterances[0].path)[100:], 16_000).tolist()
     files = set((corpus / "codes").iterdir())
-    monkeypatch.setattr(codec, "encode", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr(Codec, "encode", lambda *_: pytest.fail("encoded again"))
     assert all(map(np.array_equal, corpus_codes(codec, corpus, utterances), rows))
     assert set((corpus / "codes").iterdir()) == files
     with pytest.raises(BaseException, match="encoded again"):

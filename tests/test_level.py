@@ -9,7 +9,7 @@ import torchaudio.functional as AF
 from signals import noise, sine
 
 from speechvq.audio import SAMPLE_RATE
-from speechvq.audio.level import normalize_loudness, trim
+from speechvq.audio.level import Meter, normalize_loudness, trim
 from speechvq.audio.librosa_lock import librosa
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -111,6 +111,28 @@ def test_short_wavs_are_levelled_too(samples):
     assert len(wav) == samples
     assert loudness(wav.repeat(20)) == pytest.approx(-24, abs=0.5)
     assert wav.abs().max() <= 0.99
+
+
+@pytest.mark.parametrize("decibel", [-60, -50, -40, -30, -20, -10, 10, 20])
+def test_speech_at_any_level_is_the_same_speech(decibel):
+    """Also where all of it is below the standard's gate of -70 LUFS."""
+    wav = speechlike() + noise(48_000, 1e-4, seed=1)
+    changed = normalize_loudness(wav * 10 ** (decibel / 20))
+    torch.testing.assert_close(changed, normalize_loudness(wav), atol=1e-6, rtol=1e-5)
+    assert loudness(changed) == pytest.approx(-24, abs=0.1)
+
+
+def test_dithered_silence_is_silence():
+    """Steps of one in 16 bits; speech of the same loudness has peaks."""
+    wav = torch.randint(-1, 2, (20_000,), generator=torch.Generator().manual_seed(0)) * LSB
+    assert torch.equal(normalize_loudness(wav), wav)
+
+
+def test_pauses_of_usual_recordings_are_gated_by_the_standard():
+    """The gain of old models' audio: a pause at -72 LUFS does not count, though 60 below the speech it would."""
+    loud, pause = speechlike(1.0, level=0.05), noise(160_000, 1.4e-4)
+    wav = torch.cat([loud, pause])
+    assert 20 * np.log10(Meter([wav]).gain()) == pytest.approx(-24 - loudness(wav), abs=0.01)
 
 
 @pytest.mark.parametrize("wav", [torch.zeros(100), torch.zeros(20_000), noise(20_000, 1e-6), noise(300, 1e-6)])

@@ -8,8 +8,8 @@ from trees import TREES
 
 from speechvq import SpeechVQError
 from speechvq.data.corpora.librispeech import DOWNLOADED, LIBRISPEECH, download
-from speechvq.data.manifest import Split, read_manifest, read_speakers
-from speechvq.data.prepare import Treatment, prepare
+from speechvq.data.manifest import Split, Treatment, read_manifest, read_speakers
+from speechvq.data.prepare import prepare
 
 
 @pytest.fixture

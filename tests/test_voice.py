@@ -18,8 +18,8 @@ from speechvq.audio.level import normalize_loudness
 from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.data.corpora.folder import FOLDER
-from speechvq.data.manifest import Split
-from speechvq.data.prepare import Treatment, prepare
+from speechvq.data.manifest import Split, Treatment
+from speechvq.data.prepare import prepare
 from speechvq.train.kinds import train
 from speechvq.train.voice import adapt
 

@@ -1,6 +1,7 @@
 """Audio. A wav is a float32 tensor (T,) in [-1, 1], mono, at SAMPLE_RATE unless said otherwise.
 
 io: files, channels and sample rates.
+high_pass: offset, rumble and hum removed.
 level: loudness, and trimming of silence.
 mulaw: samples as 256 classes.
 features: log-mel spectrograms, MFCC, and Griffin-Lim.
@@ -9,5 +10,7 @@ librosa_lock: librosa, imported safely by several processes.
 """
 
 SAMPLE_RATE = 16_000
+# Cutoff in Hz, of newly prepared audio: below the pitch of nearly all voices, above the mains of 50 and 60 Hz.
+HIGH_PASS = 80.0
 # What libsndfile reads, in lower case.
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")

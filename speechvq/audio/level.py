@@ -12,7 +12,10 @@ from speechvq.audio import SAMPLE_RATE
 
 LOUDNESS = -24.0  # LUFS, of all speech that a model is trained on or encodes
 LOUDNESS_HOP, LOUDNESS_BLOCK = 1_600, 6_400  # samples: blocks of 0.4 s, every 0.1 s
-GATE = -70.0  # LUFS: quieter blocks are silence
+GATE = -70.0  # LUFS: quieter blocks are silence, but in a quiet recording
+QUIET_RECORDING = -40.0  # LUFS of its loudest block at most; there blocks this far below the loudest are silence:
+QUIET_GATE = 60.0
+DITHER = 2**-14  # a recording whose peak is at most this, two steps of 16 bits, is silence
 
 
 def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
@@ -63,25 +66,29 @@ class Meter:
 
     def gain(self, lufs: float = LOUDNESS) -> float:
         """The factor that brings the wav to a loudness, or to a peak of 0.99 if that is less; 1 for silence."""
-        if not self.loudness > GATE:
+        if self.peak <= DITHER or self.loudness == -math.inf:
             return 1.0
         return min(10 ** ((lufs - self.loudness) / 20), 0.99 / self.peak)
 
 
 def gated_loudness(energies: np.ndarray) -> float:
-    """The integrated loudness in LUFS (ITU-R BS.1770-4) of a K-weighted wav.
+    """The integrated loudness in LUFS (ITU-R BS.1770-4) of a K-weighted wav, at any level.
 
     energies: the mean squares of every 0.1 s.
+
+    The standard's gate at -70 LUFS would take soft speech for silence; a quiet recording has its own.
     """
     blocks = np.convolve(energies, np.full(LOUDNESS_BLOCK // LOUDNESS_HOP, LOUDNESS_HOP / LOUDNESS_BLOCK), "valid")
     with np.errstate(divide="ignore"):
         levels = 10 * np.log10(blocks) - 0.691
-        loud = blocks[levels > GATE]
+        top = levels.max(initial=-math.inf)
+        gate = GATE if top > QUIET_RECORDING else top - QUIET_GATE
+        loud = blocks[levels > gate]
         if not len(loud):
             return -math.inf
         # A second gate, 10 below the loudness of the blocks that pass the first.
         relative = 10 * math.log10(loud.mean()) - 0.691 - 10
-        return float(10 * np.log10(blocks[levels > max(relative, GATE)].mean()) - 0.691)
+        return float(10 * np.log10(blocks[levels > max(relative, gate)].mean()) - 0.691)
 
 
 def k_weighting() -> np.ndarray:

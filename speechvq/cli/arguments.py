@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from speechvq.config import HIGHEST_HIGH_PASS
+
 
 def add_command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
     """Add a command.
@@ -137,6 +139,11 @@ def positive(text: str) -> float:
 def duration(text: str) -> float:
     """A number of seconds, up to a day."""
     return _float(text, 0, 86_400, above=True)
+
+
+def cutoff(text: str) -> float:
+    """The cutoff of a high-pass in Hz, 0 for none."""
+    return _float(text, 0, HIGHEST_HIGH_PASS)
 
 
 def nonnegative(text: str) -> float:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
+from speechvq.audio import HIGH_PASS
 from speechvq.cli.arguments import (
     add_command,
     add_model,
     add_seed,
     count,
+    cutoff,
     names,
     natural,
     plain,
@@ -24,7 +26,7 @@ from speechvq.cli.arguments import (
 )
 from speechvq.data.corpora import CORPORA
 from speechvq.data.corpora.contract import Corpus
-from speechvq.data.manifest import Split
+from speechvq.data.manifest import Split, Treatment
 
 
 def add_commands(commands: Any) -> None:
@@ -64,6 +66,8 @@ def _add_prepare(commands: Any) -> None:
     command.add_argument(
         "--trim-db", type=positive, default=30.0, help="cut edges this many dB below the peak (default: 30)"
     )
+    text = f"cut off below this many Hz: offset, rumble, hum; 0 for no filter (default: {HIGH_PASS:g})"
+    command.add_argument("--high-pass", type=cutoff, default=HIGH_PASS, metavar="HZ", help=text)
     text = "share of the training speakers' utterances held out for {} (default: 0.05)"
     command.add_argument("--valid", type=share, default=0.05, help=text.format("validation"))
     command.add_argument("--test", type=share, default=0.05, help=text.format("testing"))
@@ -174,9 +178,9 @@ def _prepare(options: argparse.Namespace) -> None:
     corpus = CORPORA[options.corpus]
     split = Split(options.valid, options.test, options.unseen, tuple(names(options.unseen_speakers)))
     sources, speakers = corpus.read(options.source), corpus.speakers(options.source)
-    from speechvq.data.prepare import SKIPPED_FILE, Treatment, prepare  # torch: not before the corpus is found
+    from speechvq.data.prepare import SKIPPED_FILE, prepare  # torch: not before the corpus is found
 
-    treatment = Treatment(options.trim_db)
+    treatment = Treatment(options.trim_db, options.high_pass)
     done = prepare(sources, options.out, treatment, split, speakers=speakers, workers=options.workers)
     lines = [f"{len(done.written)} prepared, {len(done.reused)} were there, {len(done.skipped)} skipped"]
     lines += [f"skipped {name}: {reason}" for name, reason in done.skipped[:10]]

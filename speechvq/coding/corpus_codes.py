@@ -10,7 +10,7 @@ from torch import Tensor
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.codec import Codec
-from speechvq.data.manifest import Utterance, utterances_digest
+from speechvq.data.manifest import Utterance, read_treatment, utterances_digest
 from speechvq.folder.weights import load_tensors, save_tensors
 from speechvq.nn.distributed import rank_and_count, share_out
 
@@ -26,8 +26,10 @@ def corpus_codes(codec: Codec, data: Path, utterances: Sequence[Utterance], cut:
 
     Processes that train together share the work.
     """
+    codec = codec.after_high_pass(read_treatment(data).high_pass)
     digest = utterances_digest(data, utterances)
-    path = data / CODES_FOLDER / f"{codec.fingerprint}-{digest}-{cut}.safetensors"
+    filtered = f"-{codec.high_pass:g}" if codec.high_pass else ""
+    path = data / CODES_FOLDER / f"{codec.fingerprint}-{digest}-{cut}{filtered}.safetensors"
     if path.is_file():
         tensors, _ = load_tensors(path)
         rows = torch.split(tensors["codes"].long(), tensors["lengths"].tolist())

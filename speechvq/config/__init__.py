@@ -4,6 +4,7 @@ Each number is written once; values that follow from it, such as the hop length,
 """
 
 from speechvq.config.model import (
+    HIGHEST_HIGH_PASS,
     INPUT_HOPS,
     AEConfig,
     AugmentConfig,
@@ -30,6 +31,7 @@ from speechvq.config.objective import CPCConfig, MaskedConfig, MelAugmentConfig
 from speechvq.config.runs import RUNS, CodecRun, EncoderRun, InitConfig, PriorConfig, PriorRun, Run, TrainConfig
 
 __all__ = [
+    "HIGHEST_HIGH_PASS",
     "INPUT_HOPS",
     "RUNS",
     "AEConfig",

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+HIGHEST_HIGH_PASS = 1_000.0  # Hz, of the filter before an encoder
 INPUT_HOPS = {"wave": 1, "logmel": 160, "mfcc": 160}  # samples per frame of an encoder's input
 
 

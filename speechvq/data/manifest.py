@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
+from speechvq.audio import HIGH_PASS
+from speechvq.config import HIGHEST_HIGH_PASS
 from speechvq.files import atomic_write
 
 MANIFEST = "manifest.jsonl"
 SPEAKERS = "speakers.json"
+TREATMENT_FILE = "prepare.json"  # the treatment that the audio got
 # Training; held-out utterances of training speakers (valid, test); speakers held out altogether.
 SPLITS = ("train", "valid", "test", "unseen")
 
@@ -40,6 +43,18 @@ class Utterance:
     text: str
     split: str
     extra: dict[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """The treatment of prepared audio besides levelling.
+
+    trim_db: edges this far below the peak are cut off, in dB
+    high_pass: cutoff of the filter that the audio went through, in Hz; 0 for none
+    """
+
+    trim_db: float = 30.0
+    high_pass: float = HIGH_PASS
 
 
 def rank_key(name: str) -> float:
@@ -127,6 +142,24 @@ def utterances_digest(folder: Path, utterances: Iterable[Utterance]) -> str:
         size = path.stat().st_size if path.is_file() else -1
         digest.update(f"{u.id} {u.path} {u.start} {u.samples} {size}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def read_treatment(folder: Path) -> Treatment:
+    """The treatment of a prepared corpus; without a high-pass where prepare.json names none, or is not there.
+
+    Raises SpeechVQError if that file is malformed.
+    """
+    path = folder / TREATMENT_FILE
+    if not path.is_file():
+        return Treatment(high_pass=0.0)
+    try:
+        data = {"high_pass": 0.0, **json.loads(path.read_text(encoding="utf-8"))}
+        treatment = Treatment(**{name: float(value) for name, value in data.items()})
+        if not 0 <= treatment.high_pass <= HIGHEST_HIGH_PASS:
+            raise ValueError
+    except (OSError, ValueError, TypeError):
+        raise SpeechVQError(f"{path}: not the treatment of a prepared corpus") from None
+    return treatment
 
 
 def write_manifest(folder: Path, utterances: Iterable[Utterance]) -> None:

@@ -8,28 +8,28 @@ from typing import Any
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.high_pass import high_pass
 from speechvq.audio.io import read, write
 from speechvq.audio.level import normalize_loudness, trim
 from speechvq.data.corpora.contract import Source
-from speechvq.data.manifest import MANIFEST, SPEAKERS, Split, Utterance, read_manifest, write_manifest
+from speechvq.data.manifest import (
+    MANIFEST,
+    SPEAKERS,
+    TREATMENT_FILE,
+    Split,
+    Treatment,
+    Utterance,
+    read_manifest,
+    read_treatment,
+    write_manifest,
+)
 from speechvq.data.workers import in_processes
 from speechvq.files import atomic_write, save_json
 from speechvq.folder.card import speaker_index
 from speechvq.progress import progress
 
-TREATMENT_FILE = "prepare.json"  # the treatment that the audio got
 FINISHED_FILE = "prepared.jsonl"  # a line for each file of audio, written as soon as it is
 SKIPPED_FILE = "skipped.tsv"  # ids and reasons of those that cannot be read
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """The treatment of the audio besides levelling.
-
-    trim_db: edges this far below the peak are cut off, in dB
-    """
-
-    trim_db: float = 30.0
 
 
 @dataclass
@@ -125,12 +125,11 @@ def _save(path: Path, text: str) -> None:
 
 def _resume(out: Path, treatment: Treatment) -> dict[str, dict[str, Any]]:
     """The rows of what is finished: logged, with the same treatment, and its file there in full."""
-    settings = json.dumps(asdict(treatment))
     path, log = out / TREATMENT_FILE, out / FINISHED_FILE
-    if not path.is_file() or path.read_text(encoding="utf-8") != settings:
+    if not path.is_file() or _earlier(out) != treatment:
         log.unlink(missing_ok=True)
         (out / MANIFEST).unlink(missing_ok=True)  # the lengths in it are about to be wrong
-        _save(path, settings)
+        _save(path, json.dumps(asdict(treatment)))
     rows = {}
     for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else []:
         try:
@@ -143,11 +142,19 @@ def _resume(out: Path, treatment: Treatment) -> dict[str, dict[str, Any]]:
     return rows
 
 
+def _earlier(out: Path) -> Treatment | None:
+    """The treatment of what an earlier call prepared; None if it cannot be read."""
+    try:
+        return read_treatment(out)
+    except SpeechVQError:
+        return None
+
+
 def _treat(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
     """Prepare one file -> its row in prepared.jsonl, or its id and the error."""
     source, out, treatment = job
     try:
-        wav, start = trim(read(source.path), treatment.trim_db)
+        wav, start = trim(high_pass(read(source.path), treatment.high_pass), treatment.trim_db)
         path = _path(source)
         write(out / path, normalize_loudness(wav), SAMPLE_RATE)
         size = (out / path).stat().st_size

@@ -16,8 +16,8 @@ from speechvq.config import CodecRun
 from speechvq.config.parsing import load_config
 from speechvq.data.corpora.demo import DEMO
 from speechvq.data.corpora.demo_speech import VOICES, sentences, speak_corpus
-from speechvq.data.manifest import Split, Utterance, read_manifest
-from speechvq.data.prepare import Treatment, prepare
+from speechvq.data.manifest import Split, Treatment, Utterance, read_manifest
+from speechvq.data.prepare import prepare
 from speechvq.evaluate.conversion import Pair, evaluate_conversion
 from speechvq.evaluate.metrics.judges import installed_judges
 from speechvq.evaluate.phonemes import PRIMARY, evaluate_phonemes

@@ -19,7 +19,7 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read, write
 from speechvq.audio.mulaw import mulaw_decode, mulaw_encode
 from speechvq.codec import Codec
-from speechvq.data.manifest import Utterance, rank_key, read_manifest
+from speechvq.data.manifest import Utterance, rank_key, read_manifest, read_treatment
 from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, log_pitch, pitch_correlation
 from speechvq.evaluate.metrics.judges import Judges
 from speechvq.evaluate.metrics.missing import known_mean, none_for_nan
@@ -116,6 +116,7 @@ def evaluate_conversion(
 
     Raises SpeechVQError if the model's decoder does not make audio.
     """
+    codec = codec.after_high_pass(read_treatment(data).high_pass)
     codec.decode([0], codec.speakers[0])  # fails before the work for a decoder without audio
     targets: dict[str, list[str]] = defaultdict(list)
     utterances = {u.id: u for u, _ in pairs}

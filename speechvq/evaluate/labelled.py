@@ -14,7 +14,7 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.features import MFCC
 from speechvq.audio.io import read
 from speechvq.codec import Codec
-from speechvq.data.manifest import Utterance, rank_key, read_manifest
+from speechvq.data.manifest import Utterance, rank_key, read_manifest, read_treatment
 from speechvq.files import visible_files
 from speechvq.nn.distributed import share_out
 from speechvq.nn.kmeans import assign, kmeans
@@ -95,7 +95,7 @@ def find_labels(folder: Path, utterances: Sequence[Utterance]) -> dict[str, Path
 
 def encode_labelled(codec: Codec, data: Path, labelled: Sequence[LabelledUtterance]) -> list[EncodedUtterance]:
     """Encode labelled utterances prepared in `data`. Processes launched together share the work."""
-    mfcc = MFCC()
+    mfcc, codec = MFCC(), codec.after_high_pass(read_treatment(data).high_pass)
     return share_out(labelled, lambda item: _encode(codec, mfcc, data, item), unit="utterance")
 
 

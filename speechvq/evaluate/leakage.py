@@ -11,7 +11,7 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.codec import Codec
-from speechvq.data.manifest import Utterance, rank_key, read_manifest
+from speechvq.data.manifest import Utterance, rank_key, read_manifest, read_treatment
 from speechvq.evaluate.labelled import clusters
 from speechvq.evaluate.metrics.phone_mapping import pnmi
 from speechvq.nn.distributed import share_out
@@ -132,6 +132,7 @@ def evaluate_leakage(codec: Codec, data: Path, *, most: int = 20, codes: int = 1
     chosen = [u for own in by_speaker.values() if len(own) >= FOLDS for u in own[:most]]
     _check([u.speaker for u in chosen])  # before the work
     discrete = codec.model.bottleneck.codes
+    codec = codec.after_high_pass(read_treatment(data).high_pass)
 
     def encode(u: Utterance) -> np.ndarray:
         wav = read(data / u.path)

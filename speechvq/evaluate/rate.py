@@ -17,7 +17,7 @@ from speechvq.coding.bitstream import pack, unpack
 from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.coders import Coder
 from speechvq.coding.header import read_header
-from speechvq.data.manifest import Utterance, read_manifest
+from speechvq.data.manifest import Utterance, read_manifest, read_treatment
 from speechvq.nn.distributed import share_out
 
 
@@ -64,7 +64,7 @@ def evaluate_rate(files: CodeFiles, data: Path, split: str = "test", seconds: fl
 
     Raises SpeechVQError if there is no recording.
     """
-    codec = files.codec
+    codec = files.codec.after_high_pass(read_treatment(data).high_pass)
     utterances = [u for u in read_manifest(data) if u.split == split]
     recordings = [*_recordings(data, utterances, seconds)]
     if not recordings:

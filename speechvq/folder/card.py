@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechvq import SpeechVQError, __version__
-from speechvq.config import Run
+from speechvq.config import HIGHEST_HIGH_PASS, Run
 from speechvq.config.parsing import parse, parse_run
 from speechvq.files import save_json
 
-FORMAT = 1
+FORMAT = 2  # the newest; 1 if the audio goes through no high-pass, of which readers of 1 do not know
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PACKAGED = Path(__file__).parents[1] / "models"
@@ -39,17 +39,22 @@ class Card:
     speakers: names, in the order of their embeddings.
     speaker_info: for each speaker, what is known of them, such as sex and accent.
     alphabet: of a prior, the codes that it is a prior of.
+    high_pass: of a codec or an encoder, the cutoff of the filter that its audio goes through, in Hz; 0 for none.
     """
 
     config: Run
     speakers: tuple[str, ...]
     speaker_info: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     alphabet: Alphabet | None = None
+    high_pass: float = 0.0
 
 
 def save_card(folder: Path, card: Card) -> None:
     """Write config.json."""
-    save_json(folder / CONFIG, {"format": FORMAT, "speechvq": __version__, **dataclasses.asdict(card)})
+    fields = dataclasses.asdict(card)
+    if not card.high_pass:
+        del fields["high_pass"]
+    save_json(folder / CONFIG, {"format": FORMAT if card.high_pass else 1, "speechvq": __version__, **fields})
 
 
 def packaged() -> list[str]:
@@ -79,15 +84,19 @@ def load_card(folder: Path, kind: str | None = None) -> Card:
         raise SpeechVQError(f"{folder}: no such model folder, nor a packaged model ({', '.join(packaged())})")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
+        if data["format"] not in (1, FORMAT):
             raise SpeechVQError(
                 f"{path}: format {data['format']}, written by speechvq {data.get('speechvq')}; "
-                f"this version ({__version__}) reads format {FORMAT}"
+                f"this version ({__version__}) reads formats up to {FORMAT}"
             )
         config, speakers, info = data["config"], data["speakers"], data["speaker_info"]
+        cutoff = float(data.get("high_pass", 0.0))
         valid = isinstance(config, dict) and isinstance(speakers, list) and isinstance(info, dict)
         if not (
-            valid and all(isinstance(s, str) for s in speakers) and all(isinstance(i, dict) for i in info.values())
+            valid
+            and 0 <= cutoff <= HIGHEST_HIGH_PASS
+            and all(isinstance(s, str) for s in speakers)
+            and all(isinstance(i, dict) for i in info.values())
         ):
             raise ValueError("other types than a model's")
     except FileNotFoundError:
@@ -95,7 +104,7 @@ def load_card(folder: Path, kind: str | None = None) -> Card:
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise SpeechVQError(f"{path}: not a model's configuration ({error!r})") from None
     alphabet = parse(Alphabet, data["alphabet"], "alphabet.") if data.get("alphabet") else None
-    card = Card(parse_run(config), tuple(speakers), info, alphabet)
+    card = Card(parse_run(config), tuple(speakers), info, alphabet, cutoff)
     if kind not in (None, card.config.kind):
         raise SpeechVQError(f"{folder}: not a {kind}, but the result of a run of kind '{card.config.kind}'")
     if card.config.kind == "prior" and alphabet is None:

@@ -40,10 +40,16 @@ def _describe_codec(card: Card, weights: WeightsSummary) -> dict[str, Any]:
         "sample_rate": SAMPLE_RATE,
         "hop_length": model.encoder.hop_length,
         "latents_per_s": rate,
+        **_filter(card),
         **({"codes": codes, "bit_per_s": rate * math.log2(codes)} if codes else {}),
         "held_out": weights.metadata,
         "speakers": {name: card.speaker_info.get(name, {}) for name in card.speakers},
     }
+
+
+def _filter(card: Card) -> dict[str, float]:
+    """The high-pass of a model's audio in Hz, if it has one."""
+    return {"high_pass": card.high_pass} if card.high_pass else {}
 
 
 def _describe_prior(card: Card, weights: WeightsSummary) -> dict[str, Any]:
@@ -78,6 +84,7 @@ def _describe_encoder(card: Card, weights: WeightsSummary) -> dict[str, Any]:
         "sample_rate": SAMPLE_RATE,
         "hop_length": config.encoder.hop_length,
         "latents_per_s": SAMPLE_RATE / config.encoder.hop_length,
+        **_filter(card),
         "held_out": weights.metadata,
     }
 

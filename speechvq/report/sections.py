@@ -145,7 +145,8 @@ def _speech(run: Run, utterance: Utterance, phones: list[Segment]) -> Speech:
         if clip.kind in SPECTROGRAM_KINDS
     }
     wav = read(natural.path)
-    codes = run.codec.encode(wav, SAMPLE_RATE).tolist() if run.codec.model.bottleneck.codes else []
+    codec = run.codec.after_high_pass(run.card.high_pass)  # the recordings that are kept are prepared ones
+    codes = codec.encode(wav, SAMPLE_RATE).tolist() if run.codec.model.bottleneck.codes else []
     labels = [s.label for s in phones]
     text = (
         f"Spectrograms ({', '.join(wavs)}) of {utterance.id}, {len(wav) / SAMPLE_RATE:.1f} s, 0 to 8 kHz, above its "

@@ -20,7 +20,7 @@ from speechvq.nn.encoder.causal import CausalEncoder
 from speechvq.nn.kmeans import assign, kmeans
 from speechvq.nn.vqvae import build, perplexity
 from speechvq.progress import progress
-from speechvq.train.run import check_run, open_run
+from speechvq.train.run import check_high_pass, check_run, open_run
 
 QUIET = 3.0  # nats below the loudest tenth of an utterance's frames; silence is not clustered
 RIDGE = 1e-3  # of the mean variance, added to the scatter within clusters
@@ -55,13 +55,13 @@ def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool
 
     `out` becomes the folder of a codec without a decoder: the encoder, a projection (the linear map that the rounds of
     discriminant analysis found), and the codebook. It encodes, can be evaluated, and starts other trainings.
-    Raises SpeechVQError as `load_encoder` does, if a codec cannot have these sizes, if there is too little speech, if
-    `out` is `run`, or if it holds a model and `force` is not given.
+    Raises SpeechVQError as `load_encoder` and `check_high_pass` do, if a codec cannot have these sizes, if there is too
+    little speech, if `out` is `run`, or if it holds a model and `force` is not given.
     """
     check_run(out, resume=False, force=force)  # before the work
     if out.resolve() == run.resolve():
         raise SpeechVQError(f"{out}: the codec cannot take the place of its encoder; --out names another folder")
-    encoder = load_encoder(run, how)
+    high_pass, encoder = check_high_pass(run, load_card(run), data), load_encoder(run, how)
     model_config = ModelConfig(encoder.config, EMAConfig(codes=how.codes, dim=how.dim), NoDecoderConfig())
     config = parse(CodecRun, asdict(CodecRun(model_config)))  # refuses what could not be read again
     store = feature_store(data)
@@ -83,7 +83,7 @@ def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool
         "used_codes": float((counts > 0).sum()),
         "perplexity": perplexity(counts),
     }
-    open_run(out, Card(config, ()), resume=False, force=force)
+    open_run(out, Card(config, (), high_pass=high_pass), resume=False, force=force)
     save_tensors(out / WEIGHTS, model.state_dict(), figures)
     save_histogram(out, counts.numpy())
     return figures

@@ -8,7 +8,7 @@ import torch
 
 from speechvq import SpeechVQError
 from speechvq.config import CodecRun
-from speechvq.data.manifest import read_manifest, read_speakers
+from speechvq.data.manifest import read_manifest, read_speakers, read_treatment
 from speechvq.folder.card import WEIGHTS, Card
 from speechvq.folder.histogram import save_histogram
 from speechvq.folder.weights import load_weights
@@ -34,7 +34,7 @@ def assemble_codec(config: CodecRun, data: Path) -> Training:
     if model.decoder is None:
         raise SpeechVQError("a codec is trained by its decoder, which model.decoder.kind = 'none' does not have")
     check_crop(how, model.hop_length)
-    initialize(model, config.init, speakers)
+    initialize(model, config.init, data, speakers)
     crops = Crops(data, train, speakers, how, processes())
     valid = [u for u in utterances if u.split == "valid"]
     held_out = partial(held_out_batches, data, valid, speakers, how.crop, how.eval_crops)
@@ -44,7 +44,8 @@ def assemble_codec(config: CodecRun, data: Path) -> Training:
             load_weights(model, out / WEIGHTS)
             save_histogram(out, count_codes(model.eval(), crops))
 
-    return Training(Card(config, speakers, info), model, crops, held_out, how, finish)
+    card = Card(config, speakers, info, high_pass=read_treatment(data).high_pass)
+    return Training(card, model, crops, held_out, how, finish)
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ from speechvq.codec import Codec
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.config import EncoderRun
 from speechvq.data.feature_store import FRAMES, FeatureStore, feature_store
+from speechvq.data.manifest import read_treatment
 from speechvq.folder.card import Card
 from speechvq.nn.objective.pretraining import build_pretraining
 from speechvq.train.batches import FeatureCrops, held_out_features
@@ -28,13 +29,15 @@ def assemble_encoder(config: EncoderRun, data: Path, codec: Codec | None = None)
     check_crop(how, hop)
     torch.manual_seed(how.seed)
     model = build_pretraining(config, codec.alphabet.codes if codec else 0)
-    initialize(model, config.init)
+    initialize(model, config.init, data)
     shard = processes()
     store = feature_store(data)
     targets = None if codec is None else code_targets(codec, data, store, hop)
     crops = FeatureCrops(store, "train", targets, how, shard)
     held_out = partial(held_out_features, store, "valid", targets, how.crop, how.eval_crops)
-    return Training(Card(config, (), alphabet=codec.alphabet if codec else None), model, crops, held_out, how)
+    alphabet = codec.alphabet if codec else None
+    card = Card(config, (), alphabet=alphabet, high_pass=read_treatment(data).high_pass)
+    return Training(card, model, crops, held_out, how)
 
 
 def code_targets(codec: Codec, data: Path, store: FeatureStore, hop_length: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from speechvq import SpeechVQError
 from speechvq.config import InitConfig, TrainConfig
+from speechvq.data.manifest import read_treatment
 from speechvq.files import save_json
 from speechvq.folder.card import WEIGHTS, Card, load_card, save_card
 from speechvq.folder.histogram import HISTOGRAM
@@ -68,15 +69,32 @@ def check_crop(config: TrainConfig, hop_length: int) -> None:
         )
 
 
-def initialize(model: Trainable, config: InitConfig, speakers: tuple[str, ...] = ()) -> None:
+def check_high_pass(folder: Path, card: Card, data: Path) -> float:
+    """The high-pass of a model and of the prepared corpus that its parts are trained on further, in Hz.
+
+    Raises SpeechVQError if they differ.
+    """
+    cutoff = read_treatment(data).high_pass
+    if card.high_pass != cutoff:
+        raise SpeechVQError(
+            f"{folder}: a model of audio with a high-pass of {card.high_pass:g} Hz, but that of {data} is of "
+            f"{cutoff:g} Hz; prepare it with --high-pass {card.high_pass:g}"
+        )
+    return cutoff
+
+
+def initialize(model: Trainable, config: InitConfig, data: Path, speakers: tuple[str, ...] = ()) -> None:
     """Copy `config.parts` from another model folder and freeze `config.freeze`.
 
+    data: the prepared corpus to train on.
     speakers: of the model, in the order of their embeddings.
-    Raises SpeechVQError if that folder's parts are of other shapes, or of other speakers.
+    Raises SpeechVQError if that folder's parts are of other shapes, of other speakers, or of another high-pass.
     """
     if config.path:
         folder = Path(config.path)
-        if load_card(folder).speakers != speakers and any(part.startswith("decoder") for part in config.parts):
+        card = load_card(folder)
+        check_high_pass(folder, card, data)
+        if card.speakers != speakers and any(part.startswith("decoder") for part in config.parts):
             raise SpeechVQError(f"{folder}: a model of other speakers cannot give its decoder's parts (init.parts)")
         tensors, _ = load_tensors(folder / WEIGHTS)
         for part in config.parts:

@@ -13,10 +13,9 @@ from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.codec import Codec
 from speechvq.config import CodecRun, TrainConfig
 from speechvq.data.corpora.contract import Source
-from speechvq.data.manifest import Split, Utterance, rank_key, read_manifest
-from speechvq.data.prepare import Treatment, prepare
+from speechvq.data.manifest import Split, Treatment, Utterance, rank_key, read_manifest
+from speechvq.data.prepare import prepare
 from speechvq.files import visible_files
-from speechvq.folder.card import Card
 from speechvq.folder.histogram import save_histogram
 from speechvq.nn.vqvae import VQVAE, build
 from speechvq.train.batches import Crops, held_out_batches
@@ -43,7 +42,7 @@ def adapt(
     model = with_new_speaker(codec)
     with tempfile.TemporaryDirectory(prefix="speechvq-") as name:
         data = Path(name)
-        train, valid = _prepared(source, speaker, data)
+        train, valid = _prepared(source, speaker, data, codec.high_pass)
         how = _few_steps(codec.card.config.train, steps, seed)
         crops = Crops(data, train, speakers, how)
         held_out = partial(held_out_batches, data, valid, speakers, how.crop, how.eval_crops)
@@ -57,7 +56,7 @@ def adapt(
                 save_histogram(out, codec.histogram)
 
         torch.manual_seed(seed)
-        card = Card(codec.card.config, speakers, codec.card.speaker_info)
+        card = replace(codec.card, speakers=speakers)
         return run(Training(card, model, crops, held_out, how, finish), out, force=force)
 
 
@@ -79,15 +78,16 @@ def with_new_speaker(codec: Codec) -> VQVAE:
     return model
 
 
-def _prepared(source: Path, speaker: str, data: Path) -> tuple[list[Utterance], list[Utterance]]:
+def _prepared(source: Path, speaker: str, data: Path, high_pass: float) -> tuple[list[Utterance], list[Utterance]]:
     """Prepare the recordings below a folder -> the utterances to train on, and those to measure on.
 
+    high_pass: of the model, in Hz.
     Raises SpeechVQError if there are none.
     """
     sources = [Source(f"{i:05}", speaker, path) for i, path in enumerate(visible_files(source, AUDIO_SUFFIXES))]
     if not sources:
         raise SpeechVQError(f"{source}: no recordings here")
-    prepare(sources, data, Treatment(), Split(valid=0, test=0, unseen=0), speakers={})
+    prepare(sources, data, Treatment(high_pass=high_pass), Split(valid=0, test=0, unseen=0), speakers={})
     return _divide(read_manifest(data))
 
 
