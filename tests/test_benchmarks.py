@@ -21,6 +21,18 @@ def test_its_help_has_its_command(name, monkeypatch, capsys):
     assert f"    python benchmarks/{name}" in printed
 
 
+def test_inaudible_changes_of_a_small_model(corpus, runs, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["x", "--data", str(corpus), "--model", str(runs["mel"]), "--count", "3"])
+    monkeypatch.syspath_prepend(FOLDER)
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(FOLDER / "inaudible.py"), run_name="__main__")
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    table = {name: figures for name, *figures in rows}
+    assert all(float(table[name][0]) < 3 for name in ("offset 0.02", "offset 0.1", "offset 0.3", "-60 dB", "+20 dB"))
+    assert float(table["pink noise"][0]) == pytest.approx(40, abs=0.5)
+    assert float(table["digital silence"][0]) > 100
+
+
 def test_the_smallest_training_is_measured(tmp_path, monkeypatch, capsys):
     options = ["--rounds", "1", "--shapes", "S", "--batch", "1", "--length", "160", "--out", str(tmp_path / "out.json")]
     monkeypatch.setattr(sys, "argv", ["training.py", *options])
