@@ -25,6 +25,7 @@ from speechvq.folder.histogram import load_histogram, save_histogram
 from speechvq.folder.hub import Pretrained
 from speechvq.folder.weights import count_parameters, fingerprint, load_weights, save_tensors
 from speechvq.nn.vqvae import VQVAE, build
+from speechvq.progress import seconds_done
 from speechvq.wavenet.sampler import Sampling
 
 UTTERANCES_PER_BATCH = 16  # decoded at once: one step of 16 costs little more than one of 1
@@ -145,10 +146,11 @@ class Codec(Pretrained):
         mono = self._mono(wav, sample_rate)
         return self._windows(lambda: [mono], self.model.encode)
 
-    def encode_file(self, path: Path, speaker: str = "") -> Encoded:
+    def encode_file(self, path: Path, speaker: str = "", *, show_progress: bool = False) -> Encoded:
         """The codes of an audio file of any length: memory grows with it by 8 bytes per code only.
 
         speaker: kept in the result as the speaker to decode with.
+        show_progress: whether a file that takes more than two seconds gets a progress bar on stderr.
 
         Raises SpeechVQError if the file is missing or not audio.
         """
@@ -156,8 +158,9 @@ class Codec(Pretrained):
 
         def count() -> Iterator[Tensor]:
             nonlocal samples
-            samples = 0
-            for piece in read_pieces(path, self.sample_rate):
+            known, samples = samples or None, 0  # the file is read twice
+            text, pieces = "encoding" if known else "measuring loudness", read_pieces(path, self.sample_rate)
+            for piece in seconds_done(pieces, self.sample_rate, known, text=text, show=show_progress):
                 samples += len(piece)
                 yield piece
 

@@ -1,12 +1,26 @@
-"""Files: written whole or not at all, and found in folders. Standard library only."""
+"""Files: written whole or not at all, found in folders, worked on one by one. Standard library only."""
 
+import errno
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from speechvq import SpeechVQError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+TEMPORARY_STEM = 20  # characters: with more, a name of 250 bytes would have no temporary file
+# Errors of the system that come from a file's name: other files can still be written.
+NAME_ERRORS = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR}
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -16,7 +30,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     On any exception, Ctrl-C included, the temporary file is removed and `path` is left as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:TEMPORARY_STEM]}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -40,14 +54,41 @@ def save_json(path: Path, data: Any) -> None:
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
-def visible_files(folder: Path, suffixes: Collection[str], pattern: str = "**/*") -> list[Path]:
-    """The files in a folder that match a glob pattern (all below it) and have one of these suffixes, sorted.
+def walk(folder: Path, *, below: bool = True, leave_out: Path | None = None) -> Iterator[Path]:
+    """The files in a folder and in the folders below it, in the order of their names.
 
-    suffixes: in lower case; the files' own may be in either.
-    Hidden files, and files in hidden folders, are left out: they are what systems leave behind, such as `._x.wav`.
+    Hidden files and folders are passed over: they are what systems leave behind, such as `._x.wav`, and what this
+    program does, such as temporary files of a run that was killed. Links to folders are followed, unless they lead back
+    to a folder above them; a link to nothing counts as a file. A folder that cannot be read is logged as a warning.
+
+    below: also the files in the folders below it.
+    leave_out: a folder that is passed over, too.
     """
-    found = sorted(path for path in folder.glob(pattern) if path.suffix.lower() in suffixes and path.is_file())
-    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    yield from _walk(folder, below, leave_out and leave_out.resolve(), ())
+
+
+def _walk(folder: Path, below: bool, leave_out: Path | None, above: tuple[Path, ...]) -> Iterator[Path]:
+    own = folder.resolve()
+    if own in above or own == leave_out:
+        return
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        log.warning("%s: passed over, it cannot be read (%s)", folder, error.strerror)
+        return
+    for path in (path for path in paths if not path.name.startswith(".")):
+        if not path.is_dir():
+            if path.is_file() or path.is_symlink():
+                yield path
+        elif below:
+            yield from _walk(path, below, leave_out, (*above, own))
+
+
+def visible_files(
+    folder: Path, suffixes: Collection[str], *, below: bool = True, leave_out: Path | None = None
+) -> list[Path]:
+    """The files that `walk` finds and that have one of these suffixes (in lower case; their own may be in either)."""
+    return [path for path in walk(folder, below=below, leave_out=leave_out) if path.suffix.lower() in suffixes]
 
 
 def nearest_folders(root: Path, pattern: str, depth: int) -> list[Path]:
@@ -60,3 +101,45 @@ def nearest_folders(root: Path, pattern: str, depth: int) -> list[Path]:
         if found:
             return sorted(found)
     return []
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The reason why one file of many could not be used."""
+
+    reason: str
+
+
+def attempt(work: Callable[[Job], Result], job: Job) -> Result | Failure:
+    """`work(job)`, or the reason why this one file cannot be used. What would stop every other file, too, is raised."""
+    try:
+        return work(job)
+    except SpeechVQError as error:
+        return Failure(str(error))
+    except OSError as error:
+        if error.errno not in NAME_ERRORS:
+            raise
+        return Failure(str(error.strerror))
+
+
+def save_failures(path: Path, failures: Iterable[tuple[str, str]]) -> None:
+    """Write names and reasons, separated by a tab, one a line; without failures, remove the list of an earlier run."""
+    lines = [f"{printable(name)}\t{printable(reason)}\n" for name, reason in failures]
+    if lines:
+        with atomic_write(path) as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def printable(text: str) -> str:
+    """The text with an escape such as \\n, \\x1b or \\udce9 for every character that is not shown by a terminal.
+
+    Bytes of a file's name that are not UTF-8 are among them.
+    """
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def utf8(name: str) -> str:
+    """A file's name as text that can be written as UTF-8: bytes that are not become escapes such as \\udce9."""
+    return name.encode("utf-8", "backslashreplace").decode()

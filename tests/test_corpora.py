@@ -12,9 +12,10 @@ from trees import TREES, text, tone
 
 from speechvq import SpeechVQError
 from speechvq.audio.io import read
+from speechvq.cli import main
 from speechvq.data.corpora import CORPORA
 from speechvq.data.corpora.contract import Corpus, Source
-from speechvq.data.corpora.folder import FOLDER
+from speechvq.data.corpora.folder import FOLDER, folder_corpus
 from speechvq.data.corpora.vctk import VCTK, download
 from speechvq.data.manifest import SPLITS, Split, Treatment, Utterance, read_manifest, read_speakers
 from speechvq.data.prepare import prepare
@@ -126,6 +127,47 @@ def test_vctk_080(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        "wav48_silence_trimmed/p225/p225_001_mic1.wav",
+        "wav48_silence_trimmed/p225/p225_001_mic2.flac",
+        "wav48_silence_trimmed/p225/p225_001_MIC1.FLAC wav48_silence_trimmed/p225/p225_002_mic2.flac",
+        "wav48_silence_trimmed/p225/p225_001.flac",
+        "wav48/p225/p225_001.flac",
+        "wav48/p225/p225_001.WAV",
+        "WAV48/p225/p225_001.wav",
+        "wav16/p225/p225_001.wav",
+        "wav48_silence_trimmed/log.txt wav48/p225/p225_001.wav",
+        "VCTK-Corpus/VCTK-Corpus/wav48/p225/p225_001.wav",
+    ],
+)
+def test_vctk_in_all_its_copies(tmp_path, files):
+    for path in (tmp_path / name for name in files.split()):
+        tone(path) if path.suffix != ".txt" else text(path, "p300")
+    root = path.parents[2]
+    text(root / "txt" / "p225" / "p225_001.txt", "Please call Stella.")
+    text(root / "speaker-info.txt", "ID AGE GENDER ACCENTS\n225 23 F English\n")
+    (source,) = VCTK.read(tmp_path)
+    assert (source.id, source.speaker, source.text) == ("p225_001", "p225", "Please call Stella.")
+    assert VCTK.read(source.path.parents[1]) == [source]  # the root may be the folder of audio itself
+    assert VCTK.speakers(tmp_path)["p225"]["accent"] == "English"
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_an_error_says_what_is_there_instead(name, tmp_path):
+    corpus = CORPORA[name]
+    with pytest.raises(SpeechVQError, match=r"; it is empty$"):
+        corpus.read(tmp_path)
+    text(tmp_path / "a" / "notes.txt", "x")
+    with pytest.raises(SpeechVQError, match=r"; it holds 1 \.txt, such as a/notes\.txt$"):
+        corpus.read(tmp_path)
+    for wav in ("1.wav", "2.WAV", "3.wav"):
+        tone(tmp_path / wav)
+    with pytest.raises(SpeechVQError, match=r"; it holds 2 \.wav and 1 \.WAV, such as 1\.wav, 2\.WAV$"):
+        corpus.read(tmp_path)
+
+
 def speaker(age: str, sex: str, accent: str, region: str) -> dict[str, str]:
     return {"age": age, "sex": sex, "accent": accent, "region": region}
 
@@ -203,6 +245,42 @@ def test_a_folder_of_speakers(tmp_path):
         ("b/deep/er/x.y", "b", "b/deep/er/x.y.flac", "Deep."),
     ]
     assert FOLDER.speakers(tmp_path) == {"a": {"sex": "F"}, "b": {}}
+
+
+def test_speakers_at_another_level(tmp_path, caplog):
+    for name in ("train/p1/1.wav", "train/p2/s/1.wav", "test/p1/2.wav", "test/above.wav", "root.wav"):
+        tone(tmp_path / "corpus" / name)
+    text(tmp_path / "corpus" / "train" / "p1" / "transcripts.tsv", "1\tOne\n")
+
+    def of(level: int) -> list[tuple[str, str, str]]:
+        return [(s.id, s.speaker, s.text) for s in folder_corpus(level).read(tmp_path / "corpus")]
+
+    assert of(2) == [("test/p1/2", "p1", ""), ("train/p1/1", "p1", "One"), ("train/p2/s/1", "p2", "")]
+    assert "2 recordings above the speakers' folders are left out" in caplog.text
+    assert {speaker for _, speaker, _ in of(1)} == {"test", "train"}
+    assert [row[:2] for row in of(0)] == [
+        (name, "corpus") for name in ("root", "test/above", "test/p1/2", "train/p1/1", "train/p2/s/1")
+    ]
+    with pytest.raises(SpeechVQError, match=r"looked for \*/\*/\*/SPEAKER/\*\*/.*; it holds 5 \.wav"):
+        of(4)
+
+
+def test_the_level_of_speakers_is_an_option_of_the_corpus_folder(tmp_path, capsys):
+    for name in ("x/a/1.wav", "x/b/1.wav"):
+        tone(tmp_path / "raw" / name)
+    prepare_it = ["prepare", "folder", str(tmp_path / "raw"), str(tmp_path / "out"), "--speaker-level", "2"]
+    assert main([*prepare_it, "--workers", "1", "--unseen", "0"]) == 0
+    assert {u.speaker for u in read_manifest(tmp_path / "out")} == {"a", "b"}
+    assert main(["prepare", "vctk", *prepare_it[2:]]) == 2
+    assert "--speaker-level is of the corpus 'folder'" in capsys.readouterr().err
+
+
+def test_timits_own_tree_is_recognised(tmp_path, caplog):
+    TREES["timit"](tmp_path)
+    for root in (tmp_path, tmp_path / "TRAIN"):
+        assert FOLDER.read(root) == CORPORA["timit"].read(root)
+        assert FOLDER.speakers(root) == CORPORA["timit"].speakers(root)
+    assert "TIMIT's tree; its speakers are the folders below the dialect regions" in caplog.text
 
 
 def test_a_folder_named_like_a_file_is_no_utterance(tmp_path):

@@ -1,5 +1,6 @@
 """Audio files and sample rates."""
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -34,15 +35,20 @@ def read_pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
     if not path.is_file():
         raise SpeechVQError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(native_name(path)) as file:
             blocks = file.blocks(READ_LENGTH, dtype="float32", always_2d=True)
             wavs = (_mono(block, path) for block in blocks)
             first = next(wavs, None)
             if first is None:
                 raise SpeechVQError(f"{path}: holds no samples")
             yield from resampled(chain([first], wavs), file.samplerate, sample_rate)
-    except (soundfile.LibsndfileError, TypeError, OSError, UnicodeError) as error:  # the last: a name that is not UTF-8
+    except (soundfile.LibsndfileError, TypeError, OSError) as error:
         raise SpeechVQError(f"{path}: not audio that can be read ({str(error).rstrip('.')})") from None
+
+
+def native_name(path: Path) -> str | bytes:
+    """A path as soundfile takes it whatever its name, which on POSIX need not be UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def _mono(block: np.ndarray, path: Path) -> Tensor:
@@ -80,7 +86,7 @@ def write(path: Path, wav: Tensor | Iterable[Tensor], sample_rate: int = SAMPLE_
         raise SpeechVQError(f"{path}: audio is written as .wav or .flac")
     with atomic_write(path) as temporary:
         try:
-            with soundfile.SoundFile(temporary, "w", sample_rate, 1, "PCM_16") as file:
+            with soundfile.SoundFile(native_name(temporary), "w", sample_rate, 1, "PCM_16") as file:
                 for piece in [wav] if isinstance(wav, Tensor) else wav:
                     file.write(piece.clamp(-1, 1).numpy())
         except soundfile.LibsndfileError as error:  # a full disk, say: not bad input

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from speechvq import SpeechVQError, __version__
 from speechvq.cli import coding, evaluating, making
+from speechvq.files import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,15 +16,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     arguments: without the program's name; those of the process by default.
 
-    Returns the exit code: 0, 2 for an error that the user can correct, 130 if interrupted, 141 if the reader of stdout
-    has gone.
+    Returns the exit code: 0, 1 if some of many files could not be used, 2 for an error that the user can correct, 130
+    if interrupted, 141 if the reader of stdout has gone.
     """
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.root.handlers:
+        handler.setFormatter(_PrintableFormatter())
     options = parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except SpeechVQError as error:
-        print(f"speechvq: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"speechvq: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("speechvq: interrupted", file=sys.stderr)
@@ -33,9 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        print(f"speechvq: error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        name = printable(os.fsdecode(error.filename or ""))
+        print(f"speechvq: error: {name}: {error.strerror or error}", file=sys.stderr)
         return 2
-    return 0
+
+
+class _PrintableFormatter(logging.Formatter):
+    """A warning as one line, without what would steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(record.getMessage())
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,11 +5,15 @@ import dataclasses
 import json
 import math
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from speechvq.config import HIGHEST_HIGH_PASS
+from speechvq.files import printable
+
+LISTED = 10  # failures that are listed on the terminal
 
 
 def add_command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -104,6 +108,18 @@ def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> No
 
         save_result(options.save, result)
     print(json.dumps(result, indent=2) if options.json else "\n".join(lines))
+
+
+def report_failures(failures: Sequence[tuple[str, str]], verb: str, file: Path | None) -> None:
+    """List the first ten files that could not be used on stderr, with the reasons.
+
+    verb: what happened to them, before each name.
+    file: that lists all.
+    """
+    for name, reason in failures[:LISTED]:
+        print(printable(f"{verb} {name}: {reason}"), file=sys.stderr)
+    if len(failures) > LISTED:
+        print(printable(f"... {len(failures)} in all" + (f", listed in {file}" if file else "")), file=sys.stderr)
 
 
 def names(text: str) -> list[str]:

@@ -1,15 +1,18 @@
 """The commands encode, decode, convert, sample and info, which use a model."""
 
 import argparse
+import hashlib
 import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechvq import SpeechVQError
 from speechvq.audio import AUDIO_SUFFIXES, SAMPLE_RATE
 from speechvq.cli.arguments import (
     add_command,
@@ -23,14 +26,16 @@ from speechvq.cli.arguments import (
     load_codec,
     nonnegative,
     report,
+    report_failures,
     sampling,
     table,
 )
 from speechvq.coding.header import CODER_TAGS, parse_file, read_header
-from speechvq.coding.plan import CODE_SUFFIXES, Job, plan_files, plan_samples, require_input
+from speechvq.coding.plan import CODE_SUFFIXES, FAILED_FILE, Plan, plan_files, plan_samples, require_input
+from speechvq.files import Failure, printable, save_failures
 
 if TYPE_CHECKING:
-    from speechvq.codec import Encoded
+    from speechvq.coding.jobs import Outcome
 
 STREAM = Path("-")  # stdin or stdout
 
@@ -52,6 +57,8 @@ def _add_coding(commands: Any) -> None:
         add_model(command)
         add_device(command)
         _add_force(command)
+        text = "keep existing files, however they were made (those of the same command and options are kept anyway)"
+        command.add_argument("--skip-existing", action="store_true", help=text)
     for command in (encode, decode):
         add_prior(command)
     text = "fixed: as many bits for every code; static: by its frequency in training; prior: under the prior"
@@ -99,38 +106,64 @@ def _add_force(command: Any) -> None:
     command.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
-def _encode(options: argparse.Namespace) -> None:
+def _encode(options: argparse.Namespace) -> int:
     with streams(options, CODE_SUFFIXES[0]) as (source, target):
-        jobs = plan_files(source, target, AUDIO_SUFFIXES, CODE_SUFFIXES, options.force)
+        plan = _plan("encode", options, source, target, AUDIO_SUFFIXES, CODE_SUFFIXES)
         codec = load_codec(options)
         from speechvq.coding.code_files import CodeFiles
         from speechvq.coding.jobs import encode_files
 
         files = CodeFiles(codec, options.prior)
-        _report_files(options, encode_files(files, jobs, options.speaker, options.coder))
+        return _report_files(options, source, plan, encode_files(files, plan, options.speaker, options.coder))
 
 
-def _decode(options: argparse.Namespace) -> None:
+def _decode(options: argparse.Namespace) -> int:
     with streams(options, f".{options.format}") as (source, target):
-        jobs = plan_files(source, target, CODE_SUFFIXES, _formats(options), options.force)
+        plan = _plan("decode", options, source, target, CODE_SUFFIXES, _formats(options))
         codec = load_codec(options)
         from speechvq.coding.code_files import CodeFiles
         from speechvq.coding.jobs import decode_files
 
         files = CodeFiles(codec, options.prior)
-        _report_files(options, decode_files(files, jobs, options.speaker, sampling(options)))
+        return _report_files(options, source, plan, decode_files(files, plan, options.speaker, sampling(options)))
 
 
-def _convert(options: argparse.Namespace) -> None:
+def _convert(options: argparse.Namespace) -> int:
     with streams(options, f".{options.format}") as (source, target):
-        jobs = plan_files(source, target, AUDIO_SUFFIXES, _formats(options), options.force)
+        plan = _plan("convert", options, source, target, AUDIO_SUFFIXES, _formats(options))
         codec = load_codec(options)
         from speechvq.coding.jobs import convert_files
 
-        _report_files(options, convert_files(codec, jobs, options.speaker, sampling(options)))
+        return _report_files(options, source, plan, convert_files(codec, plan, options.speaker, sampling(options)))
 
 
-def _sample(options: argparse.Namespace) -> None:
+def _plan(
+    command: str,
+    options: argparse.Namespace,
+    source: Path,
+    target: Path,
+    suffixes: Sequence[str],
+    outputs: Sequence[str],
+) -> Plan:
+    """The plan of a command."""
+    made_with = _made_with(command, options) if source.is_dir() else ""
+    keep = {"force": options.force, "skip_existing": options.skip_existing}
+    return plan_files(source, target, suffixes, outputs, options=made_with, **keep)
+
+
+def _made_with(command: str, options: argparse.Namespace) -> str:
+    """16 hex digits that name all that outputs depend on besides their inputs: model, prior and options."""
+    from speechvq.folder.card import model_folder
+    from speechvq.folder.fingerprint import files_digest
+
+    given = vars(options)
+    names = ("speaker", "coder", "temperature", "seed", "weights", "format")
+    values = [command, *(given.get(name) for name in names)]
+    values += [files_digest(model_folder(given[name])) for name in ("model", "prior") if given.get(name)]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+
+def _sample(options: argparse.Namespace) -> int:
     with streams(options, f".{options.format}") as (_, target):
         targets = plan_samples(target, options.count, options.force)
         if options.prefix:
@@ -150,7 +183,7 @@ def _sample(options: argparse.Namespace) -> None:
             anyone=options.anyone,
             prefix=options.prefix,
         )
-        _report_files(options, done)
+        return _report_files(options, Path(), Plan([]), done)
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -198,13 +231,37 @@ def _formats(options: argparse.Namespace) -> tuple[str, ...]:
     return (f".{options.format}", ".wav", ".flac")
 
 
-def _report_files(options: argparse.Namespace, done: Iterator[tuple[Job, "Encoded"]]) -> None:
-    """Print a line for each finished file, or a list of all as JSON; on stderr if stdout gets the file itself."""
-    rows, output = [], sys.stderr if options.target == STREAM else sys.stdout
-    for job, encoded in done:
-        rows.append({"source": str(job.source), "file": str(job.target), "codes": len(encoded.codes)})
-        if not options.json:
-            text = f"{job.target} ({encoded.samples / SAMPLE_RATE:.2f} s, {len(encoded.codes)} codes)"
-            print(text, file=output, flush=True)
+def _report_files(options: argparse.Namespace, source: Path, plan: Plan, done: Iterator["Outcome"]) -> int:
+    """Print a line for each finished file, or a list of all as JSON; on stderr if stdout gets the file itself.
+
+    Of a folder, the files that could not be used are listed at the end, and in a file beside the outputs.
+
+    Returns the exit code. Raises SpeechVQError if the only file could not be used.
+    """
+    output = sys.stderr if options.target == STREAM else sys.stdout
+    rows = [{"source": str(job.source), "file": str(job.target), "kept": True} for job in plan.kept]
+    failed: dict[Path, str] = {}
+    written = 0
+    try:
+        for job, item in chain(plan.failed, done):
+            if isinstance(item, Failure):
+                if plan.folder is None:
+                    raise SpeechVQError(item.reason)
+                failed[job.source] = item.reason.removeprefix(f"{job.source}: ")
+                continue
+            written += 1
+            rows.append({"source": str(job.source), "file": str(job.target), "codes": len(item.codes)})
+            if not options.json:
+                text = f"{job.target} ({item.samples / SAMPLE_RATE:.2f} s, {len(item.codes)} codes)"
+                print(printable(text), file=output, flush=True)
+    finally:
+        listed = [(str(path.relative_to(source)), failed[path]) for path in sorted(failed)]
+        if plan.folder is not None:
+            save_failures(plan.folder / FAILED_FILE, listed)
     if options.json:
-        print(json.dumps(rows, indent=2), file=output)
+        rows += [{"source": str(path), "error": reason} for path, reason in failed.items()]
+        print(json.dumps(sorted(rows, key=lambda row: row["source"]), indent=2), file=output)
+    elif plan.folder is not None or plan.kept:
+        print(f"{written} written, {len(plan.kept)} were there, {len(failed)} failed", file=output)
+    report_failures(listed, "failed", None if plan.folder is None else plan.folder / FAILED_FILE)
+    return 1 if failed else 0

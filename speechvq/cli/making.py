@@ -26,6 +26,7 @@ from speechvq.cli.arguments import (
 )
 from speechvq.data.corpora import CORPORA
 from speechvq.data.corpora.contract import Corpus
+from speechvq.data.corpora.folder import folder_corpus
 from speechvq.data.manifest import Split, Treatment
 
 
@@ -73,6 +74,8 @@ def _add_prepare(commands: Any) -> None:
     command.add_argument("--test", type=share, default=0.05, help=text.format("testing"))
     text = "share of speakers held out, of those that the corpus does not hold out itself (default: 0.05)"
     command.add_argument("--unseen", type=share, default=0.05, help=text)
+    text = "of the corpus `folder`: which level of folders are the speakers; 0: all of one speaker (default: 1)"
+    command.add_argument("--speaker-level", type=natural, metavar="N", help=text)
     text = "hold out these speakers instead of a share"
     command.add_argument("--unseen-speakers", default="", metavar="A,B", help=text)
 
@@ -175,7 +178,7 @@ def _get(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    corpus = CORPORA[options.corpus]
+    corpus = _corpus(options.corpus, options.speaker_level)
     split = Split(options.valid, options.test, options.unseen, tuple(names(options.unseen_speakers)))
     sources, speakers = corpus.read(options.source), corpus.speakers(options.source)
     from speechvq.data.prepare import SKIPPED_FILE, prepare  # torch: not before the corpus is found
@@ -187,6 +190,14 @@ def _prepare(options: argparse.Namespace) -> None:
     if len(done.skipped) > 10:
         lines.append(f"... all in {options.out / SKIPPED_FILE}")
     report(options, dataclasses.asdict(done), lines)
+
+
+def _corpus(name: str, speaker_level: int | None) -> Corpus:
+    if speaker_level is None:
+        return CORPORA[name]
+    if name != "folder":
+        raise SpeechVQError(f"--speaker-level is of the corpus 'folder'; '{name}' has its speakers where it has them")
+    return folder_corpus(speaker_level)
 
 
 def _align(options: argparse.Namespace) -> None:

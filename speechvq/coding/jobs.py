@@ -1,6 +1,7 @@
 """Encode, decode, convert and sample files. `plan` decides which."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -10,49 +11,56 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import write
 from speechvq.codec import UTTERANCES_PER_BATCH, Codec, Encoded
 from speechvq.coding.code_files import CodeFiles
-from speechvq.coding.plan import CODE_SUFFIXES, Job
-from speechvq.progress import progress
+from speechvq.coding.plan import CODE_SUFFIXES, Job, Plan
+from speechvq.files import Failure, attempt
+from speechvq.folder.card import speaker_index
+from speechvq.progress import progress, seconds_done
 from speechvq.wavenet.sampler import Sampling
 
 LONG_FILE = 300 * SAMPLE_RATE  # samples: longer files are decoded in pieces, each written at once
+SAMPLES_PER_BATCH = 4 * LONG_FILE  # of the files that are decoded at once
+
+Outcome = tuple[Job, Encoded | Failure]
 
 
-def encode_files(
-    files: CodeFiles, jobs: Sequence[Job], speaker: str, coder: str | None = None
-) -> Iterator[tuple[Job, Encoded]]:
-    """Encode audio files into files of codes.
+def encode_files(files: CodeFiles, plan: Plan, speaker: str, coder: str | None = None) -> Iterator[Outcome]:
+    """Encode audio files into files of codes. Yields each as soon as it is written, or the reason why it cannot be.
 
     speaker: the name to write into the file, as the speaker to decode with; may be empty.
     coder: its name, see `CodeFiles.coder`.
 
-    Raises SpeechVQError if an input is not audio or the coder is not available.
+    Raises SpeechVQError if the coder is not available.
     """
     chosen = files.coder(coder)
-    for job in progress(jobs, unit="file"):
-        encoded = files.codec.encode_file(job.source, speaker)
+
+    def encode(job: Job) -> Encoded:
+        encoded = files.codec.encode_file(job.source, speaker, show_progress=True)
+        plan.begin(job)
         files.write(job.target, encoded, chosen)
-        yield job, encoded
+        return encoded
+
+    for job in progress(plan.jobs, unit="file"):
+        yield job, attempt(encode, job)
 
 
-def decode_files(
-    files: CodeFiles, jobs: Sequence[Job], speaker: str | None, sampling: Sampling
-) -> Iterator[tuple[Job, Encoded]]:
+def decode_files(files: CodeFiles, plan: Plan, speaker: str | None, sampling: Sampling) -> Iterator[Outcome]:
     """Decode files of codes into audio files; lost codes become silence.
 
     speaker: None for the speaker that each file names.
 
-    Raises SpeechVQError if a file cannot be read, is of another model, or names no speaker where none is given.
+    Yields each file as soon as it is written, or the reason why it cannot be: it cannot be read, is of another model,
+    or names no speaker where none is given. Raises SpeechVQError if the model has no decoder.
     """
-    yield from _decode(files.codec, jobs, [files.read(job.source) for job in jobs], speaker, sampling)
+    yield from _decode(files.codec, plan, lambda job: files.read(job.source), speaker, sampling)
 
 
-def convert_files(codec: Codec, jobs: Sequence[Job], speaker: str, sampling: Sampling) -> Iterator[tuple[Job, Encoded]]:
+def convert_files(codec: Codec, plan: Plan, speaker: str, sampling: Sampling) -> Iterator[Outcome]:
     """Convert audio files into audio files of the same duration with the voice of `speaker`.
 
-    Raises SpeechVQError if an input is not audio.
+    Yields each file as soon as it is written, or the reason why it cannot be. Raises SpeechVQError if the model has no
+    decoder.
     """
-    encoded = [codec.encode_file(job.source) for job in progress(jobs, unit="file")]
-    yield from _decode(codec, jobs, encoded, speaker, sampling)
+    yield from _decode(codec, plan, lambda job: codec.encode_file(job.source, show_progress=True), speaker, sampling)
 
 
 def sample_files(
@@ -65,7 +73,7 @@ def sample_files(
     voice: Sampling,
     anyone: bool = False,
     prefix: Path | None = None,
-) -> Iterator[tuple[Job, Encoded]]:
+) -> Iterator[Outcome]:
     """Draw codes from the prior and decode them into audio files, or write them as files of codes.
 
     targets: one file per sample, all with the same suffix.
@@ -85,35 +93,67 @@ def sample_files(
     given = None if anyone or speaker not in prior.speakers else speaker
     rows = [*prior.sample(len(targets), length, given, sampling, before)]
     encoded = [Encoded(row, length * codec.hop_length, codec.alphabet, speaker) for row in rows]
-    jobs = [Job(prefix or Path(), target) for target in targets]
+    rows_of = dict(zip([Job(prefix or Path(), target) for target in targets], encoded, strict=True))
     if targets[0].suffix.lower() not in CODE_SUFFIXES:
-        yield from _decode(codec, jobs, encoded, speaker, voice)
+        yield from _decode(codec, Plan([*rows_of]), rows_of.__getitem__, speaker, voice)
         return
-    for job, item in zip(jobs, encoded, strict=True):
+    for job, item in rows_of.items():
         files.write(job.target, item, files.coder())
         yield job, item
 
 
 def _decode(
-    codec: Codec, jobs: Sequence[Job], encoded: Sequence[Encoded], speaker: str | None, sampling: Sampling
-) -> Iterator[tuple[Job, Encoded]]:
-    """Short files in batches, long ones in pieces."""
-    for job, item in zip(jobs, encoded, strict=True):
-        if not speaker and not item.speaker:
+    codec: Codec, plan: Plan, read: Callable[[Job], Encoded], speaker: str | None, sampling: Sampling
+) -> Iterator[Outcome]:
+    """Decode in the order of the jobs: neighbouring short files in batches, long ones in pieces.
+
+    read: the codes of a job.
+    """
+    _ = codec.model.speech_decoder  # before the work
+
+    def checked(job: Job) -> Encoded:
+        item = read(job)
+        name = speaker or item.speaker
+        if not name:
             raise SpeechVQError(f"{job.source}: names no speaker to decode it with; give one (--speaker)")
-    work = sorted(zip(jobs, encoded, strict=True), key=lambda pair: pair[1].samples)
-    short = [pair for pair in work if pair[1].samples <= LONG_FILE]
-    for start in range(0, len(short), UTTERANCES_PER_BATCH):
-        batch = short[start : start + UTTERANCES_PER_BATCH]
-        speakers = [speaker or item.speaker for _, item in batch]
-        wavs = codec.decode_many([item.codes for _, item in batch], speakers, sampling)
-        for (job, item), wav in zip(batch, wavs, strict=True):
-            write(job.target, _as_long_as_source([wav], item), codec.sample_rate)
-            yield job, item
-    for job, item in work[len(short) :]:
-        pieces = codec.decode_pieces(item.codes, speaker or item.speaker, sampling)
-        write(job.target, _as_long_as_source(pieces, item), codec.sample_rate)
-        yield job, item
+        speaker_index(codec.speakers, name)
+        return replace(item, speaker=name)
+
+    batch, samples = list[Outcome](), 0
+    for job in progress(plan.jobs, unit="file"):
+        item = attempt(checked, job)
+        own = item.samples if isinstance(item, Encoded) else 0
+        if own > LONG_FILE or samples + own > SAMPLES_PER_BATCH:
+            yield from _decode_batch(codec, plan, batch, sampling)
+            batch, samples = [], 0
+        batch.append((job, item))
+        samples += own
+        if own > LONG_FILE or len(batch) == UTTERANCES_PER_BATCH:
+            yield from _decode_batch(codec, plan, batch, sampling)
+            batch, samples = [], 0
+    yield from _decode_batch(codec, plan, batch, sampling)
+
+
+def _decode_batch(codec: Codec, plan: Plan, batch: Sequence[Outcome], sampling: Sampling) -> Iterator[Outcome]:
+    """Decode and write several short files, or a long one."""
+    items = {job: item for job, item in batch if isinstance(item, Encoded)}
+    wavs: dict[Job, Iterable[Tensor]] = {}
+    if len(items) == 1 and next(iter(items.values())).samples > LONG_FILE:
+        for job, item in items.items():
+            pieces = codec.decode_pieces(item.codes, item.speaker, replace(sampling, progress=False))
+            wavs[job] = seconds_done(pieces, codec.sample_rate, item.samples, text="decoding")
+    elif items:
+        rows, speakers = [item.codes for item in items.values()], [item.speaker for item in items.values()]
+        decoded = codec.decode_many(rows, speakers, sampling)
+        wavs = {job: [wav] for job, wav in zip(items, decoded, strict=True)}
+
+    def write_wav(job: Job) -> Encoded:
+        plan.begin(job)
+        write(job.target, _as_long_as_source(wavs[job], items[job]), codec.sample_rate)
+        return items[job]
+
+    for job, outcome in batch:
+        yield job, outcome if isinstance(outcome, Failure) else attempt(write_wav, job)
 
 
 def _as_long_as_source(pieces: Iterable[Tensor], item: Encoded) -> Iterator[Tensor]:

@@ -1,13 +1,16 @@
 """Which files a command reads and writes. Everything that can be refused is refused here, before a model is loaded."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from speechvq import SpeechVQError
-from speechvq.files import visible_files
+from speechvq.coding.output_log import OutputLog
+from speechvq.files import Failure, visible_files
 
 CODE_SUFFIXES = (".svq",)
+FAILED_FILE = "failed.tsv"  # names and reasons of the files of a folder that could not be used
 
 
 @dataclass(frozen=True)
@@ -18,30 +21,95 @@ class Job:
     target: Path
 
 
-def plan_files(source: Path, target: Path, suffixes: Sequence[str], outputs: Sequence[str], force: bool) -> list[Job]:
-    """The jobs for a file, or for every file in a folder.
+@dataclass(frozen=True)
+class Plan:
+    """The work of a command, in the order of names.
+
+    jobs: to be done.
+    kept: whose outputs are there already.
+    failed: that cannot be done.
+    folder: that the outputs go to; None if a single file is read.
+    log: of the outputs in that folder.
+    """
+
+    jobs: list[Job]
+    kept: list[Job] = field(default_factory=list)
+    failed: list[tuple[Job, Failure]] = field(default_factory=list)
+    folder: Path | None = None
+    log: OutputLog | None = None
+
+    def begin(self, job: Job) -> None:
+        """Call this before the output of a job is written."""
+        if self.log:
+            self.log.begin(job.target)
+
+
+def plan_files(
+    source: Path,
+    target: Path,
+    suffixes: Sequence[str],
+    outputs: Sequence[str],
+    *,
+    force: bool = False,
+    skip_existing: bool = False,
+    options: str = "",
+) -> Plan:
+    """The work on a file, or on every file in a folder.
+
+    What an earlier run with the same options has written into the folder is kept.
 
     suffixes: of the files of a folder that are taken.
     outputs: suffixes that an output file may have; the files of a folder get the first.
-    force: whether existing files are overwritten.
+    force: overwrite existing files.
+    skip_existing: keep them, whoever wrote them.
+    options: names all that the content of the outputs depends on, besides the inputs.
 
-    Raises SpeechVQError if the input is missing or has no files of these suffixes, or if an output exists (without
-    `force`), has another suffix, or comes from two inputs.
+    Raises SpeechVQError if the input is missing or has no files of these suffixes, or if an output is an input, has
+    another suffix, or exists, and neither `force` nor `skip_existing` is given nor `options` are those of the output.
     """
     require_input(source)
-    if source.is_dir():
-        files = visible_files(source, suffixes)
-        jobs = [Job(path, (target / path.relative_to(source)).with_suffix(outputs[0])) for path in files]
-        if not jobs:
-            raise SpeechVQError(f"{source}: no files ending in {', '.join(suffixes)}")
-    else:
-        jobs = [Job(source, target / f"{source.stem}{outputs[0]}" if target.is_dir() else target)]
-    targets = [job.target for job in jobs]
-    if len(set(targets)) < len(targets):
-        raise SpeechVQError(f"{source}: two files would both become {max(targets, key=targets.count)}")
-    for path in targets:
-        _check_output(path, outputs, force)
-    return jobs
+    if not source.is_dir():
+        job = Job(source, target / f"{source.stem}{outputs[0]}" if target.is_dir() else target)
+        _check_suffix(job.target, outputs)
+        if skip_existing and _exists(job.target):
+            return Plan([], [job])
+        _check_absent(job.target, force)
+        return Plan([job])
+    by_target = defaultdict(list)
+    for path in visible_files(source, suffixes, leave_out=None if _same(source, target) else target):
+        by_target[(target / path.relative_to(source)).with_suffix(outputs[0])].append(path)
+    if not by_target:
+        raise SpeechVQError(f"{source}: no files ending in {', '.join(suffixes)}")
+    inputs = {path.resolve() for paths in by_target.values() for path in paths}
+    if any(path.resolve() in inputs for path in by_target):
+        raise SpeechVQError(f"{target}: its files would be overwritten by what is made of them; name another folder")
+    log = OutputLog(target, options)
+    plan = Plan([], folder=target, log=log)
+    for path, job in _unambiguous(plan, by_target):
+        made_with = log.options_of(path)
+        if force or not _exists(path):
+            plan.jobs.append(job)
+        elif skip_existing or made_with == options:
+            plan.kept.append(job)
+        elif made_with is None:
+            raise SpeechVQError(f"{path} exists; --force overwrites it, --skip-existing keeps it")
+        else:
+            raise SpeechVQError(f"{path} was made with other options; --force makes it again, --skip-existing keeps it")
+    return plan
+
+
+def _unambiguous(plan: Plan, by_target: dict[Path, list[Path]]) -> Iterator[tuple[Path, Job]]:
+    """The outputs of one input each; the inputs that would become the same output are noted as failed."""
+    for path, sources in by_target.items():
+        if len(sources) == 1:
+            yield path, Job(sources[0], path)
+        else:
+            reason = Failure(f"{' and '.join(one.name for one in sources)} would both become {path.name}")
+            plan.failed.extend((Job(one, path), reason) for one in sources)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def plan_samples(target: Path, count: int, force: bool) -> list[Path]:
@@ -51,7 +119,8 @@ def plan_samples(target: Path, count: int, force: bool) -> list[Path]:
     """
     names = [target.with_stem(f"{target.stem}-{i + 1}") for i in range(count)] if count > 1 else [target]
     for path in names:
-        _check_output(path, (".wav", ".flac", *CODE_SUFFIXES), force)
+        _check_suffix(path, (".wav", ".flac", *CODE_SUFFIXES))
+        _check_absent(path, force)
     return names
 
 
@@ -61,8 +130,18 @@ def require_input(path: Path) -> None:
         raise SpeechVQError(f"{path}: no such file")
 
 
-def _check_output(path: Path, suffixes: Sequence[str], force: bool) -> None:
+def _check_suffix(path: Path, suffixes: Sequence[str]) -> None:
     if path.suffix.lower() not in suffixes:
         raise SpeechVQError(f"{path}: the output ends in {' or '.join(dict.fromkeys(suffixes))}")
-    if path.exists() and not force:
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, say: found out again, and reported, when it is written
+        return False
+
+
+def _check_absent(path: Path, force: bool) -> None:
+    if _exists(path) and not force:
         raise SpeechVQError(f"{path} exists; --force overwrites it")

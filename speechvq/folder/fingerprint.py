@@ -66,6 +66,19 @@ def fingerprint_of(*parts: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()[:16]
 
 
+def files_digest(folder: Path) -> str:
+    """16 hex digits that name the configuration, weights and histogram of a model folder, those that are there.
+
+    Unlike a fingerprint, it changes with anything that decoded audio or a file of codes depends on.
+    """
+    digest = hashlib.sha256()
+    for name in ("config.json", "model.safetensors", "histogram.json"):
+        path = folder / name
+        data = path.read_bytes() if path.is_file() else b""
+        digest.update(f"{name} {len(data)}\n".encode() + data)
+    return digest.hexdigest()[:16]
+
+
 def _loaded(values: np.ndarray) -> np.ndarray:
     """As a model holds them: floats of any size are loaded into float32."""
     return values.astype(np.float32) if values.dtype.kind == "f" else values

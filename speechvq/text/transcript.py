@@ -1,5 +1,6 @@
 """Transcripts: their files, and the words in them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -23,4 +24,4 @@ def read_transcripts(path: Path, separator: bytes = b"\t") -> dict[str, str]:
     """The text of each recording, by its file stem, from a file of lines (stem, separator, text); {} without a file."""
     lines = path.read_bytes().splitlines() if path.is_file() else []
     rows = (line.partition(separator) for line in lines)
-    return {stem.decode("utf-8", "replace"): one_line(text) for stem, _, text in rows}
+    return {os.fsdecode(stem): one_line(text) for stem, _, text in rows}

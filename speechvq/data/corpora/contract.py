@@ -1,10 +1,16 @@
 """The contract of a corpus: from its files on disk to the sources that `prepare` reads."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from speechvq import SpeechVQError
+from speechvq.audio import AUDIO_SUFFIXES
+from speechvq.files import walk
+
+LOOKED_AT = 10_000  # files of a folder that is no corpus, to say what it holds
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,23 @@ class Corpus:
     def read(self, root: Path) -> list[Source]:
         """The utterances of the corpus that lies in a folder.
 
-        Raises SpeechVQError if there is no such folder, or it holds none.
+        Raises SpeechVQError if there is no such folder, or it holds none: what was looked for, and what is there.
         """
         if not root.is_dir():
             raise SpeechVQError(f"{root}: no such folder")
         sources = self.find(root)
         if not sources:
-            raise SpeechVQError(f"{root}: no recordings found; looked for {' and '.join(self.layout)}")
+            looked = f"looked for {' and '.join(self.layout)}"
+            raise SpeechVQError(f"{root}: no recordings found; {looked}; {_contents(root)}")
         return sources
+
+
+def _contents(root: Path) -> str:
+    """What a folder holds, in a few words: its recordings, else its other files."""
+    files = list(islice(walk(root), LOOKED_AT))
+    shown = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES] or files
+    if not shown:
+        return "it is empty"
+    counts = Counter(path.suffix or path.name for path in shown).most_common(3)
+    examples = ", ".join(path.relative_to(root).as_posix() for path in shown[:2])
+    return f"it holds {' and '.join(f'{count} {suffix}' for suffix, count in counts)}, such as {examples}"

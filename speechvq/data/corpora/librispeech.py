@@ -80,7 +80,9 @@ def _find(root: Path) -> list[Source]:
     sources = []
     for chapter in chapters(root):
         texts = read_transcripts(chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt", b" ")
-        sources += [reading(path, texts.get(path.stem, "")) for path in visible_files(chapter, AUDIO_SUFFIXES, "*")]
+        sources += [
+            reading(path, texts.get(path.stem, "")) for path in visible_files(chapter, AUDIO_SUFFIXES, below=False)
+        ]
     return sources
 
 

@@ -13,7 +13,7 @@ from speechvq.text.transcript import read_text
 
 
 def _find(root: Path) -> list[Source]:
-    paths = [path for chapter in chapters(root) for path in visible_files(chapter, AUDIO_SUFFIXES, "*")]
+    paths = [path for chapter in chapters(root) for path in visible_files(chapter, AUDIO_SUFFIXES, below=False)]
     return [reading(path, _text(path)) for path in paths]
 
 

@@ -35,13 +35,18 @@ def _speaker_folders(root: Path) -> list[Path]:
     return nearest_folders(root, "[Dd][Rr][1-8]/[FMfm]*", depth=3)
 
 
+def is_timit(root: Path) -> bool:
+    """Whether a folder is TIMIT, or one of its sets, by its dialect regions with folders of speakers."""
+    return bool(nearest_folders(root, "[Dd][Rr][1-8]/[FMfm]*", depth=1))
+
+
 def _find(root: Path) -> list[Source]:
     sources = []
     for folder in _speaker_folders(root):
         subset = folder.parents[1].name.upper()
-        texts = {path.stem: path for path in visible_files(folder, [".txt"], "*")}
+        texts = {path.stem: path for path in visible_files(folder, [".txt"], below=False)}
         # Of SA1.WAV (NIST SPHERE) and its copy SA1.WAV.wav (RIFF), the last in the order of names: the copy.
-        recordings = {path.name.partition(".")[0]: path for path in visible_files(folder, AUDIO_SUFFIXES, "*")}
+        recordings = {path.name.partition(".")[0]: path for path in visible_files(folder, AUDIO_SUFFIXES, below=False)}
         for name, path in recordings.items():
             text = re.sub(r"^\d+ \d+ ", "", read_text(texts[name])) if name in texts else ""  # first and last sample
             split = "unseen" if subset == "TEST" else ""

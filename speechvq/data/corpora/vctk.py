@@ -1,15 +1,17 @@
-"""The CSTR VCTK Corpus, release 0.92 (first microphone) or 0.80."""
+"""The CSTR VCTK Corpus, release 0.92 (first microphone, else second) or 0.80, in all its copies."""
 
 import re
 import shutil
 from pathlib import Path
 
 from speechvq import SpeechVQError
+from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.data.corpora.contract import Corpus, Source
-from speechvq.files import visible_files
+from speechvq.files import utf8, visible_files
 from speechvq.text.transcript import read_text
 
 RELEASE = "VCTK-Corpus-0.92"
+AUDIO_FOLDERS = ("wav48_silence_trimmed", "wav48", "wav16")  # the first that has recordings is read; in either case
 
 
 def download(folder: Path, count: int | None = None, url: str | None = None) -> Path:
@@ -39,14 +41,30 @@ def download(folder: Path, count: int | None = None, url: str | None = None) -> 
     return root
 
 
+def _audio_folders(root: Path) -> list[Path]:
+    """The AUDIO_FOLDERS of a corpus, of which `root` is the folder, one or two above it, or one of them itself."""
+    if root.name.lower() in AUDIO_FOLDERS:
+        return [root]
+    for level in range(3):
+        paths = [path for path in root.glob("[!.]*/" * level + "[Ww][Aa][Vv]*") if path.name.lower() in AUDIO_FOLDERS]
+        if paths:
+            return sorted(paths, key=lambda path: (AUDIO_FOLDERS.index(path.name.lower()), path))
+    return []
+
+
 def _find(root: Path) -> list[Source]:
-    paths = visible_files(root, [".flac"], "wav48_silence_trimmed/*/*_mic1.flac")
-    return [_source(root, path) for path in paths or visible_files(root, [".wav"], "wav48/*/*.wav")]
+    for folder in _audio_folders(root):
+        paths = [path for path in visible_files(folder, AUDIO_SUFFIXES) if path.parent.parent == folder]
+        for mic in ("_mic1", "_mic2", ""):
+            chosen = [path for path in paths if path.stem.lower().endswith(mic)]
+            if chosen:
+                return [_source(path, mic) for path in chosen]
+    return []
 
 
-def _source(root: Path, path: Path) -> Source:
-    name, speaker = path.stem.removesuffix("_mic1"), path.parent.name
-    return Source(name, speaker, path, read_text(root / "txt" / speaker / f"{name}.txt"))
+def _source(path: Path, mic: str) -> Source:
+    name, speaker = utf8(path.stem[: len(path.stem) - len(mic)]), utf8(path.parent.name)
+    return Source(name, speaker, path, read_text(path.parents[2] / "txt" / speaker / f"{name}.txt"))
 
 
 def _speakers(root: Path) -> dict[str, dict[str, str]]:
@@ -54,7 +72,7 @@ def _speakers(root: Path) -> dict[str, dict[str, str]]:
 
     Its columns are ID AGE GENDER ACCENTS REGION. Release 0.80 leaves the p out of the ID; the region may be missing.
     """
-    path = root / "speaker-info.txt"
+    path = next((folder.parent for folder in _audio_folders(root)), root) / "speaker-info.txt"
     rows = path.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if path.is_file() else []
     result = {}
     for row in rows:
@@ -71,9 +89,10 @@ def _speakers(root: Path) -> dict[str, dict[str, str]]:
     return result
 
 
+SUFFIXES = f"{{{','.join(AUDIO_SUFFIXES)}}}"
 VCTK = Corpus(
     "VCTK, release 0.92 (11 GB to download) or 0.80",
-    ("wav48_silence_trimmed/SPEAKER/*_mic1.flac", "wav48/SPEAKER/*.wav"),
+    (f"wav48_silence_trimmed/SPEAKER/*_mic[12]{SUFFIXES}", f"wav48|wav16/SPEAKER/*{SUFFIXES}"),
     _find,
     _speakers,
     download,

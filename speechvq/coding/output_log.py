@@ -1,0 +1,52 @@
+"""The log of what a folder of outputs was made with, so that a later run knows what it need not do again."""
+
+import json
+from pathlib import Path
+
+from speechvq.files import atomic_write
+
+OUTPUT_LOG = ".speechvq.jsonl"  # hidden: no command takes it for an input
+
+
+class OutputLog:
+    """The outputs in a folder, each with the options that it was made with.
+
+    folder: of the outputs; need not exist.
+    options: names the options of this run.
+    """
+
+    def __init__(self, folder: Path, options: str) -> None:
+        self.folder, self.options = folder, options
+        self.entries: dict[str, str] = {}
+        path = folder / OUTPUT_LOG
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                row = json.loads(line)
+                self.entries[str(row["file"])] = str(row["options"])
+            except (ValueError, KeyError, TypeError):
+                continue  # cut off by a kill
+        self.rewritten = False
+
+    def options_of(self, path: Path) -> str | None:
+        """The options that an output was made with; None if that is not known."""
+        return self.entries.get(path.relative_to(self.folder).as_posix())
+
+    def begin(self, path: Path) -> None:
+        """Note that an output is about to be written. An older one is removed before.
+
+        So an output that is there was made with the options that are noted for it, whenever the run is killed.
+        """
+        path.unlink(missing_ok=True)
+        self.entries[path.relative_to(self.folder).as_posix()] = self.options
+        if self.rewritten:
+            with (self.folder / OUTPUT_LOG).open("a", encoding="utf-8") as file:
+                file.write(_line(path.relative_to(self.folder).as_posix(), self.options))
+            return
+        with atomic_write(self.folder / OUTPUT_LOG) as temporary:
+            lines = [_line(name, options) for name, options in self.entries.items()]
+            temporary.write_text("".join(lines), encoding="utf-8")
+        self.rewritten = True
+
+
+def _line(name: str, options: str) -> str:
+    return json.dumps({"file": name, "options": options}) + "\n"
