@@ -254,13 +254,16 @@ def noise(root: Path, *names: bytes) -> Path:
     return root
 
 
-def test_a_name_that_is_no_utf8_is_skipped_and_listed(tmp_path):
+def test_a_name_that_is_no_utf8_gets_an_id_that_is(tmp_path):
     try:
         source = noise(tmp_path / "raw", b"ok.wav", b"caf\xe9.wav")
     except OSError:
         pytest.skip("this file system takes no such name")
-    assert run(source, tmp_path / "out").written == ["s/ok"]
-    assert (tmp_path / "out" / SKIPPED_FILE).read_text(encoding="utf-8").startswith("s/caf\\udce9\t")
+    text(source / "s" / "transcripts.tsv", b"caf\xe9\tblack\n")
+    assert run(source, tmp_path / "out").written == ["s/caf\\udce9", "s/ok"]
+    first = read_manifest(tmp_path / "out")[0]
+    assert (first.id, first.path, first.text) == ("s/caf\\udce9", "audio/s/caf\\udce9.flac", "black")
+    assert (tmp_path / "out" / first.path).is_file()
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\x85", "\u00a0", "日"])
