@@ -181,6 +181,29 @@ class Codec(Pretrained):
         mono = self._mono(wav, sample_rate)
         return self._windows(lambda: [mono], self.model.represent)
 
+    def latents(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
+        """The encoder's output for a wav, (D, N), before the bottleneck.
+
+        Arguments and errors as of `encode`.
+        """
+        mono = self._mono(wav, sample_rate)
+        return self._windows(lambda: [mono], self.model.latents)
+
+    @torch.inference_mode()
+    def quantize(self, latents: Tensor) -> Tensor:
+        """The codes (N,) of the encoder's latents (D, N). Raises SpeechVQError if the bottleneck is continuous."""
+        return self.model.discrete.encode(latents[None].to(self.device))[0].cpu()
+
+    def layers(self, wav: ArrayLike | Tensor, sample_rate: int, numbers: Sequence[int]) -> list[Tensor]:
+        """Layers of the encoder for a wav, averaged over the steps of a code, (C, N) each.
+
+        numbers: of the layers, below the encoder's `depth`.
+        Other arguments, and errors, as of `encode`.
+        """
+        mono = self._mono(wav, sample_rate)
+        joined = self._windows(lambda: [mono], lambda window: self.model.layers(window, numbers))
+        return [*joined.chunk(len(numbers))]
+
     def decode(self, codes: ArrayLike | Tensor, speaker: str, *, temperature: float = 1.0, seed: int = 0) -> Tensor:
         """The wav (N * hop_length,) at 16 kHz of codes (N,), with the voice of `speaker`.
 

@@ -12,7 +12,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from test_objective import run
 
 from speechvq import SpeechVQError
+from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
+from speechvq.audio.level import normalize_loudness
 from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.data.feature_store import feature_store
@@ -53,6 +55,19 @@ def test_discriminant_analysis_is_scikit_learns():
         assert abs(np.corrcoef(found[:, 3 - k], expected[:, k])[0, 1]) > 0.999
     within = sum(np.cov(found[classes == c].T, bias=True) * np.mean(classes == c) for c in range(5))
     assert np.abs(within - np.eye(4)).max() < 0.1  # but for the ridge
+
+
+def test_the_layers_of_a_codec_are_averaged_over_the_steps_of_a_code(codec, corpus):
+    wav = read(corpus / read_manifest(corpus)[0].path)[:-100]  # not a whole number of codes
+    codec = codec.after_high_pass(80)  # the corpus's
+    first, last = codec.layers(wav, SAMPLE_RATE, [0, 2])
+    encoder = codec.model.encoder
+    padded = torch.nn.functional.pad(normalize_loudness(wav), (0, -len(wav) % codec.hop_length))
+    with torch.inference_mode():
+        layers = encoder.layers(encoder.features(padded[None]))
+    steps = layers[0].shape[2] // len(codec.encode(wav, SAMPLE_RATE))
+    for found, layer in ((first, layers[0]), (last, layers[2])):
+        torch.testing.assert_close(found, layer[0].unfold(1, steps, steps).mean(2))
 
 
 def test_the_codec_encodes_what_was_clustered(codec, pretrained, corpus):

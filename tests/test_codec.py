@@ -40,6 +40,12 @@ def test_codes_are_the_nearest_vectors_of_the_latents(codec, wav):
     assert len(codes.unique()) > 1
 
 
+def test_codes_are_found_in_two_steps_or_in_one(codec, wav):
+    latents = codec.latents(wav, 16_000)
+    assert latents.shape == (8, len(codec.encode(wav, 16_000)))
+    assert torch.equal(codec.quantize(latents), codec.encode(wav, 16_000))
+
+
 def test_input_may_be_of_any_rate_channels_level_and_kind(codec, wav):
     codes = codec.encode(wav, 16_000)
     same = [codec.encode(0.1 * wav, 16_000), codec.encode(wav.numpy(), 16_000), codec.encode(wav.tolist(), 16_000)]

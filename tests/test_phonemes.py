@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from speechvq import SpeechVQError
 from speechvq.cli import main
 from speechvq.codec import Codec
-from speechvq.config import MelDecoderConfig, StridedEncoderConfig
+from speechvq.config import CausalEncoderConfig, MelDecoderConfig, NoDecoderConfig, StridedEncoderConfig
 from speechvq.data.corpora.vctk import VCTK
 from speechvq.data.manifest import Split, Treatment, Utterance, read_manifest
 from speechvq.data.prepare import prepare
 from speechvq.evaluate.labelled import (
+    FramePhones,
     LabelledUtterance,
     clusters,
     encode_labelled,
@@ -23,8 +25,10 @@ from speechvq.evaluate.labelled import (
     read_labelled,
     scored_speakers,
 )
-from speechvq.evaluate.phonemes import PRIMARY, RULES, WITH_SILENCE, FramePhones, evaluate_phonemes, score_codes
-from speechvq.evaluate.tables import phoneme_table
+from speechvq.evaluate.phonemes import PRIMARY, RULES, WITH_SILENCE, evaluate_phonemes, score_codes
+from speechvq.evaluate.tables import SEQUENCES, phoneme_table
+from speechvq.folder.card import Card
+from speechvq.nn.vqvae import build
 from speechvq.text.labels import read_labels
 from speechvq.text.phones import SILENCE
 from speechvq.text.segments import Segment
@@ -111,6 +115,35 @@ def test_silence_is_what_the_counts_differ_by(frame_phones, truth):
     assert result.contingency.sum() == result.scores[PRIMARY].frames
 
 
+def test_sequences_of_the_labels_are_as_right_as_their_rate_allows(frame_phones, truth):
+    """Codes that are the labels once a frame are the reference of that name; boundaries are right to half a frame."""
+    result = mapped(frame_phones, truth)
+    best = result.sequences["labels"]
+    assert best.error_rate.value < 0.05
+    assert best.precision > 0.99
+    assert best.f1.value > 0.95
+    assert result.sequences["codes"].f1.value == pytest.approx(best.f1.value, abs=0.01)
+    assert result.sequences["codes"].error_rate.value == pytest.approx(best.error_rate.value, abs=0.02)
+    assert result.sequences["shuffled"].f1.value < best.f1.value - 0.1
+    assert result.sequences["mfcc"].error_rate.value > 0.9  # a single cluster: at most one phone
+
+
+def test_late_codes_have_their_boundaries_where_the_labels_are(frame_phones, truth):
+    late = mapped(frame_phones, [np.roll(row, 2) for row in truth]).sequences["codes"]
+    assert late.f1.value == pytest.approx(mapped(frame_phones, truth).sequences["codes"].f1.value, abs=0.02)
+
+
+def test_the_table_says_which_phone_each_code_is(frame_phones, truth):
+    names = [*frame_phones.phones, SILENCE]
+    result = mapped(frame_phones, truth)
+    assert {row.code: row.phone for row in result.code_table}.items() <= dict(enumerate(names)).items()
+    assert sum(row.frames for row in result.code_table) == sum((row < len(names)).sum() for row in truth)
+    assert all(row.phone_share > 0.95 for row in result.code_table)
+    vowels = result.classes["vowels"]
+    assert vowels.phone_class.value >= vowels.phone.value > 0.99
+    assert sum(one.frames for one in result.classes.values()) == result.confusion.sum()
+
+
 def test_random_codes_are_at_chance(frame_phones, truth):
     random = np.random.default_rng(0)
     result = mapped(frame_phones, [random.integers(0, 8, len(row)) for row in truth])
@@ -122,7 +155,8 @@ def test_random_codes_are_at_chance(frame_phones, truth):
 def test_a_model_by_the_command(spoken, runs, prior, tmp_path, capsys):
     root, data = spoken
     arguments = ["--model", str(runs["mel"]), "--data", str(data), "--labels", str(root / "lab")]
-    assert main(["evaluate", "phonemes", *arguments, "--json", "--figures", str(tmp_path)]) == 0
+    table = ["--table", str(tmp_path / "codes.tsv")]
+    assert main(["evaluate", "phonemes", *arguments, "--json", "--figures", str(tmp_path), *table]) == 0
     result = json.loads(capsys.readouterr().out)
     assert list(result["scores"]) == list(RULES)
     best = result["scores"][PRIMARY]
@@ -133,12 +167,45 @@ def test_a_model_by_the_command(spoken, runs, prior, tmp_path, capsys):
     assert result["bits_per_s"]["nominal"] == 200
     assert 50 < result["bits_per_s"]["unigram"] <= 200
     assert result["abx"]["within"] < result["abx_random"]["within"]
-    assert {path.name for path in tmp_path.iterdir()} == {"confusion.png", "codes.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"confusion.png", "codes.png", "codes.tsv"}
+    lines = (tmp_path / "codes.tsv").read_text(encoding="utf-8").splitlines()
+    assert [line.split("\t")[0] for line in lines[1:]] == [str(row["code"]) for row in result["code_table"]]
+    assert result["sequences"].keys() == SEQUENCES.keys()
+    assert 0.1 < result["sequences"]["codes"]["error_rate"]["value"] < 2
+    assert result["probes"].keys() == {"latents", "vectors"}
+    # A linear classifier of the vectors chooses among fewer mappings of codes than there are, one of the latents more.
+    assert result["probes"]["latents"]["held_out"]["value"] > 1.5 * best["most_likely"]["held_out"]
+    assert result["probes"]["vectors"]["fitted"] <= best["codes"]["same"] + 0.05
     assert main(["evaluate", "phonemes", *arguments, "--prior", str(prior)]) == 0
     out = capsys.readouterr().out
     assert "under the prior" in out
     assert "WARNING: fewer than 100000 frames" in out
     assert f"{100 * best['codes']['held_out']:.1f}" in out
+    assert f"{100 * result['sequences']['codes']['f1']['value']:.1f}" in out
+    assert main(["evaluate", "phonemes", *arguments, "--probe", "0"]) == 2
+    assert "layers of this encoder cannot be probed" in capsys.readouterr().err
+
+
+def test_layers_of_a_causal_encoder_are_probed(spoken, tiny, tmp_path, capsys):
+    root, data = spoken
+    encoder = CausalEncoderConfig(channels=8, dilations=(1,), outputs=(0, 1), strides=(2, 2))
+    config = replace(tiny, model=replace(tiny.model, encoder=encoder, decoder=NoDecoderConfig()))
+    torch.manual_seed(0)
+    model = build(config.model, 0)
+    model.bottleneck.initialize(torch.randn(16, 8))
+    Codec(model, Card(config, ()), {}, torch.device("cpu")).save(tmp_path)
+    arguments = ["--model", str(tmp_path), "--data", str(data), "--labels", str(root / "lab"), "--json"]
+    assert main(["evaluate", "phonemes", *arguments, "--probe", "1,0+1"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    dimensions = {name: one["dimensions"] for name, one in result["probes"].items()}
+    assert dimensions == {"latents": 8, "vectors": 8, "layer 1": 8, "layer 0+1": 16}
+    frames = result["scores"][PRIMARY]["frames"] - result["scores"][PRIMARY]["fitted_frames"]
+    assert {one["scored_frames"] for one in result["probes"].values()} == {frames}
+    # The joined layers hold all that is in one of them.
+    assert result["probes"]["layer 0+1"]["fitted"] >= result["probes"]["layer 1"]["fitted"] - 0.01
+    for name in ("2", "a", "0+2", "0+", "-1"):
+        assert main(["evaluate", "phonemes", *arguments, f"--probe={name}"]) == 2
+        assert f"'{name}': layers to probe are 0 to 1" in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_figures(spoken, runs):

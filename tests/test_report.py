@@ -19,7 +19,7 @@ from speechvq.config import RUNS
 from speechvq.config.parsing import parse_run
 from speechvq.folder.description import DESCRIPTIONS
 from speechvq.report.pictures import curves, spectrograms, usage
-from speechvq.report.result_tables import paper_table
+from speechvq.report.result_tables import paper_table, result_tables
 from speechvq.report.runs import read_runs
 from speechvq.report.sections import SECTIONS
 from speechvq.text.segments import Segment
@@ -151,9 +151,27 @@ def test_saved_results_keep_their_keys(folders):
     assert keys("conversion") == {"speakers", "equal_error", "threshold", "figures", "rows"}
     assert keys("rate") == {"count", "seconds", "nominal", "coders"}
     measures = {"abx", "abx_random", "bits_per_s", "gaps", "mfcc", "offset_ms", "scores", "sweep"}
+    measures |= {"sequences", "classes", "code_table", "probes"}
     assert keys("phonemes") == measures | {"fit", "phones", "scored", "unlabelled"}
     row = json.loads((folders["model"] / "conversion.json").read_text())["rows"][0]
     assert row.keys() >= {"utterance", "text", "source", "speaker", "kind", "similarity", "energy_correlation"}
+
+
+def test_the_phones_of_codes_are_in_tables(page, folders):
+    """Figures of the saved result are cells of the page; what an earlier version saved has fewer tables."""
+    result = json.loads((folders["model"] / "phonemes.json").read_text())
+    text = Reader(page.read_text(encoding="utf-8")).text
+    sequences, vowels = result["sequences"]["codes"], result["classes"]["vowels"]
+    for value in (sequences["error_rate"]["value"], sequences["r_value"], vowels["phone"]["value"]):
+        assert f"{100 * value:.1f} %" in text
+    assert f"{100 * result['probes']['latents']['held_out']['value']:.1f} %" in text
+    [run] = read_runs([folders["model"]])
+    titles = [table.title for table in result_tables(run)]
+    [table] = [table for table in result_tables(run) if table.folded]
+    assert [row[0] for row in table.rows] == [str(one["code"]) for one in result["code_table"]]
+    for key in ("sequences", "classes", "code_table", "probes"):
+        del run.results["phonemes"][key]
+    assert len(titles) - len(result_tables(run)) == 4
 
 
 def test_the_paper_stands_beside_what_was_measured(folders):

@@ -26,6 +26,7 @@ from speechvq.cli.arguments import (
     sampling,
     table,
 )
+from speechvq.files import atomic_write
 
 
 def add_commands(commands: Any) -> None:
@@ -73,12 +74,19 @@ def _add_conversion(questions: Any) -> argparse.ArgumentParser:
 
 
 def _add_phonemes(questions: Any) -> argparse.ArgumentParser:
-    text = "Map codes to phones on some speakers and score the mapping on others, beside baselines; PNMI and ABX."
+    text = (
+        "Map codes to phones on some speakers and score the mapping on others, beside baselines: accuracy, phone error "
+    )
+    text += "rate, boundaries; PNMI, ABX, and what a linear probe reads."
     command = add_command(questions, "phonemes", _evaluate_phonemes, text)
     command.add_argument("--labels", type=Path, required=True, help="folder of .TextGrid, .lab or .phn files")
     command.add_argument("--scored", default="", metavar="A,B", help="speakers to score (default: the unseen ones)")
     add_prior(command)
     command.add_argument("--figures", type=Path, metavar="DIR", help="draw confusion.png and codes.png there")
+    text = "write what each code means, how often it is used, and its second phone (tab-separated)"
+    command.add_argument("--table", type=Path, metavar="FILE", help=text)
+    text = "layers of a causal encoder to probe beside latents and vectors, such as 0,3,6,0+3+6 (+ joins layers)"
+    command.add_argument("--probe", default="", metavar="A,B", help=text)
     _add_clusters(command)
     return command
 
@@ -164,7 +172,7 @@ def _evaluate_conversion(options: argparse.Namespace) -> None:
 def _evaluate_phonemes(options: argparse.Namespace) -> None:
     from speechvq.coding.trained_prior import TrainedPrior
     from speechvq.evaluate.phonemes import evaluate_phonemes
-    from speechvq.evaluate.tables import phoneme_table
+    from speechvq.evaluate.tables import code_table, phoneme_table
     from speechvq.nn.distributed import rank_and_count
 
     if options.figures:
@@ -180,11 +188,17 @@ def _evaluate_phonemes(options: argparse.Namespace) -> None:
         scored=names(options.scored),
         codes=_clusters(options, codec),
         prior=prior,
+        probe=names(options.probe),
         seed=options.seed,
     )
     report(options, result.figures(), phoneme_table(result))
-    if options.figures and rank_and_count()[0] == 0:
+    if rank_and_count()[0]:
+        return
+    if options.figures:
         draw_heat_maps(result, options.figures)
+    if options.table:
+        with atomic_write(options.table) as temporary:
+            temporary.write_text(code_table(result.code_table), encoding="utf-8")
 
 
 def _evaluate_leakage(options: argparse.Namespace) -> None:

@@ -18,9 +18,12 @@ from speechvq.data.manifest import Utterance, rank_key, read_manifest, read_trea
 from speechvq.files import visible_files
 from speechvq.nn.distributed import share_out
 from speechvq.nn.kmeans import assign, kmeans
+from speechvq.text.frames import frame_labels
 from speechvq.text.labels import LABEL_SUFFIXES, read_labels
+from speechvq.text.phones import SILENCE
 from speechvq.text.segments import Segment
 
+UNLABELLED = "?"
 CLUSTERED = 100_000  # frames: enough to find some hundred centres
 
 
@@ -36,14 +39,46 @@ class LabelledUtterance:
 class EncodedUtterance(LabelledUtterance):
     """A labelled utterance and the output of a model.
 
+    latents: (frames, D), output of the encoder
     vectors: (frames, D), output of the bottleneck
     codes: (frames,), or None for a model without codes
     mfcc: (frames, 39), MFCC averaged over each frame of the model
+    layers: (frames, C) float16, layers of the encoder by their number, averaged over each frame
     """
 
+    latents: np.ndarray
     vectors: np.ndarray
     codes: np.ndarray | None
     mfcc: np.ndarray
+    layers: dict[int, np.ndarray]
+
+
+class FramePhones:
+    """The phones of the frames of labelled utterances, as numbers.
+
+    utterances: encoded utterances
+    hop: seconds per frame
+    phones: names of the phones, numbered from 0; silence and unlabelled follow
+    ids: number of each phone, of SILENCE and of UNLABELLED
+    not_speech: the numbers of silence and unlabelled
+    speakers: the speaker of each utterance
+    """
+
+    def __init__(self, utterances: Sequence[EncodedUtterance], hop: float) -> None:
+        self.utterances, self.hop = utterances, hop
+        self.phones = sorted({segment.label for u in utterances for segment in u.segments} - {SILENCE})
+        self.ids = {name: i for i, name in enumerate([*self.phones, SILENCE, UNLABELLED])}
+        self.not_speech = [self.ids[SILENCE], self.ids[UNLABELLED]]
+        self.speakers = [u.utterance.speaker for u in utterances]
+
+    def at(self, offset: int, *, majority: bool = False) -> list[np.ndarray]:
+        """For each utterance the phone of every frame (frames,), read `offset` ms later (see `frame_labels`)."""
+        rows = (frame_labels(u.segments, len(u.vectors), self.hop, offset / 1000, majority) for u in self.utterances)
+        return [np.array([self.ids[label or UNLABELLED] for label in row], int) for row in rows]
+
+    def of_others(self, scored: Collection[str]) -> np.ndarray:
+        """Which frames of all utterances, one after another, are of speakers that are not scored, (frames,) bool."""
+        return np.repeat([name not in scored for name in self.speakers], [len(u.vectors) for u in self.utterances])
 
 
 def read_labelled(data: Path, labels: Path) -> tuple[list[LabelledUtterance], list[str]]:
@@ -93,17 +128,26 @@ def find_labels(folder: Path, utterances: Sequence[Utterance]) -> dict[str, Path
     return found
 
 
-def encode_labelled(codec: Codec, data: Path, labelled: Sequence[LabelledUtterance]) -> list[EncodedUtterance]:
-    """Encode labelled utterances prepared in `data`. Processes launched together share the work."""
-    mfcc, codec = MFCC(), codec.after_high_pass(read_treatment(data).high_pass)
-    return share_out(labelled, lambda item: _encode(codec, mfcc, data, item), unit="utterance")
+def encode_labelled(
+    codec: Codec, data: Path, labelled: Sequence[LabelledUtterance], layers: Collection[int] = ()
+) -> list[EncodedUtterance]:
+    """Encode labelled utterances prepared in `data`. Processes launched together share the work.
+
+    layers: numbers of the encoder's layers to keep
+    """
+    mfcc, numbers, codec = MFCC(), sorted(layers), codec.after_high_pass(read_treatment(data).high_pass)
+    return share_out(labelled, lambda item: _encode(codec, mfcc, data, item, numbers), unit="utterance")
 
 
 @torch.inference_mode()
-def _encode(codec: Codec, mfcc: MFCC, data: Path, labelled: LabelledUtterance) -> EncodedUtterance:
+def _encode(
+    codec: Codec, mfcc: MFCC, data: Path, labelled: LabelledUtterance, layers: Sequence[int]
+) -> EncodedUtterance:
     wav = read(data / labelled.utterance.path)
-    codes = codec.encode(wav, SAMPLE_RATE).numpy() if codec.model.bottleneck.codes else None
+    latents = codec.latents(wav, SAMPLE_RATE)
+    codes = codec.quantize(latents) if codec.model.bottleneck.codes else None
     vectors = (codec.represent(wav, SAMPLE_RATE) if codes is None else codec.vectors(codes)).T.numpy()
+    kept = codec.layers(wav, SAMPLE_RATE, layers) if layers else []
     # MFCC frames, padded to the length of the model's last frame.
     whole = F.pad(wav, (0, len(vectors) * codec.hop_length - len(wav)))
     cepstrum = mfcc(F.pad(whole, (0, -len(whole) % mfcc.hop))[None])[0].T.numpy()
@@ -112,7 +156,15 @@ def _encode(codec: Codec, mfcc: MFCC, data: Path, labelled: LabelledUtterance) -
     sums = np.cumsum(np.pad(cepstrum, ((1, 0), (0, 0))), axis=0, dtype=float)
     ends = np.maximum(edges[1:], edges[:-1] + 1)  # a frame shorter than one of MFCC gets the one in which it begins
     means = (sums[ends] - sums[edges[:-1]]) / (ends - edges[:-1])[:, None]
-    return EncodedUtterance(labelled.utterance, labelled.segments, vectors, codes, means)
+    return EncodedUtterance(
+        labelled.utterance,
+        labelled.segments,
+        latents=latents.T.numpy(),
+        vectors=vectors,
+        codes=None if codes is None else codes.numpy(),
+        mfcc=means,
+        layers={i: layer.T.half().numpy() for i, layer in zip(layers, kept, strict=True)},
+    )
 
 
 def clusters(rows: Sequence[np.ndarray], fitted: Sequence[bool], count: int, seed: int) -> list[np.ndarray]:

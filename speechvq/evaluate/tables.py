@@ -1,13 +1,26 @@
 """Results of evaluations as printed tables."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import fields
 
 from speechvq.evaluate.conversion import ConversionEvaluation
+from speechvq.evaluate.metrics.phone_classes import CodeMeaning
 from speechvq.evaluate.metrics.phone_mapping import ENOUGH_FRAMES, Accuracy
+from speechvq.evaluate.metrics.phone_sequences import TOLERANCE
+from speechvq.evaluate.metrics.resampling import Share
 from speechvq.evaluate.phonemes import PRIMARY, PhonemeEvaluation
 from speechvq.evaluate.rate import Rates
 from speechvq.evaluate.samples import Divergence
 
+FREQUENT_CODES = 8  # of which the printed result says what they mean
+# The names of `PhonemeEvaluation.sequences`.
+SEQUENCES = {
+    "codes": "codes",
+    "shuffled": "their phones, shuffled",
+    "mfcc": "k-means of MFCC",
+    "labels": "labels, read once a frame",
+}
 # For each figure of a conversion: its name, the factor for its unit, and its number format.
 CONVERSION_FIGURES = {
     "utterances": ("utterances", 1, "d"),
@@ -77,6 +90,14 @@ def phoneme_table(result: PhonemeEvaluation) -> list[str]:
         *(f"codes and {width} on either side {100 * share:9.1f}" for width, share in best.context.items()),
         "",
         *_measures(result),
+        "",
+        *_sequence_lines(result),
+        "",
+        *_class_lines(result),
+        "",
+        *_probe_lines(result),
+        "",
+        *_code_lines(result),
     ]
     if result.offset_ms in (min(result.sweep), max(result.sweep)):
         lines.append("WARNING: the best offset is at the end of its range: are these the labels of these recordings?")
@@ -86,9 +107,8 @@ def phoneme_table(result: PhonemeEvaluation) -> list[str]:
 
 
 def _accuracy_row(name: str, accuracy: Accuracy) -> str:
-    low, high = 100 * accuracy.low, 100 * accuracy.high
-    interval = "" if math.isnan(low) else f"{low:6.1f} to {high:4.1f}"
-    return f"{name:28} {100 * accuracy.held_out:8.1f}  {interval:14}    {100 * accuracy.same:8.1f}"
+    held_out = Share(accuracy.held_out, accuracy.low, accuracy.high)
+    return f"{name:28} {_share(held_out)}    {_percent(accuracy.same):>8}"
 
 
 def _measures(result: PhonemeEvaluation) -> list[str]:
@@ -106,6 +126,76 @@ def _measures(result: PhonemeEvaluation) -> list[str]:
         f"bit/s                {rates['nominal']:.1f} nominal, {rates['unigram']:.1f} by the entropy of single codes"
         + (f", {rates['prior']:.1f} under the prior" if "prior" in rates else ""),
     ]
+
+
+def _sequence_lines(result: PhonemeEvaluation) -> list[str]:
+    """Phone error rates and boundaries of the scored speakers."""
+    errors = [f"{'phone error rate, %':28} {'PER':>8}  {'95 % of speakers':16}  predicted  labelled phones"]
+    found = [
+        f"{f'boundaries, {1000 * TOLERANCE:.0f} ms, %':28} {'F1':>8}  {'95 % of speakers':16}  precision  "
+        f"{'recall':>8}  {'R-value':>8}  predicted  labelled"
+    ]
+    for key, one in result.sequences.items():
+        errors.append(f"{SEQUENCES[key]:28} {_share(one.error_rate)}    {one.predicted_phones:9}  {one.phones:8}")
+        found.append(
+            f"{SEQUENCES[key]:28} {_share(one.f1)}    {_percent(one.precision):>9}  {_percent(one.recall):>8}  "
+            f"{_percent(one.r_value):>8}  {one.predicted_boundaries:9}  {one.boundaries:8}"
+        )
+    return [*errors, "", *found]
+
+
+def _class_lines(result: PhonemeEvaluation) -> list[str]:
+    """Accuracy by class of phone."""
+    head = f"{'accuracy by class, %':28} {'phone':>8}  {'95 % of speakers':16}  {'class':>8}  {'frames':>8}"
+    return [head] + [
+        f"{name:28} {_share(one.phone)}    {_percent(one.phone_class.value):>8}  {one.frames:8}"
+        for name, one in result.classes.items()
+    ]
+
+
+def _probe_lines(result: PhonemeEvaluation) -> list[str]:
+    """What a linear classifier reads."""
+    if not result.probes:
+        return []
+    head = f"{'linear probe, %':28} {'held out':>8}  {'95 % of speakers':16}  fitted on  dimensions"
+    return [head] + [
+        f"{name:28} {_share(one.held_out)}    {_percent(one.fitted):>8}  {one.dimensions:10}"
+        for name, one in result.probes.items()
+    ]
+
+
+def _code_lines(result: PhonemeEvaluation) -> list[str]:
+    """The most frequent codes."""
+    lines = ["the most frequent codes, silence too (all: --table FILE)"]
+    for one in result.code_table[:FREQUENT_CODES]:
+        second = f", {one.runner_up} {_percent(one.runner_up_share)}" if one.runner_up else ""
+        lines.append(
+            f"  {one.code:5} {_percent(one.share):>5} % of frames: {one.phone} {_percent(one.phone_share)}{second} %"
+        )
+    return lines
+
+
+def _share(share: Share) -> str:
+    return f"{_percent(share.value):>8}  {_interval(share):14}"
+
+
+def _interval(share: Share) -> str:
+    return "" if math.isnan(share.low) else f"{100 * share.low:6.1f} to {100 * share.high:4.1f}"
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def code_table(meanings: Sequence[CodeMeaning]) -> str:
+    """The table of codes as tab-separated values, a line for each code; shares are from 0 to 1."""
+    names = [one.name for one in fields(CodeMeaning)]
+    rows = [names] + [[_cell(getattr(one, name)) for name in names] for one in meanings]
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _cell(value: float | int | str) -> str:
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 
 def rate_table(rates: Rates) -> list[str]:

@@ -87,15 +87,30 @@ class VQVAE(Trainable):
 
         Raises SpeechVQError if the model has no codes.
         """
-        return self.discrete.encode(self._latents(wav))
+        return self.discrete.encode(self.latents(wav))
 
     def represent(self, wav: Tensor) -> Tensor:
         """wav (B, T) -> the bottleneck's output without noise, z_q (B, D, N); of codes, their vectors."""
-        return self.bottleneck.represent(self._latents(wav))
+        return self.bottleneck.represent(self.latents(wav))
 
-    def _latents(self, wav: Tensor) -> Tensor:
-        z: Tensor = self.encoder(F.pad(wav, (0, -wav.shape[1] % self.hop_length)))
+    def latents(self, wav: Tensor) -> Tensor:
+        """wav (B, T) -> the encoder's output z (B, D, N), before the bottleneck."""
+        z: Tensor = self.encoder(self._whole(wav))
         return z
+
+    def layers(self, wav: Tensor, numbers: Sequence[int]) -> Tensor:
+        """wav (B, T) -> layers of the encoder, averaged over the steps of a code, one below another (B, C, N).
+
+        numbers: of the layers (see `Encoder.layers`).
+        """
+        wav = self._whole(wav)
+        layers = self.encoder.layers(self.encoder.features(wav))
+        codes = wav.shape[1] // self.hop_length
+        return torch.cat([layers[i].unflatten(2, (codes, -1)).mean(3) for i in numbers], 1)
+
+    def _whole(self, wav: Tensor) -> Tensor:
+        """wav (B, T), zero-padded to a whole number of codes."""
+        return F.pad(wav, (0, -wav.shape[1] % self.hop_length))
 
     def decode(
         self, codes: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]

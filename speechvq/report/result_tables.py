@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from speechvq.evaluate.tables import conversion_rows
+from speechvq.evaluate.metrics.phone_sequences import TOLERANCE
+from speechvq.evaluate.tables import SEQUENCES, conversion_rows
 from speechvq.report.media import SPEECH_NAMES
 from speechvq.report.runs import Run
 
@@ -25,12 +26,14 @@ class Table:
     head: names of the columns
     rows: cells; the first of a row is its name
     command: the command that measured it, '' if unknown
+    folded: whether a reader must open it, since it is long
     """
 
     title: str
     head: list[str]
     rows: list[list[str]]
     command: str = ""
+    folded: bool = False
 
 
 def result_tables(run: Run) -> list[Table]:
@@ -78,8 +81,61 @@ def _phoneme_tables(run: Run) -> list[Table]:
         others.append([f"ABX error, {name}", percent(result["abx"][key]), random])
     return [
         Table(title, ["", "fitted on the same frames", "held-out speakers"], rows),
+        *(table for table in (_sequence_table(result), _class_table(result), _probe_table(result)) if table.rows),
         Table("Phones in codes, without a mapping", ["", "codes", "baseline"], others, _command(result)),
+        *([_code_table(result)] if result.get("code_table") else []),
     ]
+
+
+def _sequence_table(result: dict[str, Any]) -> Table:
+    """Phone error rate and boundaries; without rows if an earlier version saved the result."""
+    rows = [
+        [SEQUENCES[key], _share(one["error_rate"]), _share(one["f1"])]
+        + [percent(one[figure]) for figure in ("precision", "recall", "r_value")]
+        for key, one in result.get("sequences", {}).items()
+    ]
+    head = ["", "phone error rate", "F1 of boundaries", "precision", "recall", "R-value"]
+    title = f"Runs of one phone: errors, and boundaries within {1000 * TOLERANCE:.0f} ms, of held-out speakers (95 %)"
+    return Table(title, head, rows)
+
+
+def _class_table(result: dict[str, Any]) -> Table:
+    rows = [
+        [name, str(one["frames"]), _share(one["phone"]), percent(one["phone_class"]["value"])]
+        for name, one in result.get("classes", {}).items()
+    ]
+    return Table("Accuracy by class of phone, of held-out speakers", ["", "frames", "right phone", "right class"], rows)
+
+
+def _probe_table(result: dict[str, Any]) -> Table:
+    rows = [
+        [name, str(one["dimensions"]), percent(one["fitted"]), _share(one["held_out"])]
+        for name, one in result.get("probes", {}).items()
+    ]
+    head = ["", "dimensions", "its own frames", "held-out speakers"]
+    return Table("Frames whose phone a linear classifier reads", head, rows)
+
+
+def _code_table(result: dict[str, Any]) -> Table:
+    """What each code means."""
+    rows = [
+        [
+            str(one["code"]),
+            percent(one["share"]),
+            f"{one['phone']} {percent(one['phone_share'])}",
+            f"{one['runner_up']} {percent(one['runner_up_share'])}" if one["runner_up"] else "-",
+        ]
+        for one in result["code_table"]
+    ]
+    title = "What each code means, silence among the phones, of all speakers"
+    return Table(title, ["code", "share of frames", "phone", "runner-up"], rows, folded=True)
+
+
+def _share(share: dict[str, Any]) -> str:
+    """A share and its interval over speakers."""
+    if share["low"] is None:
+        return percent(share["value"])
+    return f"{percent(share['value'])} ({100 * share['low']:.1f} to {100 * share['high']:.1f})"
 
 
 def _rate_table(run: Run) -> Table | None:

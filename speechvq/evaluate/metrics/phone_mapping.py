@@ -5,7 +5,6 @@ Oord et al. 2017, the accuracy is the phone purity. The held-out accuracy uses a
 Definitions: Lancucki et al. 2020 (mapping), Hsu et al. 2021 (HuBERT, section 4.2: purities, PNMI).
 """
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +12,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from speechvq import SpeechVQError
+from speechvq.evaluate.metrics.resampling import Resampling
 
-RESAMPLINGS = 1000
 # With fewer frames even random codes fit their phones: measured in tests/test_phone_mapping.py.
 ENOUGH_FRAMES = 100_000
 
@@ -166,18 +165,13 @@ class _Frames:
     def __init__(self, phone: np.ndarray, speaker: np.ndarray, fitted: np.ndarray, random: np.random.Generator) -> None:
         self.phone, self.fitted = phone, fitted
         self.scored_speaker = np.unique(speaker[~fitted], return_inverse=True)[1]
-        count = self.scored_speaker.max() + 1
-        # How often each scored speaker is drawn in each resampling (bootstrap over speakers).
-        self.draws = random.multinomial(count, np.full(count, 1 / count), RESAMPLINGS)
+        self.resampling = Resampling(self.scored_speaker.max() + 1, random)
 
     def accuracy(self, code: np.ndarray) -> Accuracy:
         counts = contingency(code, self.phone)
         correct = self._mapping(code)[code[~self.fitted]] == self.phone[~self.fitted]
-        correct_frames = np.bincount(self.scored_speaker, correct)
-        frames = np.bincount(self.scored_speaker)
-        resampled = (self.draws @ correct_frames) / (self.draws @ frames)
-        low, high = np.percentile(resampled, [2.5, 97.5]) if len(frames) > 1 else (math.nan, math.nan)
-        return Accuracy(float(counts.max(1).sum() / counts.sum()), float(correct.mean()), float(low), float(high))
+        held_out = self.resampling.share(np.bincount(self.scored_speaker, correct), np.bincount(self.scored_speaker))
+        return Accuracy(float(counts.max(1).sum() / counts.sum()), held_out.value, held_out.low, held_out.high)
 
     def accuracy_in_context(self, windows: np.ndarray, width: int) -> float:
         """Held-out accuracy of windows (frames, 2 * width + 1); the widest context seen in fitting decides."""

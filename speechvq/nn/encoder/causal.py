@@ -85,6 +85,7 @@ class CausalEncoder(Encoder):
                 f"the layers of the encoder are 0 to {blocks}; got {[*config.outputs]} (encoder.outputs)"
             )
         self.config, channels = config, config.channels
+        self.depth = blocks + 1
         first, last = config.strides
         pad = (first + 1) // 2
         self.centre = RunningMean(config.mean) if config.mean else nn.Identity()

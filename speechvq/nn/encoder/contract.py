@@ -30,8 +30,11 @@ class Encoder(nn.Module):
 
     input: a key of `INPUTS`.
     hop_length: samples per latent.
+    depth: number of layers that `layers` returns; 0 for an encoder whose layers cannot be looked at.
     A subclass defines `from_features`, and the samples on which a latent depends.
     """
+
+    depth = 0
 
     def __init__(self, input: str, hop_length: int) -> None:
         super().__init__()
@@ -61,6 +64,10 @@ class Encoder(nn.Module):
         with torch.autocast(wav.device.type, enabled=False):
             feats: Tensor = self.input(wav.float())
         return feats
+
+    def layers(self, feats: Tensor) -> list[Tensor]:
+        """feats (B, C, F) -> the `depth` layers, from the input on, (B, C', M) each, M a multiple of N."""
+        raise NotImplementedError
 
     def from_features(self, feats: Tensor) -> Tensor:
         """feats (B, C, F) -> z (B, D, N)."""
