@@ -22,6 +22,7 @@ settings.load_profile("busy")
 
 VOICES = {"low": 90.0, "mid": 150.0, "high": 230.0}  # fundamental frequency, Hz
 VOWELS = [(300, 2300), (700, 1200), (350, 800), (500, 1800)]  # two formants, Hz
+PHONES = ["iy", "aa", "uw", "eh"]  # their labels
 VOWEL = 2400  # samples
 
 
@@ -49,6 +50,20 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
             soundfile.write(source / voice / f"{i:02}.wav", wav, 16_000)
     split = Split(valid=0.25, test=0.1, unseen=0.0)
     prepare(FOLDER.read(source), out, Treatment(trim_db=60.0), split, speakers={})
+    return out
+
+
+@pytest.fixture(scope="session")
+def vowel_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of label files of that corpus, a phone for each vowel."""
+    out, random = tmp_path_factory.mktemp("labels"), np.random.default_rng(0)
+    for voice, pitch in VOICES.items():
+        (out / voice).mkdir()
+        for i in range(12):
+            vowels = list(random.integers(len(VOWELS), size=5))
+            speech(pitch, vowels, random)  # the same random numbers follow
+            times = [(n * 1_500_000, (n + 1) * 1_500_000, PHONES[vowel]) for n, vowel in enumerate(vowels)]  # 100 ns
+            (out / voice / f"{i:02}.lab").write_text("".join(f"{start} {end} {phone}\n" for start, end, phone in times))
     return out
 
 

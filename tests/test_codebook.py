@@ -20,7 +20,16 @@ from speechvq.codec import Codec
 from speechvq.data.feature_store import feature_store
 from speechvq.data.manifest import read_manifest
 from speechvq.folder.card import WEIGHTS
-from speechvq.train.codebook import Clustering, discriminant, layer_rows, load_encoder, loud, make_codebook
+from speechvq.folder.weights import load_tensors
+from speechvq.train.codebook import (
+    Clustering,
+    discriminant,
+    layer_rows,
+    load_encoder,
+    loud,
+    make_codebook,
+    principal,
+)
 from speechvq.train.kinds import train
 from speechvq.train.loop import read_log
 
@@ -174,3 +183,28 @@ def test_the_command(pretrained, corpus, tmp_path, capsys):
 def test_no_more_frames_are_clustered_than_asked(pretrained, corpus):
     rows = layer_rows(load_encoder(pretrained, HOW), feature_store(corpus), dataclasses.replace(HOW, frames=50))
     assert len(rows) == 50
+
+
+def test_a_codebook_on_the_probabilities_of_a_classifier(corpus, vowel_labels, tmp_path):
+    """Latents are a projection of their square roots and of the layers, folded into the encoder."""
+    taught = tmp_path / "phones"
+    train(run("phones", steps=40, learning_rate=1e-2), corpus, taught, labels=vowel_labels)
+    for outputs, dim in (((), 7), ((2,), 12)):
+        how = replace(HOW, outputs=outputs, posteriors=2.0, dim=dim, quiet=0.5, rounds=0)
+        make_codebook(taught, corpus, tmp_path / str(dim), how)
+        codec, encoder = Codec.load(tmp_path / str(dim)), load_encoder(taught, how)
+        assert codec.describe()["taught"] == "phones of labels"
+        feats = torch.randn(1, 80, 40)
+        with torch.inference_mode():
+            layers = encoder.layers(feats)
+            scores = load_tensors(taught / WEIGHTS)[0]
+            weight, bias = scores["objective.classify.weight"], scores["objective.classify.bias"]
+            roots = torch.nn.functional.conv1d(layers[2], weight, bias).softmax(1).sqrt()
+            rows = torch.cat([*(layers[i] for i in outputs), 2 * roots], 1)[0].T
+            z = codec.model.encoder.from_features(feats)[0].T
+        stored, columns = layer_rows(encoder, feature_store(corpus), how), rows.shape[1]
+        assert stored.shape[1] == columns
+        mapped = principal(stored, dim)
+        torch.testing.assert_close(z, (rows - mapped.mean) @ mapped.matrix, atol=1e-4, rtol=1e-3)
+    with pytest.raises(SpeechVQError, match="no classifier at 2 steps"):
+        load_encoder(taught, replace(HOW, posteriors=1.0, stride=2))

@@ -22,7 +22,8 @@ from speechvq.codec import Codec
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.config import InitConfig
 from speechvq.data.manifest import TREATMENT_FILE, Treatment, read_manifest, read_treatment
-from speechvq.evaluate.labelled import LabelledUtterance, encode_labelled
+from speechvq.data.utterance_labels import LabelledUtterance
+from speechvq.evaluate.labelled import encode_labelled
 from speechvq.folder.card import CONFIG, load_card
 from speechvq.train.codebook import Clustering, make_codebook
 from speechvq.train.kinds import train

@@ -24,6 +24,8 @@ from speechvq.nn.objective import OBJECTIVES, FeatureBatch
 from speechvq.nn.objective.cpc import CPC
 from speechvq.nn.objective.pretraining import build_pretraining
 from speechvq.nn.trainable import total
+from speechvq.text.phones import INVENTORY
+from speechvq.train.encoder import phone_targets
 from speechvq.train.kinds import train
 from speechvq.train.loop import read_log
 
@@ -57,9 +59,10 @@ def test_every_objective_names_its_losses_and_trains_all_of_its_weights(kind):
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
-def test_every_objective_is_learned(kind, corpus, runs, tmp_path):
+def test_every_objective_is_learned(kind, corpus, runs, vowel_labels, tmp_path):
     codec = Codec.load(runs["mel"]) if run(kind).needs_codec else None
-    figures = train(run(kind, steps=60, learning_rate=1e-2), corpus, tmp_path, codec=codec)
+    labels = vowel_labels if run(kind).needs_labels else None
+    figures = train(run(kind, steps=60, learning_rate=1e-2), corpus, tmp_path, codec=codec, labels=labels)
     untrained = read_log(tmp_path)[0]["loss"]
     assert figures["loss"] < 0.9 * untrained
     names = load_tensors(tmp_path / WEIGHTS)[0]
@@ -97,12 +100,11 @@ def test_masked_features_have_no_effect():
     torch.manual_seed(0)
     model = build_pretraining(run("masked"), codes=16).eval()
     objective, one = model.objective, batch()
-    hidden = objective._hidden(one.targets)
+    hidden = objective.hidden(one.targets)
     assert hidden.any(1).all()
     assert not hidden.all(1).any()
     changed = one.feats + 5 * hidden.repeat_interleave(2, 1)[:, None]
-    nats = [objective._nats(model.encoder, feats, hidden, one.targets) for feats in (one.feats, changed)]
-    assert torch.equal(*nats)
+    assert torch.equal(*(objective.logits(model.encoder, feats, hidden) for feats in (one.feats, changed)))
 
 
 def test_resumed_is_as_in_one_go(corpus, tmp_path):
@@ -144,6 +146,10 @@ def test_models_and_crops_that_do_not_fit_are_refused(corpus, runs, tmp_path):
         train(run("masked"), corpus, tmp_path)
     with pytest.raises(SpeechVQError, match="--model names the model"):
         train(run("cpc"), corpus, tmp_path, codec=Codec.load(runs["mel"]))
+    with pytest.raises(SpeechVQError, match="--labels names label files"):
+        train(run("phones"), corpus, tmp_path)
+    with pytest.raises(SpeechVQError, match="--labels names label files"):
+        train(run("cpc"), corpus, tmp_path, labels=tmp_path)
     with pytest.raises(SpeechVQError, match=r"train\.crop is too short"):
         train(run("cpc", crop=1280), corpus, tmp_path)
     slow = dataclasses.replace(run("masked").encoder, strides=(2, 2))
@@ -202,3 +208,26 @@ def test_other_audio_of_the_same_utterances_has_features_of_its_own(corpus, tmp_
     utterance = feature_store(tmp_path / "data").utterances[0]
     write(tmp_path / "data" / utterance.path, torch.zeros(utterance.samples))
     assert np.abs(feature_store(tmp_path / "data").frames - before).max() > 1
+
+
+def test_phones_are_those_in_the_middle_of_latents_and_unlabelled_ones_do_not_count(corpus, vowel_labels, tmp_path):
+    store = feature_store(corpus)
+    first = store.utterances[0]
+    (tmp_path / first.speaker).mkdir()
+    name = f"{first.id.rpartition('/')[2]}.lab"
+    (tmp_path / first.speaker / name).write_text("0 3000000 aa\n3000000 4000000 iy\n")
+    row = phone_targets(tmp_path, corpus, store, 320)
+    expected = [INVENTORY.index("aa")] * 15 + [INVENTORY.index("iy")] * 5
+    assert row[:20].tolist() == expected
+    assert set(row[20:]) == {-1}
+    model = build_pretraining(run("phones"), codes=len(INVENTORY)).eval()
+    one = batch(len(INVENTORY))
+    blank = FeatureBatch(one.feats, torch.full_like(one.targets, -1))
+    assert model.held_out([blank])["phones"] == 0
+    half = one.targets.clone()
+    half[:, ::2] = -1
+    logits = model.objective.classify(model.encoder.layers(one.feats)[-1])
+    nats = F.cross_entropy(logits, one.targets, reduction="none")[:, 1::2].mean()
+    assert model.held_out([FeatureBatch(one.feats, half)])["phones"] == pytest.approx(nats.item(), rel=1e-5)
+    with pytest.raises(SpeechVQError, match="do not divide"):
+        phone_targets(vowel_labels, corpus, store, 480)

@@ -16,13 +16,11 @@ from speechvq.config import CausalEncoderConfig, MelDecoderConfig, NoDecoderConf
 from speechvq.data.corpora.vctk import VCTK
 from speechvq.data.manifest import Split, Treatment, Utterance, read_manifest
 from speechvq.data.prepare import prepare
+from speechvq.data.utterance_labels import LabelledUtterance, find_labels, read_labelled
 from speechvq.evaluate.labelled import (
     FramePhones,
-    LabelledUtterance,
     clusters,
     encode_labelled,
-    find_labels,
-    read_labelled,
     scored_speakers,
 )
 from speechvq.evaluate.phonemes import PRIMARY, RULES, WITH_SILENCE, evaluate_phonemes, score_codes

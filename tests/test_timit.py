@@ -9,7 +9,7 @@ from trees import TREES
 from speechvq.data.corpora.timit import TIMIT
 from speechvq.data.manifest import Split, Treatment, read_manifest
 from speechvq.data.prepare import prepare
-from speechvq.evaluate.labelled import find_labels
+from speechvq.data.utterance_labels import find_labels
 
 
 @pytest.fixture

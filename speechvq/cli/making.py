@@ -98,6 +98,8 @@ def _add_train(commands: Any) -> None:
     command.add_argument(
         "--model", type=Path, help="model folder whose codes are learned: by a prior, or by masked prediction"
     )
+    text = "folder of label files (`speechvq align`) whose phones an encoder learns"
+    command.add_argument("--labels", type=Path, help=text)
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY.NAME=VALUE", help="change the configuration"
     )
@@ -112,8 +114,14 @@ def _add_codebook(commands: Any) -> None:
     command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
     command.add_argument("--out", type=Path, required=True, help="the codec's folder")
     command.add_argument("--codes", type=count, default=128, help="size of the codebook (default: 128)")
-    text = "joined layers of the encoder: 0 its local latents, i the output of block i (default: 0,3,6)"
+    text = "joined layers of the encoder: 0 its local latents, i the output of block i; '' for none (default: 0,3,6)"
     command.add_argument("--layers", default="0,3,6", metavar="A,B", help=text)
+    text = (
+        "weight of the square roots of its classifier's probabilities beside the layers; 0 leaves them out (default: 0)"
+    )
+    command.add_argument("--posteriors", type=plain, default=0.0, help=text)
+    text = "share of the quiet frames that are clustered, too (default: 0)"
+    command.add_argument("--quiet", type=share, default=0.0, help=text)
     text = "steps of the encoder for each code: 2 halves its rate (default: 2)"
     command.add_argument("--stride", type=count, default=2, help=text)
     command.add_argument("--dim", type=count, default=64, help="width of the codebook's vectors (default: 64)")
@@ -131,8 +139,8 @@ def _codebook(options: argparse.Namespace) -> None:
         layers = tuple(int(name) for name in names(options.layers))
     except ValueError:
         raise SpeechVQError(f"--layers are whole numbers with commas between; got '{options.layers}'") from None
-    sizes = options.codes, layers, options.stride, options.dim, options.rounds, options.clusters
-    how = Clustering(*sizes, seed=options.seed)
+    sizes = options.codes, layers, options.posteriors, options.stride, options.dim, options.rounds, options.clusters
+    how = Clustering(*sizes, quiet=options.quiet, seed=options.seed)
     figures = make_codebook(options.encoder, options.data, options.out, how, options.force)
     report(options, figures, table(figures))
 
@@ -220,5 +228,6 @@ def _train(options: argparse.Namespace) -> None:
     from speechvq.train.kinds import train
 
     codec = Codec.load(options.model) if options.model else None
-    figures = train(config, options.data, options.out, codec=codec, resume=options.resume, force=options.force)
+    how = {"labels": options.labels, "resume": options.resume, "force": options.force}
+    figures = train(config, options.data, options.out, codec=codec, **how)
     report(options, figures, [f"{options.out}: the last held-out figures", *table(figures)])

@@ -27,7 +27,7 @@ from speechvq.config.model import (
     WaveNetConfig,
     WaveNetDecoderConfig,
 )
-from speechvq.config.objective import CPCConfig, MaskedConfig, MelAugmentConfig
+from speechvq.config.objective import CPCConfig, MaskedConfig, MelAugmentConfig, PhonesConfig
 from speechvq.config.runs import RUNS, CodecRun, EncoderRun, InitConfig, PriorConfig, PriorRun, Run, TrainConfig
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "MelDecoderConfig",
     "ModelConfig",
     "NoDecoderConfig",
+    "PhonesConfig",
     "PredictorConfig",
     "PriorConfig",
     "PriorRun",

@@ -42,6 +42,8 @@ class CausalEncoderConfig:
     lookahead: number of blocks, from the first, that see as much of the future as of the past.
     outputs: the layers that the projection joins; 0 is the input of the blocks, i the output of block i.
     mean: frames of the past over which the mean spectrum of the speech is subtracted; 0 subtracts none.
+    classes: of a classifier on the last layer, by the square roots of whose probabilities the latents are given, too;
+        0 for no classifier.
     """
 
     kind: Literal["causal"] = "causal"
@@ -52,6 +54,7 @@ class CausalEncoderConfig:
     lookahead: int = 0
     outputs: tuple[int, ...] = (0, 3, 6)
     mean: int = 0
+    classes: int = 0
 
     @property
     def hop_length(self) -> int:

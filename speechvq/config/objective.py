@@ -29,7 +29,7 @@ class CPCConfig:
     warm: steps at the start of a crop that give context but predict nothing.
     """
 
-    needs_codec = False
+    needs_codec = needs_labels = False
     kind: Literal["cpc"] = "cpc"
     steps: int = 8
     temperature: float = 0.1
@@ -45,11 +45,27 @@ class MaskedConfig:
     unmasked: weight of the loss where nothing is masked.
     """
 
-    needs_codec = True
+    needs_codec, needs_labels = True, False
     kind: Literal["masked"] = "masked"
     start: float = 0.08
     span: int = 5
     unmasked: float = 0.0
 
 
-ObjectiveConfig = CPCConfig | MaskedConfig
+@dataclass(frozen=True)
+class PhonesConfig:
+    """The phones of labels (--labels): an encoder that is taught by text.
+
+    start: share of the latents at which a mask begins.
+    span: length of a mask; latents.
+    smoothing: share of the probability that the target spreads over all phones.
+    """
+
+    needs_codec, needs_labels = False, True
+    kind: Literal["phones"] = "phones"
+    start: float = 0.02
+    span: int = 5
+    smoothing: float = 0.1
+
+
+ObjectiveConfig = CPCConfig | MaskedConfig | PhonesConfig

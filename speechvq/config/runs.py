@@ -79,7 +79,7 @@ class CodecRun:
     """Training of a codec."""
 
     kind = "codec"
-    needs_codec = False
+    needs_codec = needs_labels = False
     model: ModelConfig = field(default_factory=ModelConfig)
     init: InitConfig = field(default_factory=InitConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -90,7 +90,7 @@ class PriorRun:
     """Training of a prior over the codes of a codec."""
 
     kind = "prior"
-    needs_codec = True
+    needs_codec, needs_labels = True, False
     prior: PriorConfig = field(default_factory=PriorConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
@@ -111,6 +111,11 @@ class EncoderRun:
     def needs_codec(self) -> bool:
         """Whether it is trained on the codes of a codec."""
         return self.objective.needs_codec
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it is trained on labels."""
+        return self.objective.needs_labels
 
 
 Run = CodecRun | PriorRun | EncoderRun

@@ -13,13 +13,13 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
+from speechvq.data.utterance_labels import read_labelled
 from speechvq.evaluate.labelled import (
     UNLABELLED,
     EncodedUtterance,
     FramePhones,
     clusters,
     encode_labelled,
-    read_labelled,
     scored_speakers,
 )
 from speechvq.evaluate.metrics.abx import Abx, abx, tokens

@@ -11,7 +11,7 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.data.manifest import read_manifest
-from speechvq.evaluate.labelled import read_labelled
+from speechvq.data.utterance_labels import read_labelled
 from speechvq.evaluate.metrics.phone_mapping import contingency, most_likely_phones
 from speechvq.text.frames import frame_labels
 from speechvq.text.phones import SILENCE

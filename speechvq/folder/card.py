@@ -40,6 +40,7 @@ class Card:
     speaker_info: for each speaker, what is known of them, such as sex and accent.
     alphabet: of a prior, the codes that it is a prior of.
     high_pass: of a codec or an encoder, the cutoff of the filter that its audio goes through, in Hz; 0 for none.
+    taught: what other than audio its encoder was trained with, such as the phones of labels; empty for nothing.
     """
 
     config: Run
@@ -47,6 +48,7 @@ class Card:
     speaker_info: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     alphabet: Alphabet | None = None
     high_pass: float = 0.0
+    taught: str = ""
 
 
 def save_card(folder: Path, card: Card) -> None:
@@ -54,6 +56,8 @@ def save_card(folder: Path, card: Card) -> None:
     fields = dataclasses.asdict(card)
     if not card.high_pass:
         del fields["high_pass"]
+    if not card.taught:
+        del fields["taught"]
     save_json(folder / CONFIG, {"format": FORMAT if card.high_pass else 1, "speechvq": __version__, **fields})
 
 
@@ -90,10 +94,11 @@ def load_card(folder: Path, kind: str | None = None) -> Card:
                 f"this version ({__version__}) reads formats up to {FORMAT}"
             )
         config, speakers, info = data["config"], data["speakers"], data["speaker_info"]
-        cutoff = float(data.get("high_pass", 0.0))
+        cutoff, taught = float(data.get("high_pass", 0.0)), data.get("taught", "")
         valid = isinstance(config, dict) and isinstance(speakers, list) and isinstance(info, dict)
         if not (
             valid
+            and isinstance(taught, str)
             and 0 <= cutoff <= HIGHEST_HIGH_PASS
             and all(isinstance(s, str) for s in speakers)
             and all(isinstance(i, dict) for i in info.values())
@@ -104,7 +109,7 @@ def load_card(folder: Path, kind: str | None = None) -> Card:
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise SpeechVQError(f"{path}: not a model's configuration ({error!r})") from None
     alphabet = parse(Alphabet, data["alphabet"], "alphabet.") if data.get("alphabet") else None
-    card = Card(parse_run(config), tuple(speakers), info, alphabet, cutoff)
+    card = Card(parse_run(config), tuple(speakers), info, alphabet, cutoff, taught)
     if kind not in (None, card.config.kind):
         raise SpeechVQError(f"{folder}: not a {kind}, but the result of a run of kind '{card.config.kind}'")
     if card.config.kind == "prior" and alphabet is None:

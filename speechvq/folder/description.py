@@ -40,16 +40,17 @@ def _describe_codec(card: Card, weights: WeightsSummary) -> dict[str, Any]:
         "sample_rate": SAMPLE_RATE,
         "hop_length": model.encoder.hop_length,
         "latents_per_s": rate,
-        **_filter(card),
+        **_training_audio(card),
         **({"codes": codes, "bit_per_s": rate * math.log2(codes)} if codes else {}),
         "held_out": weights.metadata,
         "speakers": {name: card.speaker_info.get(name, {}) for name in card.speakers},
     }
 
 
-def _filter(card: Card) -> dict[str, float]:
-    """The high-pass of a model's audio in Hz, if it has one."""
-    return {"high_pass": card.high_pass} if card.high_pass else {}
+def _training_audio(card: Card) -> dict[str, Any]:
+    """The high-pass of a model's audio in Hz, and what it was trained with other than audio, if there is any."""
+    entries = {"high_pass": card.high_pass, "taught": card.taught}
+    return {name: value for name, value in entries.items() if value}
 
 
 def _describe_prior(card: Card, weights: WeightsSummary) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def _describe_encoder(card: Card, weights: WeightsSummary) -> dict[str, Any]:
         "sample_rate": SAMPLE_RATE,
         "hop_length": config.encoder.hop_length,
         "latents_per_s": SAMPLE_RATE / config.encoder.hop_length,
-        **_filter(card),
+        **_training_audio(card),
         "held_out": weights.metadata,
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.data.manifest import read_manifest
-from speechvq.evaluate.labelled import find_labels
+from speechvq.data.utterance_labels import find_labels
 from speechvq.folder.description import describe_folder
 from speechvq.report import pictures
 from speechvq.report.media import SPEECH_NAMES, Picture, Player, picture, player

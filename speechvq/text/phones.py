@@ -20,6 +20,8 @@ MNEMONICS += ", eh E e@, er 3 3: IR VR, ey eI, hh h, ih I I2 I# i@ i@3, iy i i:,
 MNEMONICS += ", oy OI, r r-, sh S, t t# t2 t[ ?, th T, uh U U@, uw u:, w w#, y j ;, zh Z, sil pau"
 ESPEAK = {new: row.split()[0] for row in MNEMONICS.split(",") for new in row.split()[1:]}
 ESPEAK |= {symbol: symbol for symbol in "bdfgklmnprstvwz"}
+# All of them, in the order in which a model numbers them.
+INVENTORY = tuple(sorted(set(ARPABET.values())))
 # The phones of each class, by manner of articulation; diphthongs are vowels, the flap is a stop, /h/ a fricative.
 PHONE_CLASSES = {
     "vowels": ["aa", "ae", "ah", "ao", "aw", "ax", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw"],

@@ -32,21 +32,25 @@ class Clustering:
 
     codes: size of the codebook, K.
     outputs: layers of the encoder that are joined; 0 is its local latents, i the output of block i.
+    posteriors: weight of the square roots of its classifier's probabilities beside the layers; 0 leaves them out.
     stride: steps of the encoder per code.
     dim: width of the codebook's vectors, D.
     rounds: how often the rows are clustered and projected by linear discriminant analysis of the clusters.
     clusters: number of clusters in these rounds.
-    frames: largest number of frames of speech that are clustered.
+    frames: largest number of frames that are clustered.
+    quiet: share of the frames of silence among them that are kept.
     seed: of all random numbers.
     """
 
     codes: int = 128
     outputs: tuple[int, ...] = (0, 3, 6)
+    posteriors: float = 0.0
     stride: int = 2
     dim: int = 64
     rounds: int = 2
     clusters: int = 400
     frames: int = 100_000
+    quiet: float = 0.0
     seed: int = 0
 
 
@@ -73,7 +77,7 @@ def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool
     generator = torch.Generator().manual_seed(how.seed)
     projection, centres = discriminant_clusters(rows, how, generator)
     model = build(config.model, 0)
-    model.encoder.load_state_dict(encoder.state_dict() | folded(projection, how.stride), strict=True)
+    model.encoder.load_state_dict(encoder.state_dict() | folded(projection, how, encoder), strict=True)
     assert isinstance(model.bottleneck, VectorQuantizer)
     model.bottleneck.initialize(centres)
     codes = assign((rows - projection.mean) @ projection.matrix, centres)
@@ -83,7 +87,7 @@ def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool
         "used_codes": float((counts > 0).sum()),
         "perplexity": perplexity(counts),
     }
-    open_run(out, Card(config, (), high_pass=high_pass), resume=False, force=force)
+    open_run(out, Card(config, (), high_pass=high_pass, taught=load_card(run).taught), resume=False, force=force)
     save_tensors(out / WEIGHTS, model.state_dict(), figures)
     save_histogram(out, counts.numpy())
     return figures
@@ -108,27 +112,32 @@ def load_encoder(run: Path, how: Clustering) -> CausalEncoder:
         trained = config.model.encoder
     if not isinstance(trained, CausalEncoderConfig):
         raise SpeechVQError(f"{run}: has no causal encoder; only the layers of one can be clustered")
-    if how.dim > len(how.outputs) * trained.channels:
-        width = len(how.outputs) * trained.channels
+    tensors = load_tensors(run / WEIGHTS)[0]
+    learned = {name.rpartition(".")[2]: value for name, value in tensors.items() if "classify" in name}
+    classes = len(learned.get("bias", ())) if how.posteriors else 0
+    if how.posteriors and (not classes or how.stride != trained.strides[1]):
+        raise SpeechVQError(f"{run}: has no classifier at {how.stride} steps of the encoder (--posteriors, --stride)")
+    width = len(how.outputs) * trained.channels + classes
+    if how.dim > width:
         raise SpeechVQError(
             f"{run}: the joined layers have {width} dimensions, of which {how.dim} cannot be chosen (--dim)"
         )
-    settings = replace(trained, outputs=how.outputs, strides=(trained.strides[0], how.stride))
+    settings = replace(trained, outputs=how.outputs, strides=(trained.strides[0], how.stride), classes=classes)
     encoder = CausalEncoder(settings, how.dim)
-    tensors = load_tensors(run / WEIGHTS)[0]
     own = {
         name.removeprefix("encoder."): value
         for name, value in tensors.items()
-        if name.startswith("encoder.") and not name.startswith("encoder.project.")
+        if name.startswith("encoder.") and name.split(".")[1] not in ("project", "posterior", "classify")
     }
+    own |= {f"classify.{name}": value for name, value in learned.items() if classes}
     encoder.load_state_dict(encoder.state_dict() | own)
     return encoder.eval()
 
 
 @torch.inference_mode()
 def layer_rows(encoder: CausalEncoder, store: FeatureStore, how: Clustering) -> Tensor:
-    """The joined layers, averaged over the steps that share a code, of at most `how.frames` frames of training speech
-    -> (M, layers * channels), of utterances in random order.
+    """The joined layers, averaged over the steps that share a code, and weighted posteriors, of at most `how.frames`
+    frames of training speech -> (M, layers * channels + classes), of utterances in random order.
 
     Raises SpeechVQError if the split `train` has no utterances that are as long as a code.
     """
@@ -139,11 +148,15 @@ def layer_rows(encoder: CausalEncoder, store: FeatureStore, how: Clustering) -> 
         raise SpeechVQError("no utterances to learn a codebook from")
     found: list[Tensor] = []
     count = 0
-    for i in progress(np.random.default_rng(how.seed).permutation(train), unit="utterance"):
+    random = np.random.default_rng(how.seed)
+    for i in progress(random.permutation(train), unit="utterance"):
         feats = torch.from_numpy(np.array(store.frames[store.starts[i] : store.starts[i + 1]], np.float32)).T[None]
         layers = encoder.layers(feats)
-        joined = torch.cat([layers[k] for k in how.outputs], 1)[0]
-        found.append(joined.unfold(1, how.stride, how.stride).mean(2).T[loud(feats[0], hop)])
+        parts = [layers[k].unfold(2, how.stride, how.stride).mean(3) for k in how.outputs]
+        if how.posteriors:
+            parts.append(how.posteriors * encoder.root_probabilities(layers))
+        kept = loud(feats[0], hop) | torch.from_numpy(random.random(lengths[i] // hop) < how.quiet)
+        found.append(torch.cat(parts, 1)[0].T[kept])
         count += len(found[-1])
         if count >= how.frames:
             break
@@ -191,7 +204,13 @@ def discriminant(rows: Tensor, classes: Tensor, dim: int) -> Projection:
     return Projection(mean, torch.from_numpy(vectors.copy()).float())
 
 
-def folded(projection: Projection, stride: int) -> dict[str, Tensor]:
-    """The projection as the weights of the encoder's last convolution, which averages `stride` steps."""
-    weight = projection.matrix.T[..., None].repeat(1, 1, stride) / stride
-    return {"project.weight": weight, "project.bias": -projection.mean @ projection.matrix}
+def folded(projection: Projection, how: Clustering, encoder: CausalEncoder) -> dict[str, Tensor]:
+    """The projection as the weights of the encoder's last convolutions; that of the layers averages `stride` steps."""
+    joined = len(how.outputs) * encoder.config.channels
+    weights = {}
+    if how.posteriors:
+        weights["posterior.weight"] = how.posteriors * projection.matrix[joined:].T[..., None]
+    if joined:
+        weights["project.weight"] = projection.matrix[:joined].T[..., None].repeat(1, 1, how.stride) / how.stride
+    offset = "project.bias" if joined else "posterior.bias"
+    return weights | {offset: -projection.mean @ projection.matrix}

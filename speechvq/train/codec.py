@@ -15,7 +15,7 @@ from speechvq.folder.weights import load_weights
 from speechvq.nn.vqvae import VQVAE, build
 from speechvq.train.batches import Crops, held_out_batches
 from speechvq.train.loop import processes
-from speechvq.train.run import Training, check_crop, initialize
+from speechvq.train.run import Training, check_crop, initialize, taught
 
 COUNTED_BATCHES = 100
 
@@ -44,7 +44,7 @@ def assemble_codec(config: CodecRun, data: Path) -> Training:
             load_weights(model, out / WEIGHTS)
             save_histogram(out, count_codes(model.eval(), crops))
 
-    card = Card(config, speakers, info, high_pass=read_treatment(data).high_pass)
+    card = Card(config, speakers, info, high_pass=read_treatment(data).high_pass, taught=taught(config.init))
     return Training(card, model, crops, held_out, how, finish)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
@@ -13,7 +12,7 @@ from speechvq.train.prior import assemble_prior
 from speechvq.train.run import Training, check_run, run
 
 # By the `kind` of a configuration. Each takes the configuration, the folder of a prepared corpus and, if the
-# configuration `needs_codec`, the codec whose codes are learned.
+# configuration `needs_codec` or `needs_labels`, the `codec` whose codes or the `labels` whose phones are learned.
 KINDS: dict[str, Callable[..., Training]] = {
     "codec": assemble_codec,
     "prior": assemble_prior,
@@ -22,11 +21,19 @@ KINDS: dict[str, Callable[..., Training]] = {
 
 
 def train(
-    config: Run, data: Path, out: Path, *, codec: Codec | None = None, resume: bool = False, force: bool = False
+    config: Run,
+    data: Path,
+    out: Path,
+    *,
+    codec: Codec | None = None,
+    labels: Path | None = None,
+    resume: bool = False,
+    force: bool = False,
 ) -> dict[str, float]:
     """Train a configuration on the corpus prepared in `data`, into the folder `out` -> the last held-out figures.
 
     codec: the model whose codes are learned, by a prior or by masked prediction.
+    labels: a folder of label files, whose phones an encoder learns.
     Raises SpeechVQError if `out` holds another run and neither `resume` nor `force` is given, or if configuration,
     data, and models do not fit.
     """
@@ -35,6 +42,9 @@ def train(
             "--model names the model whose codes are learned; a prior and masked prediction need one, "
             "other runs take none"
         )
+    if config.needs_labels != (labels is not None):
+        raise SpeechVQError("--labels names label files whose phones an encoder learns; other runs take none")
     check_run(out, resume, force)
-    inputs: tuple[Any, ...] = (config, data) if codec is None else (config, data, codec)
-    return run(KINDS[config.kind](*inputs), out, resume=resume, force=force)
+    parts = {"codec": codec, "labels": labels}
+    given = {name: part for name, part in parts.items() if part is not None}
+    return run(KINDS[config.kind](config, data, **given), out, resume=resume, force=force)

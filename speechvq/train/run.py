@@ -83,6 +83,11 @@ def check_high_pass(folder: Path, card: Card, data: Path) -> float:
     return cutoff
 
 
+def taught(config: InitConfig) -> str:
+    """What other than audio the model was trained with that a run takes parts from; empty for nothing."""
+    return load_card(Path(config.path)).taught if config.path else ""
+
+
 def initialize(model: Trainable, config: InitConfig, data: Path, speakers: tuple[str, ...] = ()) -> None:
     """Copy `config.parts` from another model folder and freeze `config.freeze`.
 

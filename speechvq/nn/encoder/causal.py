@@ -70,7 +70,8 @@ class CausalEncoder(Encoder):
     """Log-mel to local latents, dilated blocks over these, and a projection of the configured layers to D.
 
     One strided convolution and pointwise layers give the local latents. A latent depends on the past, and on little
-    more of the future than the window of a frame.
+    more of the future than the window of a frame. With `classes`, the probabilities of a classifier are projected, too,
+    by their square roots, whose Euclidean distance is that of Hellinger between distributions.
     dim: D, or 0 for an encoder in pretraining, which has no projection yet.
     Raises SpeechVQError if it has none of the layers that are to be joined.
     """
@@ -80,7 +81,8 @@ class CausalEncoder(Encoder):
         blocks = len(config.dilations)
         if config.lookahead > blocks:
             raise SpeechVQError(f"the encoder has {blocks} blocks, not {config.lookahead} (encoder.lookahead)")
-        if dim and not (config.outputs and 0 <= min(config.outputs) <= max(config.outputs) <= blocks):
+        some = config.outputs or (0,) * bool(config.classes)
+        if dim and not (some and 0 <= min(some) <= max(some) <= blocks):
             raise SpeechVQError(
                 f"the layers of the encoder are 0 to {blocks}; got {[*config.outputs]} (encoder.outputs)"
             )
@@ -98,7 +100,11 @@ class CausalEncoder(Encoder):
         self.blocks = nn.ModuleList(CausalBlock(channels, dilation, more) for dilation, more in pairs)
         # Without a scale of their own, so that layers can be joined and compared.
         self.norms = nn.ModuleList(BatchNorm(channels, affine=False) for _ in range(blocks + 1))
-        self.project = nn.Conv1d(len(config.outputs) * channels, dim, last, last) if dim else nn.Identity()
+        # In pretraining the classifier is the objective's.
+        self.classify = nn.Conv1d(channels, config.classes, last, last) if dim and config.classes else None
+        self.posterior = nn.Conv1d(config.classes, dim, 1, bias=not config.outputs) if dim and config.classes else None
+        joined = len(config.outputs) * channels
+        self.project = nn.Conv1d(joined, dim, last, last) if dim and joined else nn.Identity()
 
     @property
     def lookahead(self) -> int:
@@ -127,5 +133,16 @@ class CausalEncoder(Encoder):
 
     def from_features(self, feats: Tensor) -> Tensor:
         layers = self.layers(feats)
-        z: Tensor = self.project(torch.cat([layers[i] for i in self.config.outputs], 1))
-        return z
+        parts = []
+        if self.config.outputs:
+            parts.append(self.project(torch.cat([layers[i] for i in self.config.outputs], 1)))
+        if self.posterior is not None:
+            parts.append(self.posterior(self.root_probabilities(layers)))
+        return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
+
+    def root_probabilities(self, layers: list[Tensor]) -> Tensor:
+        """All layers of some features -> square roots of the classifier's probabilities, (B, classes, N)."""
+        assert self.classify is not None
+        with torch.autocast(layers[-1].device.type, enabled=False):
+            logits: Tensor = self.classify(layers[-1].float())
+            return logits.softmax(1).sqrt()
