@@ -25,8 +25,12 @@ step() { # NAME COMMAND...: run the command, unless it was done with this key
     ((first <= stage && stage <= last)) || return 0
     [[ $(cat "$out/done/$name" 2>/dev/null) != "$key" ]] || { echo "${stage:+stage $stage: }$name is done" && return 0; }
     echo "${stage:+stage $stage: }$name"
-    "$@"
+    "$@" || left_out $? "$@"
     echo "$key" > "$out/done/$name"
+}
+
+left_out() { # CODE COMMAND...: whether the command ended because it left out what cannot be aligned, and listed that
+    [[ $1 -eq 1 && $2 == speechvq && $3 == align && -s $5/unaligned.tsv ]]
 }
 
 launched() { # COMMAND...: run a speechvq command, on as many processes as LAUNCH says

@@ -123,13 +123,10 @@ def attempt(work: Callable[[Job], Result], job: Job) -> Result | Failure:
 
 
 def save_failures(path: Path, failures: Iterable[tuple[str, str]]) -> None:
-    """Write names and reasons, separated by a tab, one a line; without failures, remove the list of an earlier run."""
+    """Write the names of files that could not be used, and the reasons: a line for each, a tab between."""
     lines = [f"{printable(name)}\t{printable(reason)}\n" for name, reason in failures]
-    if lines:
-        with atomic_write(path) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
-    else:
-        path.unlink(missing_ok=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def printable(text: str) -> str:

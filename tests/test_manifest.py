@@ -166,6 +166,46 @@ def test_unseen_speakers_by_name_replace_the_share():
     assert splits == {"s0": False, "s1": True, "s2": True, "s3": False}
 
 
+def rows(*speakers: str, count: int = 12, official: str = "") -> list[tuple[str, str, str, str]]:
+    return [(f"{name}/{i}", name, "", official) for name in speakers for i in range(count)]
+
+
+def test_the_only_speaker_is_not_held_out():
+    assert rank_key("ljspeech") < 0.05  # by its hash alone it would be
+    splits = Split().of_all(rows("ljspeech"))
+    assert Counter(splits) == {"train": 10, "valid": 1, "test": 1}
+    assert Split(unseen_speakers=("ljspeech",)).of_all(rows("ljspeech")) == ["unseen"] * 12  # asked for by name
+    assert Split(unseen=1).of_all(rows("ljspeech")) == ["unseen"] * 12
+    assert Split().of_all(rows("ljspeech", official="unseen")) == ["unseen"] * 12
+
+
+@given(st.lists(st.text(max_size=3), min_size=1, max_size=5, unique=True), st.integers(1, 40), st.floats(0, 0.99))
+def test_no_share_takes_all_and_each_holds_out_something(names, count, unseen):
+    split = Split(unseen=unseen)
+    splits = split.of_all(rows(*names, count=count))
+    found = Counter(splits)
+    by_speaker = {name: set(splits[i * count : (i + 1) * count]) for i, name in enumerate(names)}
+    seen = [name for name, own in by_speaker.items() if own != {"unseen"}]
+    assert found["train"] >= 1
+    assert all("unseen" not in by_speaker[name] for name in seen)
+    assert all(found[name] >= 1 for name in ("valid", "test")) or len(seen) * count < 3
+    # Speakers are held out by their hashes, but for the only one that is left.
+    assert seen in ([name for name in names if rank_key(name) >= unseen], [max(names, key=rank_key)])
+
+
+def test_in_a_corpus_that_is_large_enough_every_split_is_that_of_its_name():
+    many = rows(*(f"p{i}" for i in range(30)), count=20)
+    assert Split().of_all(many) == [Split().of(*row) for row in many]
+
+
+def test_a_sentence_is_moved_as_a_whole():
+    """Three speakers read the same four sentences: what is held out of one is held out of all."""
+    sentences = [(f"{name}/{i}", name, f"Sentence {i}.", "") for name in "abc" for i in range(4)]
+    splits = Split(unseen=0).of_all(sentences)
+    assert [Counter(splits)[name] for name in SPLITS] == [6, 3, 3, 0]
+    assert len({(row[2], split) for row, split in zip(sentences, splits, strict=True)}) == 4
+
+
 @given(st.sampled_from(SPLITS), st.floats(0, 1))
 def test_what_the_corpus_says_goes_before_every_share(official, share):
     split = Split(valid=share, test=1 - share, unseen=share)

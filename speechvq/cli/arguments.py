@@ -110,16 +110,17 @@ def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> No
     print(json.dumps(result, indent=2) if options.json else "\n".join(lines))
 
 
-def report_failures(failures: Sequence[tuple[str, str]], verb: str, file: Path | None) -> None:
-    """List the first ten files that could not be used on stderr, with the reasons.
+def report_failures(failures: Sequence[tuple[str, str]], verb: str, file: Path | None) -> int:
+    """List the files that could not be used on stderr, with the reasons -> the exit code: 1 if there are any, else 0.
 
     verb: what happened to them, before each name.
-    file: that lists all.
+    file: where all are listed; if there is one, the first ten are enough here.
     """
-    for name, reason in failures[:LISTED]:
+    for name, reason in failures[: LISTED if file else None]:
         print(printable(f"{verb} {name}: {reason}"), file=sys.stderr)
-    if len(failures) > LISTED:
-        print(printable(f"... {len(failures)} in all" + (f", listed in {file}" if file else "")), file=sys.stderr)
+    if file and len(failures) > LISTED:
+        print(printable(f"... {len(failures)} in all, listed in {file}"), file=sys.stderr)
+    return 1 if failures else 0
 
 
 def names(text: str) -> list[str]:

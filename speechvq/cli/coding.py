@@ -256,12 +256,13 @@ def _report_files(options: argparse.Namespace, source: Path, plan: Plan, done: I
                 print(printable(text), file=output, flush=True)
     finally:
         listed = [(str(path.relative_to(source)), failed[path]) for path in sorted(failed)]
-        if plan.folder is not None:
+        if listed and plan.folder is not None:
             save_failures(plan.folder / FAILED_FILE, listed)
+        elif plan.folder is not None:
+            (plan.folder / FAILED_FILE).unlink(missing_ok=True)  # of an earlier run
     if options.json:
         rows += [{"source": str(path), "error": reason} for path, reason in failed.items()]
         print(json.dumps(sorted(rows, key=lambda row: row["source"]), indent=2), file=output)
     elif plan.folder is not None or plan.kept:
         print(f"{written} written, {len(plan.kept)} were there, {len(failed)} failed", file=output)
-    report_failures(listed, "failed", None if plan.folder is None else plan.folder / FAILED_FILE)
-    return 1 if failed else 0
+    return report_failures(listed, "failed", None if plan.folder is None else plan.folder / FAILED_FILE)

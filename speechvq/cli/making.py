@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from speechvq.cli.arguments import (
     plain,
     positive,
     report,
+    report_failures,
     share,
     table,
 )
 from speechvq.data.corpora import CORPORA
 from speechvq.data.corpora.contract import Corpus
 from speechvq.data.corpora.folder import folder_corpus
-from speechvq.data.manifest import Split, Treatment
+from speechvq.data.manifest import SPLITS, Split, Treatment, read_manifest
 
 
 def add_commands(commands: Any) -> None:
@@ -189,15 +191,17 @@ def _prepare(options: argparse.Namespace) -> None:
     corpus = _corpus(options.corpus, options.speaker_level)
     split = Split(options.valid, options.test, options.unseen, tuple(names(options.unseen_speakers)))
     sources, speakers = corpus.read(options.source), corpus.speakers(options.source)
-    from speechvq.data.prepare import SKIPPED_FILE, prepare  # torch: not before the corpus is found
+    from speechvq.data.prepare import DUPLICATES_FILE, SKIPPED_FILE, prepare  # torch: not before the corpus is found
 
     treatment = Treatment(options.trim_db, options.high_pass)
     done = prepare(sources, options.out, treatment, split, speakers=speakers, workers=options.workers)
+    counts = Counter(utterance.split for utterance in read_manifest(options.out))
     lines = [f"{len(done.written)} prepared, {len(done.reused)} were there, {len(done.skipped)} skipped"]
-    lines += [f"skipped {name}: {reason}" for name, reason in done.skipped[:10]]
-    if len(done.skipped) > 10:
-        lines.append(f"... all in {options.out / SKIPPED_FILE}")
+    lines.append("utterances: " + ", ".join(f"{counts[name]} {name}" for name in SPLITS))
     report(options, dataclasses.asdict(done), lines)
+    report_failures(done.skipped, "skipped", options.out / SKIPPED_FILE)
+    same = [(" = ".join(group), "the same audio") for group in done.duplicates]
+    report_failures(same, "duplicates", options.out / DUPLICATES_FILE)
 
 
 def _corpus(name: str, speaker_level: int | None) -> Corpus:
@@ -208,15 +212,13 @@ def _corpus(name: str, speaker_level: int | None) -> Corpus:
     return folder_corpus(speaker_level)
 
 
-def _align(options: argparse.Namespace) -> None:
+def _align(options: argparse.Namespace) -> int:
     from speechvq.data.align import UNALIGNED_FILE, align_corpus
 
     done = align_corpus(options.data, options.out, workers=options.workers, force=options.force)
     lines = [f"{len(done.aligned)} aligned, {len(done.kept)} were there, {len(done.unaligned)} cannot be aligned"]
-    lines += [f"not aligned {name}: {reason}" for name, reason in done.unaligned[:10]]
-    if len(done.unaligned) > 10:
-        lines.append(f"... all in {options.out / UNALIGNED_FILE}")
     report(options, dataclasses.asdict(done), lines)
+    return report_failures(done.unaligned, "not aligned", options.out / UNALIGNED_FILE)
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from speechvq.audio.io import read, validate
 from speechvq.data.manifest import Utterance, read_manifest
 from speechvq.data.workers import in_processes
 from speechvq.extras import needed_for
-from speechvq.files import atomic_write
+from speechvq.files import Failure, attempt, printable, save_failures
 from speechvq.progress import progress
 from speechvq.text.phones import SILENCE, arpabet
 from speechvq.text.segments import Segment
@@ -155,9 +155,7 @@ def align_corpus(data: Path, out: Path, *, workers: int, force: bool = False) ->
         else:
             report.aligned.append(name)
     report.unaligned.sort()
-    with atomic_write(out / UNALIGNED_FILE) as temporary:
-        lines = [f"{name}\t{reason}\n" for name, reason in report.unaligned]
-        temporary.write_text("".join(lines), encoding="utf-8")
+    save_failures(out / UNALIGNED_FILE, report.unaligned)
     if report.unaligned and not report.aligned and not report.kept:
         name, reason = report.unaligned[0]
         raise SpeechVQError(f"none of {len(report.unaligned)} utterances can be aligned; the first, {name}: {reason}")
@@ -170,14 +168,15 @@ def _label_file(out: Path, utterance: Utterance) -> Path:
 
 def _align_one(job: tuple[Utterance, Path, Path]) -> tuple[str, str | None]:
     """Align one utterance -> its id, and the reason if it cannot be aligned."""
+    done = attempt(_write_labels, job)
+    return job[0].id, printable(done.reason) if isinstance(done, Failure) else None
+
+
+def _write_labels(job: tuple[Utterance, Path, Path]) -> None:
     utterance, data, out = job
-    try:
-        found = _aligner().align(read(data / utterance.path), utterance.text)
-    except SpeechVQError as error:
-        return utterance.id, str(error)
+    found = _aligner().align(read(data / utterance.path), utterance.text)
     offset = utterance.start / SAMPLE_RATE  # of the trimmed audio in its source
     write_textgrid(_label_file(out, utterance), _shifted(found.phones, offset), words=_shifted(found.words, offset))
-    return utterance.id, None
 
 
 def _shifted(segments: Sequence[Segment], seconds: float) -> list[Segment]:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class Split:
     """How utterances are split where the corpus does not say it.
 
     By hashes of the words, so that no sentence is both trained on and held out, and of the id where there are no
-    words. Adding files moves none that were there.
+    words. Adding files moves none that were there, but for the few that `of_all` moves in a very small corpus.
 
     valid, test: shares of the training speakers' utterances
     unseen: share of speakers
@@ -94,8 +94,46 @@ class Split:
             return official
         if not self.unseen_speakers and rank_key(speaker) < self.unseen:
             return "unseen"
-        rank = rank_key(" ".join(re.findall(r"\w+", text.casefold())) or name)
+        rank = sentence_rank(name, text)
         return "valid" if rank < self.valid else "test" if rank < self.valid + self.test else "train"
+
+    def of_all(self, rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
+        """The splits of all utterances of a corpus: as by `of`, but with something in each split that has a share.
+
+        Shares of a few speakers or sentences may by chance be all of them or none. So a share below 1 leaves a speaker
+        and a sentence to train on, and one above 0 holds out a sentence if there is another to train on: those whose
+        hashes are the nearest to the share.
+
+        rows: the arguments of `of` for each utterance
+        """
+        splits = [self.of(*row) for row in rows]
+        free = [
+            i
+            for i, (_, speaker, _, official) in enumerate(rows)
+            if not official and speaker not in self.unseen_speakers
+        ]
+        if free and self.unseen < 1 and all(splits[i] == "unseen" for i in free):
+            seen, one = dataclasses.replace(self, unseen=0), max((rows[i][1] for i in free), key=rank_key)
+            for i in free:
+                splits[i] = seen.of(*rows[i]) if rows[i][1] == one else "unseen"
+        free = [i for i in free if splits[i] != "unseen"]
+        ranks = {i: sentence_rank(rows[i][0], rows[i][2]) for i in free}
+
+        def move(name: str, rank: float) -> None:
+            splits[:] = [name if ranks.get(i) == rank else split for i, split in enumerate(splits)]
+
+        if free and self.valid + self.test < 1 and "train" not in splits:
+            move("train", max(ranks.values()))
+        for name, share in (("valid", self.valid), ("test", self.test)):
+            training = {ranks[i] for i in free if splits[i] == "train"}
+            if share and name not in splits and len(training) > 1:
+                move(name, min(training))
+        return splits
+
+
+def sentence_rank(name: str, text: str) -> float:
+    """The `rank_key` of the words of an utterance, or of its name where there are none."""
+    return rank_key(" ".join(re.findall(r"\w+", text.casefold())) or name)
 
 
 def read_manifest(folder: Path) -> list[Utterance]:

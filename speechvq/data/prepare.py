@@ -1,6 +1,8 @@
 """Prepare a corpus: 16 kHz audio, trimmed and levelled, and its manifest. Parallel, resumable."""
 
+import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,12 +26,13 @@ from speechvq.data.manifest import (
     write_manifest,
 )
 from speechvq.data.workers import in_processes
-from speechvq.files import atomic_write, save_json
+from speechvq.files import Failure, atomic_write, attempt, printable, save_failures, save_json
 from speechvq.folder.card import speaker_index
 from speechvq.progress import progress
 
 FINISHED_FILE = "prepared.jsonl"  # a line for each file of audio, written as soon as it is
 SKIPPED_FILE = "skipped.tsv"  # ids and reasons of those that cannot be read
+DUPLICATES_FILE = "duplicates.tsv"  # ids of the same audio, a line for each
 
 
 @dataclass
@@ -38,12 +41,14 @@ class PreparationReport:
 
     written: ids prepared now
     reused: ids that were prepared already
-    skipped: (id, reason) of files that cannot be read
+    skipped: (id, reason) of files that cannot be read, or share their id with another
+    duplicates: ids of the utterances that are the same audio, together
     """
 
     written: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    duplicates: list[list[str]] = field(default_factory=list)
 
 
 def prepare(
@@ -55,25 +60,23 @@ def prepare(
     speakers: dict[str, dict[str, str]],
     workers: int = 1,
 ) -> PreparationReport:
-    """Write OUT/audio/ID.flac, manifest.jsonl, speakers.json and skipped.tsv.
+    """Write OUT/audio/ID.flac, manifest.jsonl, speakers.json and skipped.tsv, and duplicates.tsv if there are any.
 
     What an earlier call with the same treatment has finished is kept.
 
     split: decides where a source does not say its split
     speakers: what is known of each speaker, by name
     workers: processes
-    Raises SpeechVQError if two sources share an id, a speaker to hold out is unknown, or no source can be used.
+    Raises SpeechVQError if a speaker to hold out is unknown, or no source can be used.
     """
-    ids = [source.id for source in sources]
-    if len(set(ids)) < len(ids):
-        raise SpeechVQError(f"two utterances have the id '{max(ids, key=ids.count)}'")
     if not sources:
         raise SpeechVQError("no audio files found")
     for name in split.unseen_speakers:
         speaker_index(sorted({source.speaker for source in sources}), name)  # a misspelt name would hold out no speaker
     finished = _resume(out, treatment)
-    jobs = [(source, out, treatment) for source in sources if source.id not in finished]
-    report = PreparationReport(reused=sorted(finished.keys() & set(ids)))
+    chosen, skipped = _of_one_id(sources)
+    jobs = [(source, out, treatment) for source in chosen if source.id not in finished]
+    report = PreparationReport(reused=sorted(finished.keys() & {source.id for source in chosen}), skipped=skipped)
     with (out / FINISHED_FILE).open("a", encoding="utf-8") as log:
         for row in progress(in_processes(_treat, jobs, workers, ["scipy.signal"]), len(jobs), unit="file"):
             if "error" in row:
@@ -83,19 +86,39 @@ def prepare(
             finished[row["id"]] = row
             log.write(json.dumps(row) + "\n")
     report.skipped.sort()
-    extra = _extra_fields(out)
-    utterances = [
-        _utterance(source, finished[source.id], split, extra.get(source.id, {}))
-        for source in sources
-        if source.id in finished
-    ]
-    if not utterances:
+    chosen = [source for source in chosen if source.id in finished]
+    if not chosen:
         name, reason = report.skipped[0]
         raise SpeechVQError(f"none of the {len(sources)} files can be used; the first, {name}: {reason}")
+    utterances = _utterances(chosen, finished, split, _extra_fields(out))
     write_manifest(out, utterances)
     save_json(out / SPEAKERS, {name: speakers.get(name, {}) for name in sorted({u.speaker for u in utterances})})
-    _save(out / SKIPPED_FILE, "".join(f"{name}\t{reason}\n" for name, reason in report.skipped))
+    save_failures(out / SKIPPED_FILE, report.skipped)
+    report.duplicates = _duplicates([finished[source.id] for source in chosen])
+    if report.duplicates:
+        _save(out / DUPLICATES_FILE, "".join("\t".join(map(printable, group)) + "\n" for group in report.duplicates))
+    else:
+        (out / DUPLICATES_FILE).unlink(missing_ok=True)  # of an earlier call
     return report
+
+
+def _of_one_id(sources: Sequence[Source]) -> tuple[list[Source], list[tuple[str, str]]]:
+    """The sources that share their id with no other, and id and reason for the others."""
+    by_id: dict[str, list[Source]] = defaultdict(list)
+    for source in sources:
+        by_id[source.id].append(source)
+    alike = {name: [source.path.name for source in group] for name, group in by_id.items() if len(group) > 1}
+    skipped = [(printable(name), f"{' and '.join(files)} have the same id") for name, files in alike.items()]
+    return [source for source in sources if source.id not in alike], skipped
+
+
+def _duplicates(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The ids of prepared files whose samples are the same, together."""
+    by_digest: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if "digest" in row:  # another version wrote none
+            by_digest[row["digest"]].append(row["id"])
+    return [group for group in by_digest.values() if len(group) > 1]
 
 
 def _extra_fields(out: Path) -> dict[str, dict[str, Any]]:
@@ -106,11 +129,21 @@ def _extra_fields(out: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _utterance(source: Source, row: dict[str, Any], split: Split, extra: dict[str, Any]) -> Utterance:
-    name = split.of(source.id, source.speaker, source.text, source.split)
-    return Utterance(
-        source.id, source.speaker, _path(source), row["samples"], row["start"], source.text, name, extra | source.extra
-    )
+def _utterances(
+    sources: Sequence[Source], finished: dict[str, dict[str, Any]], split: Split, extra: dict[str, dict[str, Any]]
+) -> list[Utterance]:
+    """The manifest's lines.
+
+    finished: the row of each id in prepared.jsonl
+    extra: further fields of an id
+    """
+    names = split.of_all([(source.id, source.speaker, source.text, source.split) for source in sources])
+    utterances = []
+    for source, name in zip(sources, names, strict=True):
+        row, fields = finished[source.id], extra.get(source.id, {}) | source.extra
+        audio = _path(source), row["samples"], row["start"]
+        utterances.append(Utterance(source.id, source.speaker, *audio, source.text, name, fields))
+    return utterances
 
 
 def _path(source: Source) -> str:
@@ -152,17 +185,14 @@ def _earlier(out: Path) -> Treatment | None:
 
 def _treat(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
     """Prepare one file -> its row in prepared.jsonl, or its id and the error."""
+    row = attempt(_prepared, job)
+    return {"id": printable(job[0].id), "error": printable(row.reason)} if isinstance(row, Failure) else row
+
+
+def _prepared(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
     source, out, treatment = job
-    try:
-        wav, start = trim(high_pass(read(source.path), treatment.high_pass), treatment.trim_db)
-        path = _path(source)
-        write(out / path, normalize_loudness(wav), SAMPLE_RATE)
-        size = (out / path).stat().st_size
-        return {"id": source.id, "path": path, "samples": len(wav), "start": start, "bytes": size}
-    except SpeechVQError as error:
-        return {"id": _printable(source.id), "error": _printable(str(error))}
-
-
-def _printable(text: str) -> str:
-    """The text with bytes that are not UTF-8 as escapes, so that it can be written."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    wav, start = trim(high_pass(read(source.path), treatment.high_pass), treatment.trim_db)
+    path, levelled = _path(source), normalize_loudness(wav)
+    write(out / path, levelled, SAMPLE_RATE)
+    size, digest = (out / path).stat().st_size, hashlib.blake2b(levelled.numpy().tobytes(), digest_size=8).hexdigest()
+    return {"id": source.id, "path": path, "samples": len(wav), "start": start, "bytes": size, "digest": digest}

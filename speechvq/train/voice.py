@@ -1,5 +1,6 @@
 """Add a speaker to a trained codec: one more speaker embedding is learned, and nothing else changes."""
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,8 @@ from speechvq.folder.histogram import save_histogram
 from speechvq.nn.vqvae import VQVAE, build
 from speechvq.train.batches import Crops, held_out_batches
 from speechvq.train.run import Training, run
+
+log = logging.getLogger(__name__)
 
 HELD_OUT = 0.15  # of the speech, to find the best step
 EVALUATIONS = 6
@@ -87,7 +90,9 @@ def _prepared(source: Path, speaker: str, data: Path, high_pass: float) -> tuple
     sources = [Source(f"{i:05}", speaker, path) for i, path in enumerate(visible_files(source, AUDIO_SUFFIXES))]
     if not sources:
         raise SpeechVQError(f"{source}: no recordings here")
-    prepare(sources, data, Treatment(high_pass=high_pass), Split(valid=0, test=0, unseen=0), speakers={})
+    report = prepare(sources, data, Treatment(high_pass=high_pass), Split(valid=0, test=0, unseen=0), speakers={})
+    for _, reason in report.skipped:
+        log.warning("left out: %s", reason)
     return _divide(read_manifest(data))
 
 
