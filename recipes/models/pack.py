@@ -72,9 +72,10 @@ def shrink(run: Path, folder: Path) -> None:
 
 
 def to_float16(name: str, tensor: Tensor) -> Tensor:
-    """Return a matrix as float16, and a tensor of the encoder or the codebook, or one out of range, as it is."""
-    codes = name.startswith(("encoder.", "bottleneck."))
-    return tensor if codes or tensor.ndim < 2 or tensor.abs().max() > 60_000 else tensor.half()
+    """Return a matrix as float16; as it is if it is out of range, or of encoder or codebook and would be rounded."""
+    half = tensor.half()
+    codes = name.startswith(("encoder.", "bottleneck.")) and not half.to(tensor.dtype).equal(tensor)
+    return tensor if codes or tensor.ndim < 2 or tensor.abs().max() > 60_000 else half
 
 
 def figures(run: Path) -> dict[str, float]:

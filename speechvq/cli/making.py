@@ -121,7 +121,7 @@ def _add_codebook(commands: Any) -> None:
     text = (
         "weight of the square roots of its classifier's probabilities beside the layers; 0 leaves them out (default: 0)"
     )
-    command.add_argument("--posteriors", type=plain, default=0.0, help=text)
+    command.add_argument("--posteriors", type=positive, default=0.0, help=text)
     text = "share of the quiet frames that are clustered, too (default: 0)"
     command.add_argument("--quiet", type=share, default=0.0, help=text)
     text = "steps of the encoder for each code: 2 halves its rate (default: 2)"

@@ -130,6 +130,8 @@ def load_encoder(run: Path, how: Clustering) -> CausalEncoder:
         if name.startswith("encoder.") and name.split(".")[1] not in ("project", "posterior", "classify")
     }
     own |= {f"classify.{name}": value for name, value in learned.items() if classes}
+    # Rounded before anything is clustered, so that a model packed as float16 has the same codes.
+    own = {name: value.half().to(value.dtype) if value.is_floating_point() else value for name, value in own.items()}
     encoder.load_state_dict(encoder.state_dict() | own)
     return encoder.eval()
 
@@ -171,13 +173,15 @@ def loud(feats: Tensor, hop: int) -> Tensor:
 
 def discriminant_clusters(rows: Tensor, how: Clustering, generator: torch.Generator) -> tuple[Projection, Tensor]:
     """Cluster rows (M, C) by k-means in the space of a linear discriminant analysis of earlier clusters (Heck et al.
-    2016), `how.rounds` times -> the projection and the centres (K, D)."""
+    2016), `how.rounds` times -> the projection, to a variance of 1 on average, and the centres (K, D)."""
     projection = principal(rows, how.dim)
     for _ in range(how.rounds):
         projected = (rows - projection.mean) @ projection.matrix
         centres = kmeans(projected, how.clusters, init="k-means++", iterations=15, generator=generator)
         projection = discriminant(rows, assign(projected, centres), how.dim)
     projected = (rows - projection.mean) @ projection.matrix
+    scale = 1 / projected.std()  # as decoders expect their inputs; distances keep their order
+    projection, projected = Projection(projection.mean, scale * projection.matrix), scale * projected
     return projection, kmeans(projected, how.codes, init="k-means++", iterations=30, generator=generator)
 
 
