@@ -14,6 +14,7 @@ from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.decoding.libsndfile import check_sound
 from speechvq.audio.high_pass import high_passed
 from speechvq.audio.io import read_pieces, resample, validate
 from speechvq.audio.level import Meter
@@ -291,8 +292,7 @@ class Codec(Pretrained):
         return torch.cat(results, -1)
 
     def _mono(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
-        if sample_rate < 1:
-            raise SpeechVQError(f"a sample rate is a positive number; got {sample_rate}")
+        check_sound(sample_rate, 1, "audio")
         mono = validate(wav if isinstance(wav, Tensor) else torch.from_numpy(np.array(wav, np.float32)), "audio")
         return resample(mono, sample_rate, self.sample_rate)
 

@@ -148,7 +148,7 @@ def test_a_file_is_encoded_like_its_samples(codec, wav, tmp_path, monkeypatch, r
     path = tmp_path / "x.wav"
     soundfile.write(path, resample(wav, 16_000, rate).numpy(), rate, subtype="FLOAT")
     codes = codec.encode(read(path), 16_000)
-    monkeypatch.setattr("speechvq.audio.io.READ_LENGTH", 1000)
+    monkeypatch.setattr("speechvq.audio.decoding.libsndfile.READ_SIZE", 1000)
     encoded = codec.encode_file(path, "mid")
     assert torch.equal(encoded.codes, codes)
     assert (encoded.samples, encoded.alphabet, encoded.speaker) == (len(wav), codec.alphabet, "mid")

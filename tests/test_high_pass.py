@@ -112,7 +112,7 @@ def test_a_stream_is_encoded_as_the_whole(runs, tmp_path, monkeypatch):
     wav = spoken() + 0.1
     soundfile.write(tmp_path / "a.wav", wav.numpy(), 16_000, "FLOAT")
     codec = Codec.load(runs["mel"])
-    monkeypatch.setattr("speechvq.audio.io.READ_LENGTH", 1000)
+    monkeypatch.setattr("speechvq.audio.decoding.libsndfile.READ_SIZE", 1000)
     assert torch.equal(codec.encode_file(tmp_path / "a.wav").codes, codec.encode(wav, 16_000))
 
 
@@ -166,7 +166,7 @@ def test_a_new_voice_goes_through_the_model_s_filter(runs, tmp_path, monkeypatch
     for i in range(4):
         soundfile.write(tmp_path / "in" / f"{i}.wav", spoken(i).numpy(), 16_000)
     treatments, whole = [], voice.prepare
-    monkeypatch.setattr(voice, "prepare", lambda *args, **named: (treatments.append(args[2]), whole(*args, **named)))
+    monkeypatch.setattr(voice, "prepare", lambda *args, **named: treatments.append(args[2]) or whole(*args, **named))
     adapt(runs["mel"], "new", tmp_path / "in", tmp_path / "out", steps=1)
     assert treatments == [Treatment(high_pass=80.0)]
     assert load_card(tmp_path / "out").high_pass == 80

@@ -1,5 +1,6 @@
 """Audio. A wav is a float32 tensor (T,) in [-1, 1], mono, at SAMPLE_RATE unless said otherwise.
 
+decoding: the samples of any file.
 io: files, channels and sample rates.
 high_pass: offset, rumble and hum removed.
 level: loudness, and trimming of silence.
@@ -12,5 +13,8 @@ librosa_lock: librosa, imported safely by several processes.
 SAMPLE_RATE = 16_000
 # Cutoff in Hz, of newly prepared audio: below the pitch of nearly all voices, above the mains of 50 and 60 Hz.
 HIGH_PASS = 80.0
-# What libsndfile reads, in lower case.
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+# What is read, in lower case: by libsndfile, and by FFmpeg.
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"),
+    *(".m4a", ".aac", ".webm", ".mka", ".amr", ".wma"),
+)

@@ -1,8 +1,8 @@
 """Audio files and sample rates."""
 
-import os
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -13,48 +13,72 @@ from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.decoding.byte_range import native_name
+from speechvq.audio.decoding.downmix import Downmix
+from speechvq.audio.decoding.libsndfile import decode, stated_samples
+from speechvq.audio.decoding.media import decode_media, media_kind
+from speechvq.audio.decoding.parts import Part, find_parts
 from speechvq.files import atomic_write
 
-READ_LENGTH = 2**20  # samples per channel of a file that are read at a time
+MOST_EXPANSION = 1_000  # samples at 16 kHz for each byte of a file
+LEAST_ALLOWED = 600 * SAMPLE_RATE  # samples that any file may have
 
 
 def read(path: Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
-    """Read a file in any format of libsndfile, at any rate, with any number of channels.
+    """Read a file of any format, at any rate, with up to 64 channels.
 
-    Returns the mean of the channels, wav (T,), at `sample_rate` in Hz.
-    Raises SpeechVQError if the file is missing, not audio, empty, or holds NaN or infinite samples.
+    Returns the mean of the channels, wav (T,), at `sample_rate` in Hz. Its memory is at most 8 kB for each byte of the
+    file (see MOST_EXPANSION).
+    Raises SpeechVQError if the file is missing, not audio, empty, or holds NaN or infinite samples. What is missing of
+    a file, or cannot be read, is logged as a warning.
     """
     return torch.cat([*read_pieces(path, sample_rate)])
 
 
 def read_pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
-    """Read as `read` does, but yield pieces of half a minute or so, for files that do not fit into memory.
+    """Read as `read` does, but yield pieces of a minute at most, for files that do not fit into memory.
 
     Raises SpeechVQError as `read` does, some of it only when the piece is reached.
     """
     if not path.is_file():
         raise SpeechVQError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+    samples = 0
     try:
-        with soundfile.SoundFile(native_name(path)) as file:
-            blocks = file.blocks(READ_LENGTH, dtype="float32", always_2d=True)
-            wavs = (_mono(block, path) for block in blocks)
-            first = next(wavs, None)
-            if first is None:
-                raise SpeechVQError(f"{path}: holds no samples")
-            yield from resampled(chain([first], wavs), file.samplerate, sample_rate)
-    except (soundfile.LibsndfileError, TypeError, OSError) as error:
+        most = _most_samples(path, sample_rate)
+        for pieces in _recordings(path):
+            for rate, wavs in groupby(pieces, key=itemgetter(0)):
+                for wav in resampled(map(itemgetter(1), wavs), rate, sample_rate):
+                    samples += len(wav)
+                    if samples > most:
+                        raise SpeechVQError(f"{path}: more than {MOST_EXPANSION} samples for each byte: no recording")
+                    yield wav
+    except (soundfile.LibsndfileError, TypeError, OSError, UnicodeError) as error:  # the last: a name that is not UTF-8
         raise SpeechVQError(f"{path}: not audio that can be read ({str(error).rstrip('.')})") from None
+    if not samples:
+        raise SpeechVQError(f"{path}: holds no samples")
 
 
-def native_name(path: Path) -> str | bytes:
-    """A path as soundfile takes it whatever its name, which on POSIX need not be UTF-8."""
-    return str(path) if os.name == "nt" else os.fsencode(path)
+def _recordings(path: Path) -> Iterator[Iterator[tuple[int, Tensor]]]:
+    """The recordings that a file consists of, each as pieces of sample rate and wav (T,)."""
+    kind = media_kind(path)
+    if kind is None or stated_samples(Part(path)) is not None:
+        for part in find_parts(path, stated_samples):
+            yield _mixed(decode(part), path)
+    else:
+        yield _mixed(decode_media(path, kind), path)
 
 
-def _mono(block: np.ndarray, path: Path) -> Tensor:
-    if not np.isfinite(block).all():
-        raise SpeechVQError(f"{path}: holds NaN or infinite samples")
-    return torch.from_numpy(block.mean(1))
+def _mixed(pieces: Iterable[tuple[int, np.ndarray]], path: Path) -> Iterator[tuple[int, Tensor]]:
+    mix = Downmix(str(path))
+    for rate, piece in pieces:
+        if not np.isfinite(piece).all():
+            raise SpeechVQError(f"{path}: holds NaN or infinite samples")
+        yield rate, torch.from_numpy(mix(piece))
+
+
+def _most_samples(path: Path, sample_rate: int) -> float:
+    """The largest number of samples that a file's size allows: lossless silence is coded with some 700 a byte."""
+    return max(MOST_EXPANSION * path.stat().st_size, LEAST_ALLOWED) * sample_rate / SAMPLE_RATE
 
 
 def validate(wav: Tensor, what: str) -> Tensor:
@@ -74,7 +98,12 @@ def validate(wav: Tensor, what: str) -> Tensor:
         raise SpeechVQError(f"{what}: {wav.shape[0]} channels of {wav.shape[1]} samples; transpose it to (channels, T)")
     if not torch.isfinite(wav).all():
         raise SpeechVQError(f"{what}: holds NaN or infinite samples")
-    return (wav if wav.ndim == 1 else wav.float().mean(0)).float()
+    if wav.ndim == 1:
+        return wav.float()
+    channels = wav.float()
+    cancelling = Downmix(what)
+    cancelling.decide(channels.T.numpy())
+    return channels.mean(0) if cancelling.channel is None else channels[cancelling.channel].clone()
 
 
 def write(path: Path, wav: Tensor | Iterable[Tensor], sample_rate: int = SAMPLE_RATE) -> None:
