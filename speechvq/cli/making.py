@@ -1,4 +1,4 @@
-"""demo, get, prepare, align, train, codebook, adapt: from a corpus to models."""
+"""demo, get, prepare, align, train, targets, codebook, adapt: from a corpus to models."""
 
 import argparse
 import dataclasses
@@ -39,6 +39,7 @@ def add_commands(commands: Any) -> None:
     _add_prepare(commands)
     _add_align(commands)
     _add_train(commands)
+    _add_targets(commands)
     _add_codebook(commands)
     _add_adapt(commands)
 
@@ -100,6 +101,8 @@ def _add_train(commands: Any) -> None:
     command.add_argument(
         "--model", type=Path, help="model folder whose codes are learned: by a prior, or by masked prediction"
     )
+    text = "file of `speechvq targets`, for masked prediction without --model"
+    command.add_argument("--targets", type=Path, metavar="FILE", help=text)
     text = "folder of label files (`speechvq align`) whose phones an encoder learns"
     command.add_argument("--labels", type=Path, help=text)
     command.add_argument(
@@ -109,6 +112,49 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
 
 
+def _add_targets(commands: Any) -> None:
+    text = "Cluster the frames of a corpus by their neighbours of other speakers: targets of masked prediction."
+    command = add_command(commands, "targets", _targets, text)
+    command.add_argument("encoder", metavar="RUN", type=Path, help="folder of a pretrained encoder")
+    command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="file to write")
+    command.add_argument("--clusters", type=count, default=512, help="number of clusters (default: 512)")
+    _add_layers(command)
+    command.add_argument("--neighbours", type=count, default=20, help="neighbours of each frame (default: 20)")
+    text = "frames of the graph; more follow their neighbours in it (default: 200000)"
+    command.add_argument("--frames", type=count, default=200_000, help=text)
+    add_seed(command)
+
+
+def _targets(options: argparse.Namespace) -> None:
+    from speechvq.train.targets import Neighbourhood, make_targets
+
+    how = Neighbourhood(
+        clusters=options.clusters,
+        outputs=_layers(options),
+        stride=options.stride,
+        neighbours=options.neighbours,
+        frames=options.frames,
+        seed=options.seed,
+    )
+    figures = make_targets(options.encoder, options.data, options.out, how)
+    report(options, figures, table(figures))
+
+
+def _add_layers(command: argparse.ArgumentParser) -> None:
+    text = "joined layers of the encoder: 0 its local latents, i the output of block i; '' for none (default: 0,3,6)"
+    command.add_argument("--layers", default="0,3,6", metavar="A,B", help=text)
+    text = "steps of the encoder for each code or target: 2 halves its rate (default: 2)"
+    command.add_argument("--stride", type=count, default=2, help=text)
+
+
+def _layers(options: argparse.Namespace) -> tuple[int, ...]:
+    try:
+        return tuple(int(name) for name in names(options.layers))
+    except ValueError:
+        raise SpeechVQError(f"--layers are whole numbers with commas between; got '{options.layers}'") from None
+
+
 def _add_codebook(commands: Any) -> None:
     text = "Cluster the layers of a pretrained encoder into a codebook: a codec without a decoder, which encodes."
     command = add_command(commands, "codebook", _codebook, text)
@@ -116,16 +162,13 @@ def _add_codebook(commands: Any) -> None:
     command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
     command.add_argument("--out", type=Path, required=True, help="the codec's folder")
     command.add_argument("--codes", type=count, default=128, help="size of the codebook (default: 128)")
-    text = "joined layers of the encoder: 0 its local latents, i the output of block i; '' for none (default: 0,3,6)"
-    command.add_argument("--layers", default="0,3,6", metavar="A,B", help=text)
+    _add_layers(command)
     text = (
         "weight of the square roots of its classifier's probabilities beside the layers; 0 leaves them out (default: 0)"
     )
     command.add_argument("--posteriors", type=positive, default=0.0, help=text)
     text = "share of the quiet frames that are clustered, too (default: 0)"
     command.add_argument("--quiet", type=share, default=0.0, help=text)
-    text = "steps of the encoder for each code: 2 halves its rate (default: 2)"
-    command.add_argument("--stride", type=count, default=2, help=text)
     command.add_argument("--dim", type=count, default=64, help="width of the codebook's vectors (default: 64)")
     text = "rounds of discriminant analysis on clusters (default: 2)"
     command.add_argument("--rounds", type=natural, default=2, help=text)
@@ -137,11 +180,15 @@ def _add_codebook(commands: Any) -> None:
 def _codebook(options: argparse.Namespace) -> None:
     from speechvq.train.codebook import Clustering, make_codebook
 
-    try:
-        layers = tuple(int(name) for name in names(options.layers))
-    except ValueError:
-        raise SpeechVQError(f"--layers are whole numbers with commas between; got '{options.layers}'") from None
-    sizes = options.codes, layers, options.posteriors, options.stride, options.dim, options.rounds, options.clusters
+    sizes = (
+        options.codes,
+        _layers(options),
+        options.posteriors,
+        options.stride,
+        options.dim,
+        options.rounds,
+        options.clusters,
+    )
     how = Clustering(*sizes, quiet=options.quiet, seed=options.seed)
     figures = make_codebook(options.encoder, options.data, options.out, how, options.force)
     report(options, figures, table(figures))
@@ -230,6 +277,6 @@ def _train(options: argparse.Namespace) -> None:
     from speechvq.train.kinds import train
 
     codec = Codec.load(options.model) if options.model else None
-    how = {"labels": options.labels, "resume": options.resume, "force": options.force}
+    how = {"targets": options.targets, "labels": options.labels, "resume": options.resume, "force": options.force}
     figures = train(config, options.data, options.out, codec=codec, **how)
     report(options, figures, [f"{options.out}: the last held-out figures", *table(figures)])

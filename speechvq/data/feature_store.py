@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from speechvq import SpeechVQError
@@ -33,6 +34,11 @@ class FeatureStore:
     utterances: tuple[Utterance, ...]
     starts: np.ndarray
     hop_length = INPUT_HOPS["logmel"]  # samples
+
+    def features(self, number: int) -> Tensor:
+        """The log-mel frames of an utterance, (1, 80, F) float32."""
+        rows = np.array(self.frames[self.starts[number] : self.starts[number + 1]], np.float32)
+        return torch.from_numpy(rows).T[None]
 
     def spans(self, split: str) -> list[tuple[int, int]]:
         """Where the speech of each speaker of a split begins and ends in `frames`."""

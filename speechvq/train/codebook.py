@@ -1,5 +1,6 @@
 """Learn a codebook on the layers of a trained encoder; the result is a codec without a decoder."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -152,17 +153,27 @@ def layer_rows(encoder: CausalEncoder, store: FeatureStore, how: Clustering) -> 
     count = 0
     random = np.random.default_rng(how.seed)
     for i in progress(random.permutation(train), unit="utterance"):
-        feats = torch.from_numpy(np.array(store.frames[store.starts[i] : store.starts[i + 1]], np.float32)).T[None]
-        layers = encoder.layers(feats)
-        parts = [layers[k].unfold(2, how.stride, how.stride).mean(3) for k in how.outputs]
-        if how.posteriors:
-            parts.append(how.posteriors * encoder.root_probabilities(layers))
+        feats = store.features(i)
         kept = loud(feats[0], hop) | torch.from_numpy(random.random(lengths[i] // hop) < how.quiet)
-        found.append(torch.cat(parts, 1)[0].T[kept])
+        found.append(joined_layers(encoder, feats, how.outputs, how.stride, how.posteriors)[0].T[kept])
         count += len(found[-1])
         if count >= how.frames:
             break
     return torch.cat(found)[: how.frames]
+
+
+def joined_layers(
+    encoder: CausalEncoder, feats: Tensor, outputs: Sequence[int], stride: int, posteriors: float = 0.0
+) -> Tensor:
+    """feats (B, 80, F) -> layers of the encoder, averaged over `stride` steps, one below another (B, C, N).
+
+    posteriors: weight of the square roots of the classifier's probabilities, which follow; 0 leaves them out.
+    """
+    layers = encoder.layers(feats)
+    parts = [layers[k].unfold(2, stride, stride).mean(3) for k in outputs]
+    if posteriors:
+        parts.append(posteriors * encoder.root_probabilities(layers))
+    return torch.cat(parts, 1)
 
 
 def loud(feats: Tensor, hop: int) -> Tensor:

@@ -21,35 +21,43 @@ from speechvq.text.phones import INVENTORY
 from speechvq.train.batches import FeatureCrops, held_out_features
 from speechvq.train.loop import processes
 from speechvq.train.run import Training, check_crop, initialize, taught
+from speechvq.train.targets import read_targets
 
 
 def assemble_encoder(
-    config: EncoderRun, data: Path, codec: Codec | None = None, labels: Path | None = None
+    config: EncoderRun, data: Path, codec: Codec | None = None, labels: Path | None = None, targets: Path | None = None
 ) -> Training:
     """The run of an encoder on the corpus prepared in `data`, on all its speakers but the unseen ones.
 
     codec: the model whose codes are predicted, for objectives that predict codes.
+    targets: a file of `speechvq targets` that is predicted in place of a codec's codes.
     labels: a folder of label files, for objectives that predict phones.
-    Raises SpeechVQError if configuration, data, codec, labels and initial model do not fit.
+    Raises SpeechVQError if configuration, data, codec, targets, labels and initial model do not fit.
     """
     how, hop = config.train, config.encoder.hop_length
     check_crop(how, hop)
     torch.manual_seed(how.seed)
-    model = build_pretraining(config, codec.alphabet.codes if codec else len(INVENTORY))
-    initialize(model, config.init, data)
-    shard = processes()
-    store = feature_store(data)
-    targets = None
+    store, teacher, classes, rows = feature_store(data), "", 0, None
     if codec is not None:
-        targets = code_targets(codec, data, store, hop)
+        teacher, classes = codec.card.taught, codec.alphabet.codes
+        rows = code_targets(codec, data, store, hop)
+    elif targets is not None:
+        saved = read_targets(targets, data, store, hop)
+        teacher, classes, rows = saved.taught, saved.classes, saved.numbers
     elif labels is not None:
-        targets = phone_targets(labels, data, store, hop)
-    crops = FeatureCrops(store, "train", targets, how, shard)
-    held_out = partial(held_out_features, store, "valid", targets, how.crop, how.eval_crops)
-    alphabet = codec.alphabet if codec else None
-    text = "phones of labels" if labels is not None else codec.card.taught if codec else ""
-    cutoff = read_treatment(data).high_pass
-    card = Card(config, (), alphabet=alphabet, high_pass=cutoff, taught=text or taught(config.init))
+        teacher, classes = "phones of labels", len(INVENTORY)
+        rows = phone_targets(labels, data, store, hop)
+    model = build_pretraining(config, classes)
+    initialize(model, config.init, data)
+    crops = FeatureCrops(store, "train", rows, how, processes())
+    held_out = partial(held_out_features, store, "valid", rows, how.crop, how.eval_crops)
+    card = Card(
+        config,
+        (),
+        alphabet=codec.alphabet if codec else None,
+        high_pass=read_treatment(data).high_pass,
+        taught=teacher or taught(config.init),
+    )
     return Training(card, model, crops, held_out, how)
 
 

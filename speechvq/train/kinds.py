@@ -26,6 +26,7 @@ def train(
     out: Path,
     *,
     codec: Codec | None = None,
+    targets: Path | None = None,
     labels: Path | None = None,
     resume: bool = False,
     force: bool = False,
@@ -33,18 +34,20 @@ def train(
     """Train a configuration on the corpus prepared in `data`, into the folder `out` -> the last held-out figures.
 
     codec: the model whose codes are learned, by a prior or by masked prediction.
+    targets: a file of `speechvq targets`, in place of a codec for masked prediction.
     labels: a folder of label files, whose phones an encoder learns.
     Raises SpeechVQError if `out` holds another run and neither `resume` nor `force` is given, or if configuration,
     data, and models do not fit.
     """
-    if config.needs_codec != (codec is not None):
+    of_codec = (codec is not None) + (targets is not None and config.kind == "encoder")
+    if of_codec != config.needs_codec or (targets is not None and config.kind != "encoder"):
         raise SpeechVQError(
             "--model names the model whose codes are learned; a prior and masked prediction need one, "
-            "other runs take none"
+            "masked prediction alone can have --targets instead, other runs take none"
         )
     if config.needs_labels != (labels is not None):
         raise SpeechVQError("--labels names label files whose phones an encoder learns; other runs take none")
     check_run(out, resume, force)
-    parts = {"codec": codec, "labels": labels}
+    parts = {"codec": codec, "targets": targets, "labels": labels}
     given = {name: part for name, part in parts.items() if part is not None}
     return run(KINDS[config.kind](config, data, **given), out, resume=resume, force=force)
