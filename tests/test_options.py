@@ -29,8 +29,8 @@ def test_prepare_holds_out_what_it_is_asked_to(tmp_path):
 
     found = prepared("one", "--valid", "1", "--test", "0", "--unseen-speakers", "b")
     assert {speaker: split for speaker, (split, _) in found.items()} == {"a": "valid", "b": "unseen", "c": "valid"}
-    found = prepared("two", "--valid", "0", "--test", "1", "--unseen", "0", "--trim-db", "80")
-    assert set(found.values()) == {("test", 24_000)}  # nothing is trimmed
+    found = prepared("two", "--valid", "0", "--test", "1", "--unseen", "0", "--trim-db", "80", "--high-pass", "0")
+    assert set(found.values()) == {("test", 24_000)}  # nothing is trimmed: an offset is no silence
     found = prepared("three", "--unseen", "1", "--trim-db", "20")
     assert {split for split, _ in found.values()} == {"unseen"}
     assert all(samples < 20_000 for _, samples in found.values())
