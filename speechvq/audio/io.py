@@ -61,7 +61,7 @@ def read_pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
 def _recordings(path: Path) -> Iterator[Iterator[tuple[int, Tensor]]]:
     """The recordings that a file consists of, each as pieces of sample rate and wav (T,)."""
     kind = media_kind(path)
-    if kind is None or stated_samples(Part(path)) is not None:
+    if kind is None or stated_samples(Part(path, quiet=True)) is not None:
         for part in find_parts(path, stated_samples):
             yield _mixed(decode(part), path)
     else:

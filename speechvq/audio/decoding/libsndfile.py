@@ -29,7 +29,8 @@ class _InOrder(soundfile.SoundFile):  # type: ignore[misc]
     and leaves out what is beyond the length that the header states."""
 
     def seekable(self) -> bool:
-        return False
+        # After a seek, though it goes nowhere, the last bit of an MP3 file's samples may differ: it stays what it was.
+        return bool(self.format == "MP3")
 
 
 @contextmanager
@@ -73,9 +74,8 @@ def stated_samples(part: Part) -> int | None:
 def _opened(part: Part) -> Iterator[soundfile.SoundFile]:
     source = part.open()
     try:
-        # After a seek, though it goes nowhere, the last bit of an MP3 file's samples may differ: it stays what it was.
-        with _quiet(part.mpeg):
-            file = soundfile.SoundFile(source) if part.mpeg and part.source is None else _InOrder(source)
+        with _quiet(part.quiet):
+            file = _InOrder(source)
         with file:
             yield file
     finally:
@@ -94,7 +94,7 @@ def decode(part: Part) -> Iterator[tuple[int, np.ndarray]]:
         with _opened(part) as file:
             rate = file.samplerate
             check_sound(rate, file.channels, str(part.path))
-            for piece in _read(part, file, READ_SIZE if part.mpeg else READ_SIZE // file.channels):
+            for piece in _read(part, file, READ_SIZE if file.seekable() else READ_SIZE // file.channels):
                 done += len(piece)
                 yield rate, piece
     except soundfile.LibsndfileError as found:
@@ -123,7 +123,7 @@ def _read(part: Part, file: soundfile.SoundFile, size: int) -> Iterator[np.ndarr
     while part.most is None or done < part.most:
         # A piece ends at the end that a header states, so that it does not fall with what comes after that.
         ends = [end - done for end in (part.most, part.stated) if end is not None and end > done]
-        with _quiet(part.mpeg):
+        with _quiet(part.quiet):
             piece: np.ndarray = file.read(min([size, *ends]), "float32", always_2d=True)
         if not len(piece):
             return

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from speechvq import SpeechVQError
+from speechvq.audio.decoding.byte_range import ByteRange
 from speechvq.audio.decoding.libsndfile import check_sound, warn
 from speechvq.extras import needed_for
 
@@ -58,10 +59,11 @@ def decode_media(path: Path, kind: tuple[str, str]) -> Iterator[tuple[int, np.nd
 def _by_pyav(av: Any, path: Path, demuxer: str) -> Iterator[tuple[int, np.ndarray]]:
     done = 0
     try:
-        with path.open("rb") as file, av.open(file, format=demuxer) as container:
-            if not container.streams.audio:
-                raise SpeechVQError(f"{path}: holds no audio")
-            stream = container.streams.audio[0]
+        # A ByteRange, since it takes any seek: PyAV prints the error of another.
+        with ByteRange(path, 0, path.stat().st_size) as file, av.open(file, format=demuxer) as container:
+            stream = next((one for one in container.streams.audio if one.codec_context is not None), None)
+            if stream is None:
+                raise SpeechVQError(f"{path}: holds no audio that can be decoded")
             check_sound(stream.rate or 0, stream.channels, str(path))
             for rate, piece in _frames(av, container, stream):
                 done += len(piece)

@@ -26,7 +26,7 @@ class Part:
     declared: seconds that its header promises; None if it does not, or not in this file's format.
     most: the number of samples of each channel, where libsndfile would read more.
     stated: the number of samples by its header, where libsndfile reads on after them.
-    mpeg: whether it is MP3, whose decoder writes on stderr.
+    quiet: whether the decoder is kept from writing on stderr, which that of MP3 does.
     left_over: seconds of data after its end by its header that are not read.
     """
 
@@ -34,7 +34,7 @@ class Part:
     source: tuple[int, int, bytes] | None = None
     declared: float | None = None
     most: int | None = None
-    mpeg: bool = False
+    quiet: bool = False
     left_over: float = 0.0
     stated: int | None = None
 
@@ -75,7 +75,7 @@ def find_parts(path: Path, stated: Callable[[Part], int | None]) -> list[Part]:
             return _sun(path, data)
         if parse_frame(data, after_tag(data, 0)) or path.suffix.lower() == ".mp3":
             return _mpeg(path, data, stated)
-        return [Part(path)]
+        return [Part(path, quiet=True)]
 
 
 def _forms(path: Path, data: bytes) -> list[Part]:
@@ -152,7 +152,7 @@ def _sun(path: Path, data: bytes) -> list[Part]:
 
 def _mpeg(path: Path, data: bytes, stated: Callable[[Part], int | None]) -> list[Part]:
     runs = find_runs(data)
-    whole = Part(path, mpeg=True)
+    whole = Part(path, quiet=True)
     if not runs:
         return [whole]
     if len(runs) == 1:
@@ -163,14 +163,14 @@ def _mpeg(path: Path, data: bytes, stated: Callable[[Part], int | None]) -> list
         else:
             is_whole = run.declared + 1 >= run.frames
         if is_whole:
-            return [Part(path, declared=_seconds(run), mpeg=True)]
+            return [Part(path, declared=_seconds(run), quiet=True)]
     return [_run(path, data, run) for run in runs]
 
 
 def _run(path: Path, data: bytes, run: Run) -> Part:
     if (run.declared is not None and run.declared + 1 >= run.frames) or run.first.kind[1] != 3:
-        return Part(path, (run.start, run.end, b""), _seconds(run), mpeg=True)
-    return Part(path, (run.audio, run.end, info_frame(data, run)), mpeg=True)
+        return Part(path, (run.start, run.end, b""), _seconds(run), quiet=True)
+    return Part(path, (run.audio, run.end, info_frame(data, run)), quiet=True)
 
 
 def _seconds(run: Run) -> float | None:
