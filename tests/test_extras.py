@@ -94,10 +94,6 @@ def training():
 def report():
     import speechvq.report.page
 
-def reading():
-    from speechvq.text.textgrid import read_textgrid
-    read_textgrid(Path("x.TextGrid"))
-
 def writing():
     from speechvq.text.textgrid import write_textgrid
     write_textgrid(Path("x.TextGrid"), [])
@@ -108,7 +104,7 @@ def said(command):
     except SpeechVQError as error:
         return str(error)
 
-print("SAID", json.dumps([said(command) for command in (training, report, reading, writing)]))
+print("SAID", json.dumps([said(command) for command in (training, report, writing)]))
 """
 
 
@@ -129,7 +125,6 @@ def test_the_codec_works_without_any_extra(runs, corpus, tmp_path):
     assert hints == [
         'training needs ...: pip install ".[train]"',
         'a report needs ...: pip install ".[report]"',
-        'reading .TextGrid files needs ...: pip install ".[align]"',
         'writing .TextGrid files needs ...: pip install ".[align]"',
     ]
 

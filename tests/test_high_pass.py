@@ -135,7 +135,7 @@ def test_prepared_audio_is_not_filtered_again(corpus, old_corpus, runs):
         wav = torch.from_numpy(_samples(data / utterance.path))
         codes = expected.encode(wav, 16_000).numpy()
         assert np.array_equal(corpus_codes(codec, data, [utterance])[0], codes)
-        assert np.array_equal(encode_labelled(codec, data, [LabelledUtterance(utterance, [])])[0].codes, codes)
+        assert np.array_equal(encode_labelled(codec, data, [LabelledUtterance(utterance, [])])[0][0].codes, codes)
     names = [[path.name for path in (data / "codes").iterdir()] for data in (corpus, old_corpus)]
     assert names[1][0].endswith("-80.safetensors")  # one fingerprint, other codes
     assert names[1][0] not in names[0]

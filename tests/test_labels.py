@@ -49,9 +49,7 @@ def test_blank_lines_spaces_and_foreign_line_ends_do_no_harm(tmp_path):
     assert read_lab(path) == []
 
 
-@pytest.mark.parametrize(
-    "line", ["0", "0 10", "0 10 a b", "a 0 10", "0.5 1 a", "10 5 a", "-1 5 a", "0 1e7 a", "pau", 'MLF!# "x"']
-)
+@pytest.mark.parametrize("line", ["0", "0 10", "a 0 10", "0.5 1 a", "10 5 a", "-1 5 a", "0 1e7 a", "pau", 'MLF!# "x"'])
 def test_a_malformed_line_is_named(tmp_path, line):
     path = tmp_path / "x.lab"
     path.write_text(f"0 5 pau\n\n{line}\n")
@@ -229,7 +227,7 @@ def test_a_grid_is_recovered_exactly(tmp_path_factory, marks, label):
     assert read_textgrid(path) == lead + segments
     assert [s for s in read_textgrid(path, "words") if s.label] == segments[1:]
     write_textgrid(path, segments[:1] + segments[2:])
-    assert [s for s in read_textgrid(path, "whatever") if s.label] == segments[:1] + segments[2:]
+    assert [s for s in read_textgrid(path) if s.label] == segments[:1] + segments[2:]
 
 
 @pytest.mark.parametrize("bad", [[Segment(0, 2, "a"), Segment(1, 3, "b")], [Segment(1, 1, "a")], []])

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from speechvq.config import CausalEncoderConfig, MelDecoderConfig, NoDecoderConf
 from speechvq.data.corpora.vctk import VCTK
 from speechvq.data.manifest import Split, Treatment, Utterance, read_manifest
 from speechvq.data.prepare import prepare
-from speechvq.data.utterance_labels import LabelledUtterance, find_labels, read_labelled
+from speechvq.data.utterance_labels import LabelledUtterance, read_labelled
 from speechvq.evaluate.labelled import (
     FramePhones,
     clusters,
@@ -50,9 +49,9 @@ def spoken(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def frame_phones(spoken, runs) -> FramePhones:
-    labelled, unlabelled = read_labelled(spoken[1], spoken[0] / "lab")
-    assert unlabelled == []
-    return FramePhones(encode_labelled(Codec.load(runs["mel"]), spoken[1], labelled), HOP)
+    labels = read_labelled(spoken[1], spoken[0] / "lab")
+    assert labels.unlabelled == labels.left_out == []
+    return FramePhones(encode_labelled(Codec.load(runs["mel"]), spoken[1], labels.labelled)[0], HOP)
 
 
 @pytest.fixture(scope="module")
@@ -213,47 +212,6 @@ def test_the_same_seed_gives_the_same_figures(spoken, runs):
     assert first == second
 
 
-def test_labels_of_nobody_are_refused(spoken, tmp_path):
-    with pytest.raises(SpeechVQError, match="no labels of any of the 48"):
-        read_labelled(spoken[1], tmp_path)
-    with pytest.raises(SpeechVQError, match="nowhere: no such folder"):
-        read_labelled(spoken[1], tmp_path / "nowhere")
-
-
-def utterances(*names: str) -> list[Utterance]:
-    return [Utterance(name, name.split("/")[0][:4], "", 1, 0, "", "train") for name in names]
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-
-
-def test_an_utterance_without_labels_does_not_get_anothers(tmp_path):
-    touch(tmp_path, "bdl/a1.TextGrid", "bdl/a2.lab", "slt/a2.lab", "slt/a3.lab", "notes.txt", ".x/slt/a1.lab")
-    found = find_labels(tmp_path, utterances("bdl/a1", "slt/a1", "bdl/a2", "slt/a2", "slt/a3"))
-    names = {key: path.relative_to(tmp_path).as_posix() for key, path in found.items()}
-    assert names == {
-        "bdl/a1": "bdl/a1.TextGrid",
-        "bdl/a2": "bdl/a2.lab",
-        "slt/a2": "slt/a2.lab",
-        "slt/a3": "slt/a3.lab",
-    }
-
-
-def test_labels_in_another_layout_are_found_by_their_names(tmp_path):
-    touch(tmp_path, "deep/er/p225_001.PHN", "p225_002_mic1.lab", "p226_001.lab")
-    found = find_labels(tmp_path, utterances("p225_001", "p225/p225_002_mic1", "p226/p226_001_mic1"))
-    assert [path.name for path in found.values()] == ["p225_001.PHN", "p225_002_mic1.lab", "p226_001.lab"]
-
-
-def test_two_label_files_of_one_utterance_are_refused(tmp_path):
-    touch(tmp_path, "one/p225_001.lab", "p225/p225_001.TextGrid")
-    with pytest.raises(SpeechVQError, match=r"p225_001.lab and .*p225_001.TextGrid could both"):
-        find_labels(tmp_path, utterances("p225_001"))
-
-
 def test_who_is_scored(frame_phones):
     assert scored_speakers(frame_phones.utterances, []) == SCORED  # unseen in training
     assert scored_speakers(frame_phones.utterances, ["e01"]) == {"e01"}
@@ -299,7 +257,7 @@ def test_features_are_of_their_frames(hop, tiny, corpus, tmp_path):
     (tmp_path / "s").mkdir()
     soundfile.write(tmp_path / "s" / "a.wav", wav, 16_000)
     utterance = Utterance("a", "s", "s/a.wav", 16_000, 0, "", "train")
-    [spoken] = encode_labelled(Codec.load(tmp_path / "run"), tmp_path, [LabelledUtterance(utterance, [])])
+    [spoken], _ = encode_labelled(Codec.load(tmp_path / "run"), tmp_path, [LabelledUtterance(utterance, [])])
     assert len(spoken.mfcc) == len(spoken.vectors) == 16_000 // hop
     energy = spoken.mfcc[:, 0]
     quiet = np.flatnonzero(energy < (energy.min() + energy.max()) / 2)

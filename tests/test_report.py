@@ -148,10 +148,10 @@ def test_saved_results_keep_their_keys(folders):
     def keys(question: str) -> set[str]:
         return json.loads((folders["model"] / f"{question}.json").read_text()).keys() - {"made_by"}
 
-    assert keys("conversion") == {"speakers", "equal_error", "threshold", "figures", "rows"}
-    assert keys("rate") == {"count", "seconds", "nominal", "coders"}
+    assert keys("conversion") == {"speakers", "equal_error", "threshold", "figures", "rows", "left_out"}
+    assert keys("rate") == {"count", "seconds", "nominal", "coders", "left_out"}
     measures = {"abx", "abx_random", "bits_per_s", "gaps", "mfcc", "offset_ms", "scores", "sweep"}
-    measures |= {"sequences", "classes", "code_table", "probes"}
+    measures |= {"sequences", "classes", "code_table", "probes", "left_out"}
     assert keys("phonemes") == measures | {"fit", "phones", "scored", "unlabelled"}
     row = json.loads((folders["model"] / "conversion.json").read_text())["rows"][0]
     assert row.keys() >= {"utterance", "text", "source", "speaker", "kind", "similarity", "energy_correlation"}

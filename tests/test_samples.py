@@ -8,6 +8,7 @@ from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.coding.code_files import CodeFiles
 from speechvq.data.manifest import read_manifest
+from speechvq.data.utterance_labels import read_labelled
 from speechvq.evaluate.samples import PhonePairs, diverge, evaluate_samples, jensen_shannon
 from speechvq.evaluate.tables import sample_table
 from speechvq.wavenet.sampler import Sampling
@@ -37,7 +38,8 @@ def test_samples_are_more_like_training_than_order_0(runs, prior, corpus, tmp_pa
         text = "0 2000000 aa\n2000000 4000000 iy\n4000000 7500000 s\n"
         (tmp_path / u.speaker / f"{u.id.rpartition('/')[2]}.lab").write_text(text)
     files = CodeFiles(Codec.load(runs["mel"]), prior)
-    result = evaluate_samples(files, corpus, tmp_path, count=20, seconds=0.75, sampling=Sampling())
+    labels = read_labelled(corpus, tmp_path)
+    result = evaluate_samples(files, corpus, labels, count=20, seconds=0.75, sampling=Sampling())
     assert [*result] == ["samples", "shuffled", "order 0", "held out"]
     assert result["samples"].bigram < result["order 0"].bigram
     assert result["samples"].unigram == pytest.approx(result["shuffled"].unigram)

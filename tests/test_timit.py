@@ -66,7 +66,7 @@ def test_every_prepared_utterance_finds_its_labels(tree, tmp_path, case):
     root = tree if case is str.upper else lower(tree, tmp_path / "copy")
     prepare(TIMIT.read(root), tmp_path / "out", Treatment(), Split(), speakers={})
     utterances = read_manifest(tmp_path / "out")
-    labels = find_labels(root, utterances)
+    labels, _ = find_labels(root, utterances)
     for u in utterances:
         assert (labels[u.id].parent.name, labels[u.id].stem) == tuple(u.id.split("/"))
 

@@ -23,10 +23,12 @@ from speechvq.cli.arguments import (
     natural,
     nonnegative,
     report,
+    report_failures,
     sampling,
     table,
 )
 from speechvq.files import atomic_write
+from speechvq.text.labels import LabelReading, read_map
 
 
 def add_commands(commands: Any) -> None:
@@ -80,6 +82,7 @@ def _add_phonemes(questions: Any) -> argparse.ArgumentParser:
     text += "rate, boundaries; PNMI, ABX, and what a linear probe reads."
     command = add_command(questions, "phonemes", _evaluate_phonemes, text)
     command.add_argument("--labels", type=Path, required=True, help="folder of .TextGrid, .lab or .phn files")
+    _add_label_reading(command)
     command.add_argument("--scored", default="", metavar="A,B", help="speakers to score (default: the unseen ones)")
     add_prior(command)
     command.add_argument("--figures", type=Path, metavar="DIR", help="draw confusion.png and codes.png there")
@@ -117,9 +120,21 @@ def _add_samples(questions: Any) -> argparse.ArgumentParser:
     add_truncation(command)
     text = "folder of label files, to compare pairs of phones, too"
     command.add_argument("--labels", type=Path, help=text)
+    _add_label_reading(command)
     command.add_argument("--count", type=count, default=64, help="sequences to draw (default: 64)")
     command.add_argument("--seconds", type=duration, default=10.0, help="length of each (default: 10)")
     return command
+
+
+def _add_label_reading(command: argparse.ArgumentParser) -> None:
+    text = "tier of the phones in TextGrids (default: phones, phone, MAU, ..., or the only one)"
+    command.add_argument("--tier", default="", metavar="NAME", help=text)
+    text = "file of label symbols that speechvq does not know: on each line a symbol and its phone, or - for none"
+    command.add_argument("--map", type=Path, metavar="FILE", help=text)
+
+
+def _label_reading(options: argparse.Namespace) -> LabelReading:
+    return LabelReading(options.tier, read_map(options.map) if options.map else {})
 
 
 def _add_clusters(command: argparse.ArgumentParser) -> None:
@@ -134,6 +149,7 @@ def _add_report(commands: Any) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="writes DIR/index.html")
     command.add_argument("--data", type=Path, help="folder written by `speechvq prepare`; needed for --labels")
     command.add_argument("--labels", type=Path, help="folder of label files, for the phones below spectrograms")
+    _add_label_reading(command)
     command.add_argument("--count", type=natural, default=4, help="utterances of each run (default: 4)")
     command.add_argument("--force", action="store_true", help="overwrite an existing page")
 
@@ -142,7 +158,8 @@ def _report(options: argparse.Namespace) -> None:
     from speechvq.report.page import check_destination, write_report
 
     check_destination(options.out, options.force)
-    path = write_report(options.runs, options.out, options.data, options.labels, options.count)
+    reading = _label_reading(options)
+    path = write_report(options.runs, options.out, options.data, options.labels, options.count, reading)
     report(options, {"page": str(path)}, [str(path)])
 
 
@@ -153,7 +170,7 @@ def _evaluate_reconstruction(options: argparse.Namespace) -> None:
     report(options, figures, table(figures))
 
 
-def _evaluate_conversion(options: argparse.Namespace) -> None:
+def _evaluate_conversion(options: argparse.Namespace) -> int:
     from speechvq.evaluate.conversion import choose_pairs, evaluate_conversion, read_pairs
     from speechvq.evaluate.metrics.judges import installed_judges
     from speechvq.evaluate.tables import conversion_table
@@ -167,9 +184,10 @@ def _evaluate_conversion(options: argparse.Namespace) -> None:
     judges = installed_judges(options.recognizer)
     result = evaluate_conversion(codec, options.data, pairs, judges, sampling(options), options.wavs)
     report(options, dataclasses.asdict(result), conversion_table(result))
+    return _report_left_out(options, result.left_out)
 
 
-def _evaluate_phonemes(options: argparse.Namespace) -> None:
+def _evaluate_phonemes(options: argparse.Namespace) -> int:
     from speechvq.coding.trained_prior import TrainedPrior
     from speechvq.evaluate.phonemes import evaluate_phonemes
     from speechvq.evaluate.tables import code_table, phoneme_table
@@ -179,6 +197,7 @@ def _evaluate_phonemes(options: argparse.Namespace) -> None:
         from speechvq.report.heat_maps import draw_heat_maps  # fails before the work without matplotlib
 
         options.figures.mkdir(parents=True, exist_ok=True)
+    reading = _label_reading(options)  # fails before the work
     codec = _load(options)
     prior = TrainedPrior.load(options.prior, options.device, codec.alphabet) if options.prior else None
     result = evaluate_phonemes(
@@ -189,29 +208,32 @@ def _evaluate_phonemes(options: argparse.Namespace) -> None:
         codes=_clusters(options, codec),
         prior=prior,
         probe=names(options.probe),
+        reading=reading,
         seed=options.seed,
     )
     report(options, result.figures(), phoneme_table(result))
-    if rank_and_count()[0]:
-        return
-    if options.figures:
+    first = not rank_and_count()[0]
+    if first and options.figures:
         draw_heat_maps(result, options.figures)
-    if options.table:
+    if first and options.table:
         with atomic_write(options.table) as temporary:
             temporary.write_text(code_table(result.code_table), encoding="utf-8")
+    return _report_left_out(options, result.left_out)
 
 
-def _evaluate_leakage(options: argparse.Namespace) -> None:
+def _evaluate_leakage(options: argparse.Namespace) -> int:
     from speechvq.evaluate.leakage import evaluate_leakage
 
     codec = _load(options)
     result = evaluate_leakage(
         codec, options.data, most=options.most, codes=_clusters(options, codec), seed=options.seed
     )
-    report(options, dataclasses.asdict(result), table(dataclasses.asdict(result)))
+    figures = {key: value for key, value in dataclasses.asdict(result).items() if key != "left_out"}
+    report(options, dataclasses.asdict(result), table(figures))
+    return _report_left_out(options, result.left_out)
 
 
-def _evaluate_rate(options: argparse.Namespace) -> None:
+def _evaluate_rate(options: argparse.Namespace) -> int:
     from speechvq.coding.code_files import CodeFiles
     from speechvq.evaluate.rate import evaluate_rate
     from speechvq.evaluate.tables import rate_table
@@ -219,23 +241,37 @@ def _evaluate_rate(options: argparse.Namespace) -> None:
     files = CodeFiles(_load(options), options.prior)
     rates = evaluate_rate(files, options.data, options.split, options.seconds)
     report(options, dataclasses.asdict(rates), rate_table(rates))
+    return _report_left_out(options, rates.left_out)
 
 
-def _evaluate_samples(options: argparse.Namespace) -> None:
+def _evaluate_samples(options: argparse.Namespace) -> int:
     from speechvq.coding.code_files import CodeFiles
+    from speechvq.data.utterance_labels import read_labelled
     from speechvq.evaluate.samples import evaluate_samples
     from speechvq.evaluate.tables import sample_table
 
+    reading = _label_reading(options)
+    labels = read_labelled(options.data, options.labels, reading) if options.labels else None
     files = CodeFiles(_load(options), options.prior)
     result = evaluate_samples(
         files,
         options.data,
-        options.labels,
+        labels,
         count=options.count,
         seconds=options.seconds,
         sampling=sampling(options),
     )
-    report(options, {name: dataclasses.asdict(one) for name, one in result.items()}, sample_table(result))
+    left_out = labels.left_out if labels else []
+    figures = {name: dataclasses.asdict(one) for name, one in result.items()}
+    report(options, figures | ({"left_out": left_out} if left_out else {}), sample_table(result))
+    return _report_left_out(options, left_out)
+
+
+def _report_left_out(options: argparse.Namespace, left_out: list[tuple[str, str]]) -> int:
+    """List what an evaluation left out -> the exit code."""
+    if os.environ.get("RANK", "0") != "0":
+        return 1 if left_out else 0
+    return report_failures(left_out, "left out", options.save)
 
 
 def _load(options: argparse.Namespace) -> Any:

@@ -7,7 +7,7 @@ without errors), its reconstruction, and its conversions.
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from speechvq.audio.io import read, write
 from speechvq.audio.mulaw import mulaw_decode, mulaw_encode
 from speechvq.codec import Codec
 from speechvq.data.manifest import Utterance, rank_key, read_manifest, read_treatment
+from speechvq.evaluate.left_out import LeftOut, share_out_usable
 from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, log_pitch, pitch_correlation
 from speechvq.evaluate.metrics.judges import Judges
 from speechvq.evaluate.metrics.missing import known_mean, none_for_nan
 from speechvq.evaluate.reference import ReferenceVoices, reference_voices
 from speechvq.folder.card import speaker_index
-from speechvq.nn.distributed import share_out
 from speechvq.text.transcript import words
 from speechvq.wavenet.sampler import Sampling
 
@@ -44,6 +44,7 @@ class ConversionEvaluation:
     equal_error, threshold: of verification with natural speech (see `ReferenceVoices`); None if not measured
     figures: for each kind of speech its figures by name (see `summarize`); None if not measured
     rows: for each recording judged its utterance, text, source speaker, speaker, kind, and all that was measured
+    left_out: (id, reason) of utterances that cannot be read
     """
 
     speakers: int
@@ -51,6 +52,7 @@ class ConversionEvaluation:
     threshold: float | None
     figures: dict[str, dict[str, float | None]]
     rows: list[dict[str, Any]]
+    left_out: LeftOut = field(default_factory=list)
 
 
 def choose_pairs(codec: Codec, data: Path, speakers: Sequence[str], count: int, split: str) -> list[Pair]:
@@ -137,7 +139,8 @@ def evaluate_conversion(
                 write(wavs / wav_name(row), wav[: len(natural)])
         return rows
 
-    rows = [row for own in share_out(list(utterances.values()), judge, unit="utterance") for row in own]
+    judged, left_out = share_out_usable(list(utterances.values()), judge, lambda u: u.id, unit="utterance")
+    rows = [row for _, own in judged for row in own]
     figures = {kind: summarize([row for row in rows if row["kind"] == kind]) for kind in SPEECH_KINDS}
     return ConversionEvaluation(
         len(reference.centroids),
@@ -145,6 +148,7 @@ def evaluate_conversion(
         none_for_nan(reference.threshold),
         {kind: own for kind, own in figures.items() if own["utterances"]},
         none_for_nan(rows),
+        [*reference.left_out, *left_out],
     )
 
 

@@ -15,7 +15,7 @@ from speechvq.audio.io import read
 from speechvq.codec import Codec
 from speechvq.data.manifest import rank_key, read_treatment
 from speechvq.data.utterance_labels import LabelledUtterance
-from speechvq.nn.distributed import share_out
+from speechvq.evaluate.left_out import LeftOut, share_out_usable
 from speechvq.nn.kmeans import assign, kmeans
 from speechvq.text.frames import frame_labels
 from speechvq.text.phones import SILENCE
@@ -72,13 +72,21 @@ class FramePhones:
 
 def encode_labelled(
     codec: Codec, data: Path, labelled: Sequence[LabelledUtterance], layers: Collection[int] = ()
-) -> list[EncodedUtterance]:
+) -> tuple[list[EncodedUtterance], LeftOut]:
     """Encode labelled utterances prepared in `data`. Processes launched together share the work.
 
     layers: numbers of the encoder's layers to keep
+
+    Returns also the ids, with reasons, of the utterances that cannot be read.
     """
     mfcc, numbers, codec = MFCC(), sorted(layers), codec.after_high_pass(read_treatment(data).high_pass)
-    return share_out(labelled, lambda item: _encode(codec, mfcc, data, item, numbers), unit="utterance")
+    encoded, left_out = share_out_usable(
+        labelled,
+        lambda item: _encode(codec, mfcc, data, item, numbers),
+        lambda item: item.utterance.id,
+        unit="utterance",
+    )
+    return [result for _, result in encoded], left_out
 
 
 @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from speechvq.audio.io import read
 from speechvq.codec import Codec
 from speechvq.data.manifest import Utterance, rank_key, read_manifest, read_treatment
 from speechvq.evaluate.labelled import clusters
+from speechvq.evaluate.left_out import LeftOut, share_out_usable
 from speechvq.evaluate.metrics.phone_mapping import pnmi
-from speechvq.nn.distributed import share_out
 
 FOLDS = 5
 PERMUTATIONS = 20
@@ -30,6 +30,7 @@ class Leakage:
     accuracy: share of utterances whose speaker a classifier predicts from the histogram of their codes
     information_permuted, accuracy_permuted: the means over random assignments of utterances to speakers; the first is
         not zero with few frames, the second is chance
+    left_out: (id, reason) of utterances that cannot be read
     """
 
     utterances: int
@@ -38,6 +39,7 @@ class Leakage:
     information_permuted: float
     accuracy: float
     accuracy_permuted: float
+    left_out: LeftOut = field(default_factory=list)
 
 
 def leakage(codes: Sequence[np.ndarray], speakers: Sequence[str], *, seed: int = 0) -> Leakage:
@@ -139,6 +141,7 @@ def evaluate_leakage(codec: Codec, data: Path, *, most: int = 20, codes: int = 1
         row = codec.encode(wav, SAMPLE_RATE) if discrete else codec.represent(wav, SAMPLE_RATE).T
         return row.numpy()
 
-    encoded = share_out(chosen, encode, unit="utterance")
-    rows = encoded if discrete else clusters(encoded, [True] * len(encoded), codes, seed)
-    return leakage(rows, [u.speaker for u in chosen], seed=seed)
+    encoded, left_out = share_out_usable(chosen, encode, lambda u: u.id, unit="utterance")
+    rows = [row for _, row in encoded]
+    rows = rows if discrete else clusters(rows, [True] * len(rows), codes, seed)
+    return replace(leakage(rows, [u.speaker for u, _ in encoded], seed=seed), left_out=left_out)

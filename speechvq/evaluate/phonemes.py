@@ -22,12 +22,14 @@ from speechvq.evaluate.labelled import (
     encode_labelled,
     scored_speakers,
 )
+from speechvq.evaluate.left_out import LeftOut
 from speechvq.evaluate.metrics.abx import Abx, abx, tokens
 from speechvq.evaluate.metrics.missing import none_for_nan
 from speechvq.evaluate.metrics.phone_classes import ClassScore, CodeMeaning, class_scores, code_meanings
 from speechvq.evaluate.metrics.phone_mapping import PhoneScores, contingency, most_likely_phones, phone_scores
 from speechvq.evaluate.metrics.phone_sequences import SequenceScores, collapse, label_runs, sequence_scores
 from speechvq.evaluate.metrics.probe import ProbeScore, linear_probe
+from speechvq.text.labels import USUAL, LabelReading
 from speechvq.text.phones import SILENCE
 
 OFFSETS = range(-80, 90, 10)  # ms
@@ -58,6 +60,7 @@ class PhonemeEvaluation:
     phones: names of the phones, without silence
     confusion: (phones, phones), frames of the scored speakers by their phone and the predicted phone
     contingency: (codes, phones), frames of all speakers by code and phone
+    left_out: (id, reason) of utterances whose labels or audio cannot be used
     """
 
     scores: dict[str, PhoneScores]
@@ -78,6 +81,7 @@ class PhonemeEvaluation:
     confusion: np.ndarray
     contingency: np.ndarray
     probes: dict[str, ProbeScore] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
         """All figures for JSON: without the matrices, and None instead of NaN."""
@@ -94,11 +98,13 @@ def evaluate_phonemes(
     codes: int = 128,
     prior: TrainedPrior | None = None,
     probe: Sequence[str] = (),
+    reading: LabelReading = USUAL,
     seed: int = 0,
 ) -> PhonemeEvaluation:
     """Evaluate a model on the labelled utterances prepared in `data`.
 
     labels: folder of label files
+    reading: how they are read
     scored: speakers to score; the mapping is fitted on the others (default: see `scored_speakers`)
     codes: number of k-means clusters that a model without codes gets, fitted on the fitting speakers' vectors
     prior: prior over the model's codes, for the bit rate of the scored speakers under it
@@ -107,16 +113,18 @@ def evaluate_phonemes(
     Raises SpeechVQError if there are no labels, no speakers to fit on and to score, or no such layers.
     """
     joined = parse_layers(probe, codec.model.encoder.depth)  # before the work
-    labelled, unlabelled = read_labelled(data, labels)
-    scored_names = scored_speakers(labelled, scored)
-    utterances = encode_labelled(codec, data, labelled, {i for numbers in joined.values() for i in numbers})
+    found = read_labelled(data, labels, reading)
+    scored_names = scored_speakers(found.labelled, scored)
+    layers = {i for numbers in joined.values() for i in numbers}
+    utterances, unread = encode_labelled(codec, data, found.labelled, layers)
     fitted = [u.utterance.speaker not in scored_names for u in utterances]
     count = codec.model.bottleneck.codes or codes
     own = [u.codes for u in utterances if u.codes is not None]
     own = own or clusters([u.vectors for u in utterances], fitted, count, seed)
     mfcc = clusters([u.mfcc for u in utterances], fitted, count, seed)
     frames = FramePhones(utterances, codec.hop_length / SAMPLE_RATE)
-    result = score_codes(frames, own, mfcc, scored_names, count, unlabelled, seed)
+    result = score_codes(frames, own, mfcc, scored_names, count, found.unlabelled, seed)
+    result = replace(result, left_out=[*found.left_out, *unread])
     result = replace(result, probes=probe_layers(frames, result.offset_ms, scored_names, joined, seed))
     if prior is None:
         return result

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.coders import Coder
 from speechvq.coding.header import read_header
 from speechvq.data.manifest import Utterance, read_manifest, read_treatment
-from speechvq.nn.distributed import share_out
+from speechvq.evaluate.left_out import LeftOut, share_out_usable
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,14 @@ class Rates:
     seconds: their duration altogether
     nominal: bit/s with log2 K bits for every code
     coders: rate of each coder
+    left_out: (first file, reason) of recordings that cannot be read
     """
 
     count: int
     seconds: float
     nominal: float
     coders: dict[str, CoderRate]
+    left_out: LeftOut = field(default_factory=list)
 
 
 def evaluate_rate(files: CodeFiles, data: Path, split: str = "test", seconds: float = 0.0) -> Rates:
@@ -70,16 +72,16 @@ def evaluate_rate(files: CodeFiles, data: Path, split: str = "test", seconds: fl
     if not recordings:
         raise SpeechVQError(f"{data}: no speech of the split '{split}'" + (f" of {seconds:g} s" if seconds else ""))
 
-    def encode(recording: tuple[str, list[Path]]) -> tuple[str, Encoded]:
-        speaker, paths = recording
-        wav = torch.cat([read(path) for path in paths])
-        return speaker, Encoded(codec.encode(wav, SAMPLE_RATE), len(wav), codec.alphabet)
+    def encode(recording: tuple[str, list[Path]]) -> Encoded:
+        wav = torch.cat([read(path) for path in recording[1]])
+        return Encoded(codec.encode(wav, SAMPLE_RATE), len(wav), codec.alphabet)
 
-    encoded = share_out(recordings, encode, unit="recording")
+    usable, left_out = share_out_usable(recordings, encode, lambda recording: recording[1][0].stem, unit="recording")
+    encoded = [(speaker, item) for (speaker, _), item in usable]
     names = ["fixed"] + ["static"] * (codec.histogram is not None) + ["prior"] * (files.prior is not None)
     measured = {name: _measure(encoded, files.coder(name)) for name in names}
     total = sum(item.samples for _, item in encoded) / SAMPLE_RATE
-    return Rates(len(encoded), total, codec.describe()["bit_per_s"], measured)
+    return Rates(len(encoded), total, codec.describe()["bit_per_s"], measured, left_out)
 
 
 def _recordings(data: Path, utterances: Sequence[Utterance], seconds: float) -> Iterator[tuple[str, list[Path]]]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from speechvq.audio.io import read
 from speechvq.data.manifest import Utterance, rank_key, read_manifest
+from speechvq.evaluate.left_out import LeftOut, share_out_usable
 from speechvq.evaluate.metrics.acoustics import log_pitch
 from speechvq.evaluate.metrics.judges import Judges, centroid, equal_error_rate
 from speechvq.evaluate.metrics.missing import known_mean
-from speechvq.nn.distributed import share_out
 
 UTTERANCES_PER_SPEAKER = 20
 
@@ -26,12 +26,14 @@ class ReferenceVoices:
     pitch: mean log pitch (see `log_pitch`) of the requested speakers; NaN if unvoiced
     equal_error: equal error rate of verification with two natural utterances; NaN if it cannot be measured
     threshold: similarity from which on two utterances are accepted as of one speaker
+    left_out: (id, reason) of utterances that cannot be read
     """
 
     centroids: dict[str, np.ndarray]
     pitch: dict[str, float]
     equal_error: float
     threshold: float
+    left_out: LeftOut
 
 
 def reference_voices(
@@ -55,14 +57,15 @@ def reference_voices(
 
     embeddings: dict[str, list[np.ndarray]] = defaultdict(list)
     pitches: dict[str, list[float]] = defaultdict(list)
-    for u, (embedding, pitch) in zip(utterances, share_out(utterances, measure, unit="utterance"), strict=True):
+    measured, left_out = share_out_usable(utterances, measure, lambda u: u.id, unit="utterance")
+    for u, (embedding, pitch) in measured:
         if embedding is not None:
             embeddings[u.speaker].append(embedding)
         pitches[u.speaker].append(pitch)
     error, threshold = verification(embeddings)
     centroids = {name: centroid(own) for name, own in embeddings.items()}
     mean_pitch = {name: known_mean(np.array(pitches[name])) for name in speakers}
-    return ReferenceVoices(centroids, mean_pitch, error, threshold)
+    return ReferenceVoices(centroids, mean_pitch, error, threshold, left_out)
 
 
 def verification(embeddings: dict[str, list[np.ndarray]]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.data.manifest import read_manifest
-from speechvq.data.utterance_labels import read_labelled
+from speechvq.data.utterance_labels import CorpusLabels
 from speechvq.evaluate.metrics.phone_mapping import contingency, most_likely_phones
 from speechvq.text.frames import frame_labels
 from speechvq.text.phones import SILENCE
@@ -44,12 +44,18 @@ class PhonePairs:
 
 
 def evaluate_samples(
-    files: CodeFiles, data: Path, labels: Path | None, *, count: int = 64, seconds: float = 10.0, sampling: Sampling
+    files: CodeFiles,
+    data: Path,
+    labels: CorpusLabels | None,
+    *,
+    count: int = 64,
+    seconds: float = 10.0,
+    sampling: Sampling,
 ) -> dict[str, Divergence]:
     """Draw sequences of codes from the prior of `files`, without a given speaker, and compare them with training.
 
     data: folder of the prepared corpus
-    labels: folder of label files, for `Divergence.phones`
+    labels: of the corpus, for `Divergence.phones`
     count, seconds: number of sequences and their length; fewer are drawn if there is less held-out speech, since few
         codes always diverge more
 
@@ -78,7 +84,7 @@ def evaluate_samples(
         "held out": _first(held_out, count * length),
     }
     by_id = dict(zip((u.id for u in train), rows, strict=True))
-    phones = None if labels is None else _phone_pairs(files, data, labels, by_id)
+    phones = None if labels is None else _phone_pairs(files, labels, by_id)
     return {name: diverge(some, rows, codec.alphabet.codes, phones) for name, some in sets.items()}
 
 
@@ -108,13 +114,13 @@ def jensen_shannon(one: np.ndarray, other: np.ndarray) -> float:
     return float(sum((side[side > 0] * np.log2(side[side > 0] / middle[side > 0])).sum() for side in (p, q)) / 2)
 
 
-def _phone_pairs(files: CodeFiles, data: Path, labels: Path, codes: dict[str, np.ndarray]) -> PhonePairs:
+def _phone_pairs(files: CodeFiles, labels: CorpusLabels, codes: dict[str, np.ndarray]) -> PhonePairs:
     """The mapping from codes to phones, silence among them, and the pairs of phones of labelled utterances.
 
     codes: codes (frames,) by utterance id
     """
     codec = files.codec
-    labelled = [item for item in read_labelled(data, labels)[0] if item.utterance.id in codes]
+    labelled = [item for item in labels.labelled if item.utterance.id in codes]
     names = sorted({segment.label for item in labelled for segment in item.segments} | {SILENCE})
     index = {name: i for i, name in enumerate(names)}
     code, phone, pairs = [np.empty(0, int)], [np.empty(0, int)], set()

@@ -10,6 +10,7 @@ from speechvq.files import atomic_write
 from speechvq.report.result_tables import paper_table
 from speechvq.report.runs import read_runs
 from speechvq.report.sections import make_section, read_phones
+from speechvq.text.labels import USUAL, LabelReading
 
 with needed_for("a report", "report"):
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,17 +18,25 @@ with needed_for("a report", "report"):
 PAGE = "index.html"
 
 
-def write_report(folders: Sequence[Path], out: Path, data: Path | None, labels: Path | None, count: int) -> Path:
+def write_report(
+    folders: Sequence[Path],
+    out: Path,
+    data: Path | None,
+    labels: Path | None,
+    count: int,
+    reading: LabelReading = USUAL,
+) -> Path:
     """Write OUT/index.html of run folders.
 
     data, labels: prepared corpus and folder of label files, for the phones below spectrograms
     count: utterances of each run
+    reading: how label files are read
 
     Returns the path of the page. Raises SpeechVQError if a folder is not a run.
     """
     if labels and not data:
         raise SpeechVQError("labels are of a prepared corpus: --labels needs --data")
-    runs, phones = read_runs(folders), read_phones(data, labels)
+    runs, phones = read_runs(folders), read_phones(data, labels, reading)
     environment = Environment(
         loader=PackageLoader("speechvq.report", "."),
         autoescape=True,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,16 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.data.manifest import read_manifest
 from speechvq.data.utterance_labels import find_labels
+from speechvq.files import Failure, attempt
 from speechvq.folder.description import describe_folder
 from speechvq.report import pictures
 from speechvq.report.media import SPEECH_NAMES, Picture, Player, picture, player
 from speechvq.report.result_tables import Table, result_tables
 from speechvq.report.runs import Clip, Run, Utterance
-from speechvq.text.labels import read_labels
+from speechvq.text.labels import USUAL, LabelReading, read_labels
 from speechvq.text.segments import Segment
+
+log = logging.getLogger(__name__)
 
 SPECTROGRAM_KINDS = ("natural", "reconstruction")
 CURVES = ("loss", "bits_per_sample", "perplexity", "bits_per_code")  # of these, the learning curves that a run has
@@ -112,16 +116,21 @@ def _section(run: Run, about: str) -> Section:
     return Section(run, about, [], samples, result_tables(run), _curves(run), config)
 
 
-def read_phones(data: Path | None, labels: Path | None) -> Phones:
-    """The phones of utterances prepared in `data`, from a folder of label files; none if either is None."""
+def read_phones(data: Path | None, labels: Path | None, reading: LabelReading = USUAL) -> Phones:
+    """The phones of utterances prepared in `data`, from a folder of label files; none if either is None.
+
+    A label file that cannot be used is logged as a warning.
+    """
     starts = {u.id: u.start for u in read_manifest(data)} if data else {}
-    files = find_labels(labels, read_manifest(data)) if data and labels else {}
+    files = find_labels(labels, read_manifest(data))[0] if data and labels else {}
 
     def phones(name: str) -> list[Segment]:
-        if name not in files:
+        segments = attempt(lambda path: read_labels(path, reading), files[name]) if name in files else []
+        if isinstance(segments, Failure):
+            log.warning("left out: %s", segments.reason)
             return []
-        start = starts[name] / SAMPLE_RATE
-        return [Segment(s.start - start, s.end - start, s.label) for s in read_labels(files[name])]
+        start = starts[name] / SAMPLE_RATE if segments else 0.0
+        return [Segment(s.start - start, s.end - start, s.label) for s in segments]
 
     return phones
 

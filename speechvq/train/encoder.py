@@ -1,5 +1,6 @@
 """The run of an encoder without a decoder, on features of a prepared corpus."""
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from speechvq.train.batches import FeatureCrops, held_out_features
 from speechvq.train.loop import processes
 from speechvq.train.run import Training, check_crop, initialize, taught
 from speechvq.train.targets import read_targets
+
+log = logging.getLogger(__name__)
 
 
 def assemble_encoder(
@@ -84,7 +87,10 @@ def phone_targets(labels: Path, data: Path, store: FeatureStore, hop_length: int
     Raises SpeechVQError as `read_labelled` does, or if utterances do not begin with a whole latent.
     """
     check_latents(store, hop_length)
-    known = {item.utterance.id: item.segments for item in read_labelled(data, labels)[0]}
+    found = read_labelled(data, labels)
+    for name, reason in found.left_out:
+        log.warning("labels of %s left out: %s", name, reason)
+    known = {item.utterance.id: item.segments for item in found.labelled}
     numbers = {phone: i for i, phone in enumerate(INVENTORY)}
     rows = []
     for utterance, frames in zip(store.utterances, np.diff(store.starts), strict=True):
