@@ -252,7 +252,7 @@ def test_speakers_of_three_corpora_become_one_folder(tmp_path):
         (recordings[-1].parent / "transcripts.tsv").write_text(f"{speaker}-1\tgood morning\n")
     for path in recordings:
         soundfile.write(path, np.zeros(16_000), 16_000)
-    script_module("models/corpus.py").main(tmp_path, tmp_path / "out")
+    script_module("models/corpus.py").main(tmp_path, tmp_path / "out", ["arctic", "librispeech"])
     sources = CORPORA["folder"].read(tmp_path / "out")
     assert {source.speaker: source.text for source in sources} == {
         "p225": "Please call Stella.",
@@ -260,7 +260,7 @@ def test_speakers_of_three_corpora_become_one_folder(tmp_path):
         "19": "good morning",
     }
     speakers = json.loads((tmp_path / "out" / "speakers.json").read_text())
-    assert speakers["p225"] == {"sex": "F", "accent": "English", "minutes": "0.0"}
+    assert speakers["p225"] == {"sex": "F", "accent": "English", "minutes": "0.0", "corpus": "vctk"}
     assert speakers["bdl"]["sex"] == "M"
 
 
