@@ -16,6 +16,7 @@ from speechvq.nn.objective.pretraining import build_pretraining
 from speechvq.nn.prior import Prior
 from speechvq.nn.trainable import submodule, total
 from speechvq.nn.vqvae import Batch, build
+from speechvq.text.phones import INVENTORY
 from speechvq.train.run import check_crop
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -206,7 +207,12 @@ def test_the_papers_models_have_the_papers_numbers(name, hop, codes):
 MODELS = [path for path in FILES if isinstance(load_config(path), CodecRun)]
 
 
-@pytest.mark.parametrize("path", [p for p in MODELS if load_config(p).init.freeze], ids=lambda path: path.name)
+STAGES = [path for path in MODELS if load_config(path).init.freeze]
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in STAGES if load_config(p).model.encoder.kind != "causal"], ids=lambda path: path.name
+)
 def test_a_second_stage_fits_the_first_one_beside_it(path):
     """The model of another file in the folder has the parts that this one starts from."""
     config = load_config(path)
@@ -221,6 +227,13 @@ def test_a_second_stage_fits_the_first_one_beside_it(path):
         )
 
     assert any(fits(other) for other in MODELS if other.parent == path.parent and other != path)
+
+
+def test_the_codes_of_convert_25hz_are_of_the_encoder_that_phones_trains():
+    """What `speechvq codebook` adds are outputs, classes and the projection."""
+    codec = load_config(ROOT / "recipes" / "models" / "convert-25hz.toml").model.encoder
+    trained = load_config(ROOT / "recipes" / "vctk" / "phones.toml").encoder
+    assert codec == replace(trained, outputs=(len(trained.dilations),), classes=len(INVENTORY))
 
 
 def test_the_configurations_of_the_project_are_found():

@@ -132,6 +132,15 @@ def test_gsm_of_a_telephone_system_is_as_long_as_its_blocks(file):
     assert len(read(path)) == 320 * 81
 
 
+@pytest.mark.parametrize(
+    "start", [b"RIFF", b"FORM", b"fLaC\0\0\0\x22", b"OggS", b".snd", b"\xf0\x7e\0\1", b"ID3", b"\xff\xfb\x90"]
+)
+def test_a_file_that_only_begins_is_one_line(tmp_path, start):
+    (tmp_path / "x").write_bytes(start)
+    with pytest.raises(SpeechVQError, match=r"^[^\n]*x: [^\n]*$"):
+        read(tmp_path / "x")
+
+
 @pytest.mark.parametrize("rate", [0, 1, 999, 8_404_608, 2**31 - 1])
 def test_impossible_rates_are_one_line(file, rate):
     with pytest.raises(SpeechVQError, match=r"x\.wav: .*(sample rate|not audio)[^\n]*$"):

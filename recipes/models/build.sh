@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The packaged models, from speech to speechvq/models: about three hours on two cores.
+# The packaged models, from speech to speechvq/models: about five hours on two cores.
 #
 #   recipes/models/build.sh DATA OUT
 #
-# DATA holds the folders vctk, arctic and librispeech (corpus.py). A step that is done is not repeated unless its command,
+# DATA holds the folders vctk, arctic, librispeech, librispeech-dev-clean and speechocean762 (corpus.py). A step that is done is not repeated unless its command,
 # its configuration or a step before it has changed; an interrupted training resumes where it stopped.
 set -euo pipefail
 { # bash reads a group whole before it runs it, so the file may be edited meanwhile
@@ -28,6 +28,21 @@ step convert train "$convert" "$recipe/convert-50hz.toml" --init "$convert-voice
 step convert-evaluate evaluate "$convert" conversion --count 3 --wavs "$convert/wavs"
 step convert-pack python "$recipe/pack.py" "$convert" "$packaged/convert-50hz"
 convert_key=$key
+
+# The codes of convert-25hz are learned from text, with the speech of 379 speakers; its voices are those of convert-50hz. Not packaged: RESULTS.md.
+key=$corpus_key
+others=0001,0056,0114,0482,0981,1061,1203,1408,1503,2061,2251,2450,3002,3075,5017,5424,6902,9034,9604,9617,9633,1272,1988,2277,2902
+data=$out/all-speech
+step corpus-all python "$recipe/corpus.py" "$sources" "$out/corpus-all" arctic librispeech librispeech-dev-clean speechocean762
+step prepare-all speechvq prepare folder "$out/corpus-all" "$data" --unseen-speakers "27,p226,p228,$unseen,$others"
+step align-all speechvq align "$data" "$out/labels-all"
+step taught train "$out/taught" "$recipe/../vctk/phones.toml" --labels "$out/labels-all"
+step taught-codes speechvq codebook "$out/taught" --data "$data" --out "$out/convert-25hz-codes" --codes 1024 --layers 8 \
+    --posteriors 20 --quiet 0.15 --rounds 0 --force
+data=$out/speech
+step convert-25hz train "$out/convert-25hz" "$recipe/convert-25hz.toml" --init "$out/convert-25hz-codes"
+step convert-25hz-evaluate evaluate "$out/convert-25hz" conversion --count 3
+convert_key+=$key
 
 # Phone accuracy is scored on half an hour of speakers that neither the codes nor the mapping to phones have seen.
 key=$corpus_key # the steps above are not before these

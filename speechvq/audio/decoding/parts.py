@@ -13,6 +13,7 @@ from speechvq.audio.decoding.chunks import MPEG, Form, is_form, parse_form
 from speechvq.audio.decoding.mpeg import Run, after_tag, find_runs, info_frame, parse_frame
 
 LEFT_OVER = 1.0  # seconds of what follows a recording's end that are worth a warning
+DUMP_HEADER = 21  # bytes of a MIDI sample dump before its packets
 FLAC = b"fLaC\0\0\0\x22"
 OGG_FIRST = re.compile(rb"OggS\0[\x02\x06]")  # a page that begins a stream
 
@@ -69,7 +70,7 @@ def find_parts(path: Path, stated: Callable[[Part], int | None]) -> list[Part]:
             return _flac(path, data)
         if data[:4] == b"OggS":
             return _ogg(path, data)
-        if data[:2] == b"\xf0\x7e" and data[3:4] == b"\1":
+        if data[:2] == b"\xf0\x7e" and data[3:4] == b"\1" and len(data) > DUMP_HEADER:
             return [Part(path, most=_sample_dump(data))]
         if data[:4] == b".snd":
             return _sun(path, data)
@@ -139,7 +140,7 @@ def _ogg(path: Path, data: bytes) -> list[Part]:
 def _sample_dump(data: bytes) -> int:
     """The number of samples that a MIDI sample dump holds: libsndfile repeats its last packet for what is missing."""
     bytes_per_sample = (data[6] + 6) // 7 or 1
-    return (len(data) - 21) // 127 * (120 // bytes_per_sample)
+    return (len(data) - DUMP_HEADER) // 127 * (120 // bytes_per_sample)
 
 
 def _sun(path: Path, data: bytes) -> list[Part]:
