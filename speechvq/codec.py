@@ -18,6 +18,7 @@ from speechvq.audio.decoding.libsndfile import check_sound
 from speechvq.audio.high_pass import high_passed
 from speechvq.audio.io import read_pieces, resample, validate
 from speechvq.audio.level import Meter
+from speechvq.audio.windows import windows
 from speechvq.config import CodecRun
 from speechvq.folder.card import WEIGHTS, Alphabet, Card, load_card, model_folder, save_card, speaker_index
 from speechvq.folder.description import describe
@@ -25,12 +26,12 @@ from speechvq.folder.fingerprint import WeightsSummary
 from speechvq.folder.histogram import load_histogram, save_histogram
 from speechvq.folder.hub import Pretrained
 from speechvq.folder.weights import count_parameters, fingerprint, load_weights, save_tensors
+from speechvq.nn.bottleneck.viterbi import penalized_codes
 from speechvq.nn.vqvae import VQVAE, build
 from speechvq.progress import seconds_done
 from speechvq.wavenet.sampler import Sampling
 
 UTTERANCES_PER_BATCH = 16  # decoded at once: one step of 16 costs little more than one of 1
-WINDOW = 2**19  # samples that are encoded at a time: half a minute
 
 
 @dataclass(frozen=True)
@@ -136,21 +137,26 @@ class Codec(Pretrained):
         """The result of `speechvq info`: rates, sizes, held-out figures and speakers."""
         return describe(self.card, WeightsSummary(self.fingerprint, count_parameters(self.model), self.figures))
 
-    def encode(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
+    def encode(self, wav: ArrayLike | Tensor, sample_rate: int, *, penalty: float = 0.0) -> Tensor:
         """The codes (N,) int64 of a wav, N = ceil(T' / hop_length), where T' is its length at 16 kHz.
 
         wav: (T,) or (channels, T) in [-1, 1]; its loudness is brought to that of the training data.
         sample_rate: of the wav, in Hz.
+        penalty: for each change of code, in squared distances of the bottleneck. Above 0, codes change less often, and
+            a code depends on the `DECISION_DELAY` codes after it, too: not for a stream without that delay.
 
         Raises SpeechVQError if the wav is empty or has NaN or infinite samples.
         """
         mono = self._mono(wav, sample_rate)
-        return self._windows(lambda: [mono], self.model.encode)
+        return self._encode(lambda: [mono], penalty)
 
-    def encode_file(self, path: Path, speaker: str = "", *, show_progress: bool = False) -> Encoded:
+    def encode_file(
+        self, path: Path, speaker: str = "", *, penalty: float = 0.0, show_progress: bool = False
+    ) -> Encoded:
         """The codes of an audio file of any length: memory grows with it by 8 bytes per code only.
 
         speaker: kept in the result as the speaker to decode with.
+        penalty: for each change of code, as of `encode`.
         show_progress: whether a file that takes more than two seconds gets a progress bar on stderr.
 
         Raises SpeechVQError if the file is missing or not audio.
@@ -165,7 +171,7 @@ class Codec(Pretrained):
                 samples += len(piece)
                 yield piece
 
-        codes = self._windows(count, self.model.encode)
+        codes = self._encode(count, penalty)
         return Encoded(codes, samples, self.alphabet, speaker)
 
     @torch.inference_mode()
@@ -191,9 +197,13 @@ class Codec(Pretrained):
         return self._windows(lambda: [mono], self.model.latents)
 
     @torch.inference_mode()
-    def quantize(self, latents: Tensor) -> Tensor:
-        """The codes (N,) of the encoder's latents (D, N). Raises SpeechVQError if the bottleneck is continuous."""
-        return self.model.discrete.encode(latents[None].to(self.device))[0].cpu()
+    def quantize(self, latents: Tensor, penalty: float = 0.0) -> Tensor:
+        """The codes (N,) of the encoder's latents (D, N), with a penalty for each change of code, as of `encode`.
+
+        Raises SpeechVQError if the bottleneck is continuous.
+        """
+        z, bottleneck = latents[None].to(self.device), self.model.discrete
+        return penalized_codes(bottleneck, [z], penalty) if penalty else bottleneck.encode(z)[0].cpu()
 
     def layers(self, wav: ArrayLike | Tensor, sample_rate: int, numbers: Sequence[int]) -> list[Tensor]:
         """Layers of the encoder for a wav, averaged over the steps of a code, (C, N) each.
@@ -264,32 +274,28 @@ class Codec(Pretrained):
             yield piece.cpu()
 
     @torch.inference_mode()
+    def _encode(self, wavs: Callable[[], Iterable[Tensor]], penalty: float) -> Tensor:
+        """The codes of a wav; `wavs` as of `_results`."""
+        bottleneck = self.model.discrete
+        if not penalty:
+            return self._windows(wavs, self.model.encode)
+        latents = self._results(wavs, self.model.latents)
+        return penalized_codes(bottleneck, (piece[None].to(self.device) for piece in latents), penalty)
+
     def _windows(self, wavs: Callable[[], Iterable[Tensor]], run: Callable[[Tensor], Tensor]) -> Tensor:
-        """The results of `run` for a wav at the high-pass and the loudness of training, window by window, joined.
+        """The results of `run`, window by window, joined (see `_results`)."""
+        return torch.cat([*self._results(wavs, run)], -1)
+
+    @torch.inference_mode()
+    def _results(self, wavs: Callable[[], Iterable[Tensor]], run: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+        """The results of `run` for a wav at the high-pass and the loudness of training, window by window.
 
         wavs: returns the wav in pieces; called twice, the first time to measure the loudness.
         run: a window (1, T) -> (1, ..., N).
-
-        The bits of a convolution depend on the length of its input, and codes must not depend on how the wav is read.
-        So the windows depend on its length only: each is a block of codes with a margin on either side as wide as the
-        encoder's receptive field.
         """
-        gain, hop = Meter(high_passed(wavs(), self.high_pass)).gain(), self.hop_length
-        block, margin = max(WINDOW // hop, 1), self.model.encoder.margin
-        left, waiting, results = 0, torch.empty(0), []
-
-        def encode(window: Tensor, first: int, end: int | None) -> None:
-            results.append(run((window * gain)[None].to(self.device))[0, ..., first:end].cpu())
-
-        for wav in high_passed(wavs(), self.high_pass):
-            waiting = torch.cat([waiting, wav])
-            while len(waiting) >= (left + block + margin) * hop:
-                encode(waiting[: (left + block + margin) * hop], left, left + block)
-                waiting = waiting[max(left + block - margin, 0) * hop :]
-                left = min(margin, left + block)
-        if len(waiting) > left * hop:
-            encode(waiting, left, None)
-        return torch.cat(results, -1)
+        gain = Meter(high_passed(wavs(), self.high_pass)).gain()
+        for window in windows(high_passed(wavs(), self.high_pass), self.hop_length, self.model.encoder.margin):
+            yield run((window.wav * gain)[None].to(self.device))[0, ..., window.first : window.end].cpu()
 
     def _mono(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
         check_sound(sample_rate, 1, "audio")

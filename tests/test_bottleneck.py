@@ -179,6 +179,16 @@ def test_every_code_has_a_vector_of_its_own(discrete):
     assert len(vectors[0].T.detach().unique(dim=0)) == discrete.codes
 
 
+def test_the_code_is_the_nearest(discrete):
+    """Also in pieces of an utterance."""
+    found = discrete.distances(latents())
+    assert (found.shape, found.dtype) == ((4, 11, discrete.codes), torch.float32)
+    assert found.min() >= 0
+    assert torch.equal(found.argmin(2), discrete.encode(latents()))
+    for part in (slice(0, 1), slice(3, 8)):
+        torch.testing.assert_close(discrete.distances(latents()[1:2, :, part])[0], found[1, part])
+
+
 # --- several processes
 
 

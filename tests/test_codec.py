@@ -120,7 +120,7 @@ def cut(wav: torch.Tensor, length: int) -> Callable[[], Iterator[torch.Tensor]]:
 @pytest.mark.parametrize("frames", [1, 2, 3, 7, 25, 1000])
 def test_codes_do_not_depend_on_how_the_wav_is_read(codec, wav, monkeypatch, frames):
     """The latents are compared bit by bit, over many windows."""
-    monkeypatch.setattr("speechvq.codec.WINDOW", 10 * codec.hop_length)
+    monkeypatch.setattr("speechvq.audio.windows.WINDOW_SAMPLES", 10 * codec.hop_length)
     long = torch.cat([wav, 0.3 * wav, wav.flip(0)])[:-77]
     whole = codec.represent(long, 16_000)
     latents = torch.inference_mode()(lambda window: codec.model.encoder(pad(window, codec.hop_length)))
@@ -135,7 +135,7 @@ def test_windows_give_the_latents_of_the_whole(codec, wav, monkeypatch):
     latents = torch.inference_mode()(lambda window: codec.model.encoder(pad(window, codec.hop_length)))
     whole = codec._windows(lambda: [long], latents)
     for block in (1, 5, 40):
-        monkeypatch.setattr("speechvq.codec.WINDOW", block * codec.hop_length)
+        monkeypatch.setattr("speechvq.audio.windows.WINDOW_SAMPLES", block * codec.hop_length)
         torch.testing.assert_close(codec._windows(lambda: [long], latents), whole, atol=2e-5, rtol=0)
 
 

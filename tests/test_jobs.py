@@ -109,6 +109,10 @@ def test_other_options_are_refused_and_force_makes_all_again(runs, recordings, t
         assert outputs(out) == before
     assert main([*convert, "--speaker", "high", "--force"]) == 0
     assert all(outputs(out)[key] != value for key, value in before.items())
+    encode = command("encode", runs, recordings, tmp_path / "codes")
+    assert main(encode) == 0
+    assert main([*encode, "--penalty", "5"]) == 2
+    assert "a.svq was made with other options" in capsys.readouterr().err
     (out / OUTPUT_LOG).unlink()
     assert main([*convert, "--speaker", "high"]) == 2
     assert "a.wav exists; --force overwrites it, --skip-existing keeps it" in capsys.readouterr().err

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from speechvq.cli import main
+from speechvq.codec import Codec
+from speechvq.coding.code_files import CodeFiles
 from speechvq.data.manifest import read_manifest
 
 
@@ -50,6 +53,17 @@ def test_decoding_takes_format_device_and_weights(runs, prior, wav, tmp_path, ca
     assert len(set(drawn.values())) == 3
     assert main(["convert", wav, str(tmp_path / "d.wav"), *model, "--device", "abacus"]) == 2
     assert "device 'abacus' cannot be used" in capsys.readouterr().err
+
+
+def test_encoding_takes_a_penalty(runs, wav, tmp_path):
+    codec = Codec.load(runs["mel"])
+    found = []
+    for penalty in (0.0, 5.0):
+        target = tmp_path / f"{penalty}.svq"
+        assert main(["encode", wav, str(target), "--model", str(runs["mel"]), "--penalty", str(penalty)]) == 0
+        found.append(CodeFiles(codec).read(target).codes)
+        assert torch.equal(found[-1], codec.encode_file(Path(wav), penalty=penalty).codes)
+    assert not torch.equal(*found)
 
 
 def test_init_and_pairs_are_read(runs, corpus, tmp_path, capsys):

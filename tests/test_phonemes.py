@@ -183,6 +183,20 @@ def test_a_model_by_the_command(spoken, runs, prior, tmp_path, capsys):
     assert "layers of this encoder cannot be probed" in capsys.readouterr().err
 
 
+def test_a_penalty_makes_runs_longer(spoken, runs, capsys):
+    root, data = spoken
+    arguments = ["--model", str(runs["mel"]), "--data", str(data), "--labels", str(root / "lab"), "--json"]
+    results = []
+    for penalty in ("0", "10"):
+        assert main(["evaluate", "phonemes", *arguments, "--penalty", penalty]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    plain, other = results
+    assert 5 < other["runs_per_s"] < 0.8 * plain["runs_per_s"] < 40
+    assert other["bits_per_s"]["bigram"] < 0.9 * plain["bits_per_s"]["bigram"]
+    assert other["squared_distance"] > plain["squared_distance"] > 0
+    assert other["sequences"]["codes"]["predicted_phones"] < plain["sequences"]["codes"]["predicted_phones"]
+
+
 def test_layers_of_a_causal_encoder_are_probed(spoken, tiny, tmp_path, capsys):
     root, data = spoken
     encoder = CausalEncoderConfig(channels=8, dilations=(1,), outputs=(0, 1), strides=(2, 2))

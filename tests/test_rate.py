@@ -41,6 +41,12 @@ def test_rates_are_those_of_the_files(files, corpus):
     assert len(rate_table(rates)) == 5
 
 
+def test_codes_that_change_less_often_are_other_codes_of_the_same_number(files, corpus):
+    plain, other = (evaluate_rate(files, corpus, "valid", penalty=penalty) for penalty in (0.0, 5.0))
+    assert plain.coders["fixed"].files == other.coders["fixed"].files
+    assert plain.coders["prior"].payload != other.coders["prior"].payload
+
+
 def test_utterances_are_joined_to_longer_recordings(files, corpus):
     rates = evaluate_rate(files, corpus, "train", seconds=2.0)
     assert rates.seconds / rates.count >= 2.0

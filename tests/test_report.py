@@ -151,7 +151,7 @@ def test_saved_results_keep_their_keys(folders):
     assert keys("conversion") == {"speakers", "equal_error", "threshold", "figures", "rows", "left_out"}
     assert keys("rate") == {"count", "seconds", "nominal", "coders", "left_out"}
     measures = {"abx", "abx_random", "bits_per_s", "gaps", "mfcc", "offset_ms", "scores", "sweep"}
-    measures |= {"sequences", "classes", "code_table", "probes", "left_out"}
+    measures |= {"sequences", "classes", "code_table", "probes", "left_out", "runs_per_s", "squared_distance"}
     assert keys("phonemes") == measures | {"fit", "phones", "scored", "unlabelled"}
     row = json.loads((folders["model"] / "conversion.json").read_text())["rows"][0]
     assert row.keys() >= {"utterance", "text", "source", "speaker", "kind", "similarity", "energy_correlation"}

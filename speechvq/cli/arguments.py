@@ -50,6 +50,13 @@ def add_device(command: Any) -> None:
     command.add_argument("--device", default="cpu", help="torch device, such as cuda or cuda:1 (default: cpu)")
 
 
+def add_penalty(command: Any) -> None:
+    """Add --penalty."""
+    text = "for each change of code, in squared distances of the codebook: the higher, the longer codes stay the same "
+    text += "(default: 0, each code by itself)"
+    command.add_argument("--penalty", type=nonnegative, default=0.0, help=text)
+
+
 def add_sampling(command: Any) -> None:
     """Add the options of commands that sample."""
     text = "of sampling; 0 takes the most likely value (default: 1)"

@@ -18,6 +18,7 @@ from speechvq.cli.arguments import (
     add_command,
     add_device,
     add_model,
+    add_penalty,
     add_prior,
     add_sampling,
     add_truncation,
@@ -65,6 +66,7 @@ def _add_coding(commands: Any) -> None:
     encode.add_argument("--coder", choices=tuple(CODER_TAGS), help=f"{text} (default: the last that is available)")
     text = "a speaker of the model, kept in the file as the one to decode with (default: none)"
     encode.add_argument("--speaker", default="", help=text)
+    add_penalty(encode)
     decode.add_argument("--speaker", help="a speaker of the model (default: the one that the file names)")
     convert.add_argument("--speaker", required=True, help="a speaker of the model (see `speechvq info`)")
     for command in (decode, convert):
@@ -114,7 +116,8 @@ def _encode(options: argparse.Namespace) -> int:
         from speechvq.coding.jobs import encode_files
 
         files = CodeFiles(codec, options.prior)
-        return _report_files(options, source, plan, encode_files(files, plan, options.speaker, options.coder))
+        done = encode_files(files, plan, options.speaker, options.coder, penalty=options.penalty)
+        return _report_files(options, source, plan, done)
 
 
 def _decode(options: argparse.Namespace) -> int:
@@ -157,7 +160,7 @@ def _made_with(command: str, options: argparse.Namespace) -> str:
     from speechvq.folder.fingerprint import files_digest
 
     given = vars(options)
-    names = ("speaker", "coder", "temperature", "seed", "weights", "format")
+    names = ("speaker", "coder", "penalty", "temperature", "seed", "weights", "format")
     values = [command, *(given.get(name) for name in names)]
     values += [files_digest(model_folder(given[name])) for name in ("model", "prior") if given.get(name)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -12,6 +12,7 @@ from speechvq.cli.arguments import (
     add_command,
     add_device,
     add_model,
+    add_penalty,
     add_prior,
     add_sampling,
     add_seed,
@@ -90,6 +91,7 @@ def _add_phonemes(questions: Any) -> argparse.ArgumentParser:
     command.add_argument("--table", type=Path, metavar="FILE", help=text)
     text = "layers of a causal encoder to probe beside latents and vectors, such as 0,3,6,0+3+6 (+ joins layers)"
     command.add_argument("--probe", default="", metavar="A,B", help=text)
+    add_penalty(command)
     _add_clusters(command)
     return command
 
@@ -109,6 +111,7 @@ def _add_rate(questions: Any) -> argparse.ArgumentParser:
     command.add_argument("--split", choices=("valid", "test", "unseen"), default="test")
     text = "join utterances of a speaker to recordings of at least this length (default: each by itself)"
     command.add_argument("--seconds", type=nonnegative, default=0.0, help=text)
+    add_penalty(command)
     return command
 
 
@@ -209,6 +212,7 @@ def _evaluate_phonemes(options: argparse.Namespace) -> int:
         prior=prior,
         probe=names(options.probe),
         reading=reading,
+        penalty=options.penalty,
         seed=options.seed,
     )
     report(options, result.figures(), phoneme_table(result))
@@ -239,7 +243,7 @@ def _evaluate_rate(options: argparse.Namespace) -> int:
     from speechvq.evaluate.tables import rate_table
 
     files = CodeFiles(_load(options), options.prior)
-    rates = evaluate_rate(files, options.data, options.split, options.seconds)
+    rates = evaluate_rate(files, options.data, options.split, options.seconds, options.penalty)
     report(options, dataclasses.asdict(rates), rate_table(rates))
     return _report_left_out(options, rates.left_out)
 

@@ -23,18 +23,21 @@ SAMPLES_PER_BATCH = 4 * LONG_FILE  # of the files that are decoded at once
 Outcome = tuple[Job, Encoded | Failure]
 
 
-def encode_files(files: CodeFiles, plan: Plan, speaker: str, coder: str | None = None) -> Iterator[Outcome]:
+def encode_files(
+    files: CodeFiles, plan: Plan, speaker: str, coder: str | None = None, *, penalty: float = 0.0
+) -> Iterator[Outcome]:
     """Encode audio files into files of codes. Yields each as soon as it is written, or the reason why it cannot be.
 
     speaker: the name to write into the file, as the speaker to decode with; may be empty.
     coder: its name, see `CodeFiles.coder`.
+    penalty: for each change of code, see `Codec.encode`.
 
     Raises SpeechVQError if the coder is not available.
     """
     chosen = files.coder(coder)
 
     def encode(job: Job) -> Encoded:
-        encoded = files.codec.encode_file(job.source, speaker, show_progress=True)
+        encoded = files.codec.encode_file(job.source, speaker, penalty=penalty, show_progress=True)
         plan.begin(job)
         files.write(job.target, encoded, chosen)
         return encoded

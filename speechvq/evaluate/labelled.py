@@ -32,6 +32,7 @@ class EncodedUtterance(LabelledUtterance):
     vectors: (frames, D), output of the bottleneck
     codes: (frames,), or None for a model without codes
     mfcc: (frames, 39), MFCC averaged over each frame of the model
+    distances: (frames,), squared distance of each latent to its code; None for a model without codes
     layers: (frames, C) float16, layers of the encoder by their number, averaged over each frame
     """
 
@@ -39,6 +40,7 @@ class EncodedUtterance(LabelledUtterance):
     vectors: np.ndarray
     codes: np.ndarray | None
     mfcc: np.ndarray
+    distances: np.ndarray | None
     layers: dict[int, np.ndarray]
 
 
@@ -71,18 +73,23 @@ class FramePhones:
 
 
 def encode_labelled(
-    codec: Codec, data: Path, labelled: Sequence[LabelledUtterance], layers: Collection[int] = ()
+    codec: Codec,
+    data: Path,
+    labelled: Sequence[LabelledUtterance],
+    layers: Collection[int] = (),
+    penalty: float = 0.0,
 ) -> tuple[list[EncodedUtterance], LeftOut]:
     """Encode labelled utterances prepared in `data`. Processes launched together share the work.
 
     layers: numbers of the encoder's layers to keep
+    penalty: for each change of code, see `Codec.encode`
 
     Returns also the ids, with reasons, of the utterances that cannot be read.
     """
     mfcc, numbers, codec = MFCC(), sorted(layers), codec.after_high_pass(read_treatment(data).high_pass)
     encoded, left_out = share_out_usable(
         labelled,
-        lambda item: _encode(codec, mfcc, data, item, numbers),
+        lambda item: _encode(codec, mfcc, data, item, numbers, penalty),
         lambda item: item.utterance.id,
         unit="utterance",
     )
@@ -91,11 +98,11 @@ def encode_labelled(
 
 @torch.inference_mode()
 def _encode(
-    codec: Codec, mfcc: MFCC, data: Path, labelled: LabelledUtterance, layers: Sequence[int]
+    codec: Codec, mfcc: MFCC, data: Path, labelled: LabelledUtterance, layers: Sequence[int], penalty: float
 ) -> EncodedUtterance:
     wav = read(data / labelled.utterance.path)
     latents = codec.latents(wav, SAMPLE_RATE)
-    codes = codec.quantize(latents) if codec.model.bottleneck.codes else None
+    codes = codec.quantize(latents, penalty) if codec.model.bottleneck.codes else None
     vectors = (codec.represent(wav, SAMPLE_RATE) if codes is None else codec.vectors(codes)).T.numpy()
     kept = codec.layers(wav, SAMPLE_RATE, layers) if layers else []
     # MFCC frames, padded to the length of the model's last frame.
@@ -113,8 +120,16 @@ def _encode(
         vectors=vectors,
         codes=None if codes is None else codes.numpy(),
         mfcc=means,
+        distances=None if codes is None else _squared_distances(codec, latents, codes),
         layers={i: layer.T.half().numpy() for i, layer in zip(layers, kept, strict=True)},
     )
+
+
+def _squared_distances(codec: Codec, latents: torch.Tensor, codes: torch.Tensor) -> np.ndarray:
+    """The squared distances (frames,) of latents (D, frames) to their codes (frames,)."""
+    to_all = codec.model.discrete.distances(latents[None].to(codec.device))[0].cpu()
+    found: np.ndarray = to_all.gather(1, codes[:, None])[:, 0].numpy()
+    return found
 
 
 def clusters(rows: Sequence[np.ndarray], fitted: Sequence[bool], count: int, seed: int) -> list[np.ndarray]:

@@ -31,8 +31,10 @@ from speechvq.evaluate.metrics.phone_sequences import SequenceScores, collapse, 
 from speechvq.evaluate.metrics.probe import ProbeScore, linear_probe
 from speechvq.text.labels import USUAL, LabelReading
 from speechvq.text.phones import SILENCE
+from speechvq.train.prior import ngram_bits
 
 OFFSETS = range(-80, 90, 10)  # ms
+PAIRED_CODES = 4096  # a table of the pairs of more codes would not fit into memory
 # How the phone of a frame is chosen, and whether silence is scored: keys of `PhonemeEvaluation.scores`.
 PRIMARY, WITH_SILENCE = "centre", "centre, silence too"
 RULES = (PRIMARY, "majority", WITH_SILENCE, "majority, silence too")
@@ -56,7 +58,11 @@ class PhonemeEvaluation:
     unlabelled: ids of the utterances without labels
     gaps: share of frames without a label
     abx, abx_random: ABX errors of the bottleneck's vectors, and of random vectors
-    bits_per_s: bit rate: nominal, by the entropy of single codes, and of the scored speakers under a prior if given
+    bits_per_s: bit rate: nominal, by the entropy of single codes (`unigram`), and of the scored speakers by pairs of
+        codes of the others (`bigram`, up to PAIRED_CODES codes) and under a prior if given
+    runs_per_s: number of runs of one code in a second
+    squared_distance: mean of the squared distances of latents to their codes, the scale of a penalty for changes; NaN
+        for a model without codes
     phones: names of the phones, without silence
     confusion: (phones, phones), frames of the scored speakers by their phone and the predicted phone
     contingency: (codes, phones), frames of all speakers by code and phone
@@ -77,6 +83,8 @@ class PhonemeEvaluation:
     abx: Abx
     abx_random: Abx
     bits_per_s: dict[str, float]
+    runs_per_s: float
+    squared_distance: float
     phones: list[str]
     confusion: np.ndarray
     contingency: np.ndarray
@@ -99,6 +107,7 @@ def evaluate_phonemes(
     prior: TrainedPrior | None = None,
     probe: Sequence[str] = (),
     reading: LabelReading = USUAL,
+    penalty: float = 0.0,
     seed: int = 0,
 ) -> PhonemeEvaluation:
     """Evaluate a model on the labelled utterances prepared in `data`.
@@ -109,14 +118,18 @@ def evaluate_phonemes(
     codes: number of k-means clusters that a model without codes gets, fitted on the fitting speakers' vectors
     prior: prior over the model's codes, for the bit rate of the scored speakers under it
     probe: layers of the encoder to probe beside latents and vectors, such as "3", or "0+3+6" for three joined
+    penalty: for each change of code, see `Codec.encode`
 
-    Raises SpeechVQError if there are no labels, no speakers to fit on and to score, or no such layers.
+    Raises SpeechVQError if there are no labels, no speakers to fit on and to score, no such layers, or a penalty for a
+    model without codes.
     """
     joined = parse_layers(probe, codec.model.encoder.depth)  # before the work
+    if penalty:
+        _ = codec.model.discrete
     found = read_labelled(data, labels, reading)
     scored_names = scored_speakers(found.labelled, scored)
     layers = {i for numbers in joined.values() for i in numbers}
-    utterances, unread = encode_labelled(codec, data, found.labelled, layers)
+    utterances, unread = encode_labelled(codec, data, found.labelled, layers, penalty)
     fitted = [u.utterance.speaker not in scored_names for u in utterances]
     count = codec.model.bottleneck.codes or codes
     own = [u.codes for u in utterances if u.codes is not None]
@@ -146,11 +159,8 @@ def score_codes(
     codes, mfcc: for each utterance an integer array (frames,), from 0 to count - 1
     scored: speakers to score
     """
-    fit, fitted, code = set(frames.speakers) - set(scored), frames.of_others(scored), np.concatenate(codes)
-    sweep = {
-        offset: _fitted_accuracy(code[fitted], np.concatenate(frames.at(offset))[fitted], frames.not_speech)
-        for offset in OFFSETS
-    }
+    fit, code = set(frames.speakers) - set(scored), np.concatenate(codes)
+    sweep = _sweep(frames, code, scored)
     offset = max(sweep, key=lambda ms: (sweep[ms], -abs(ms)))
     scores = {
         rule: phone_scores(
@@ -187,7 +197,9 @@ def score_codes(
         gaps=float((phone == frames.ids[UNLABELLED]).mean()),
         abx=errors,
         abx_random=random_errors,
-        bits_per_s={"nominal": math.log2(count) / frames.hop, "unigram": scores[WITH_SILENCE].entropy / frames.hop},
+        bits_per_s=_bit_rates(frames, codes, scored, count, scores[WITH_SILENCE].entropy),
+        runs_per_s=_runs_per_s(codes, frames.hop),
+        squared_distance=_mean_distance(frames),
         phones=frames.phones,
         confusion=confusion.sum(0),
         contingency=counts[:, : len(frames.phones)],
@@ -239,10 +251,14 @@ def probe_layers(
     }
 
 
-def _fitted_accuracy(code: np.ndarray, phone: np.ndarray, not_speech: Sequence[int]) -> float:
-    """The accuracy of codes on the frames that they are mapped by, silence left out."""
-    speech = ~np.isin(phone, not_speech)
-    return float(contingency(code[speech], phone[speech]).max(1).sum() / speech.sum()) if speech.any() else 0.0
+def _sweep(frames: FramePhones, code: np.ndarray, scored: Collection[str]) -> dict[int, float]:
+    """The accuracy of codes on the frames that they are mapped by, silence left out, by offset of the labels in ms."""
+    fitted, found = frames.of_others(scored), {}
+    for offset in OFFSETS:
+        phone = np.concatenate(frames.at(offset))
+        kept = fitted & ~np.isin(phone, frames.not_speech)
+        found[offset] = float(contingency(code[kept], phone[kept]).max(1).sum() / kept.sum()) if kept.any() else 0.0
+    return found
 
 
 def _confusion(frames: FramePhones, code: np.ndarray, phone: np.ndarray, scored: Collection[str]) -> np.ndarray:
@@ -254,6 +270,30 @@ def _confusion(frames: FramePhones, code: np.ndarray, phone: np.ndarray, scored:
     ids = np.unique(names[own], return_inverse=True)[1]
     counts = contingency(ids * size + phone[own], mapping[code[own]], ((ids.max() + 1) * size, size))
     return counts.reshape(-1, size, size)
+
+
+def _bit_rates(
+    frames: FramePhones, codes: Sequence[np.ndarray], scored: Collection[str], count: int, entropy: float
+) -> dict[str, float]:
+    """Bit rates without a prior; the entropy is that of single codes, in bits."""
+    rates = {"nominal": math.log2(count) / frames.hop, "unigram": entropy / frames.hop}
+    if count <= PAIRED_CODES:
+        own, others = (
+            [row for row, name in zip(codes, frames.speakers, strict=True) if (name in scored) == side]
+            for side in (True, False)
+        )
+        rates["bigram"] = ngram_bits(others, own, count)["bigram"] / frames.hop
+    return rates
+
+
+def _runs_per_s(codes: Sequence[np.ndarray], hop: float) -> float:
+    changes = sum(np.count_nonzero(row[1:] != row[:-1]) + 1 for row in codes if len(row))
+    return float(changes / (hop * sum(map(len, codes))))
+
+
+def _mean_distance(frames: FramePhones) -> float:
+    distances = [u.distances for u in frames.utterances if u.distances is not None]
+    return float(np.concatenate(distances).mean()) if distances else math.nan
 
 
 def _mapped(frames: FramePhones, codes: Sequence[np.ndarray], offset: int, scored: Collection[str]) -> list[np.ndarray]:

@@ -58,11 +58,14 @@ class Rates:
     left_out: LeftOut = field(default_factory=list)
 
 
-def evaluate_rate(files: CodeFiles, data: Path, split: str = "test", seconds: float = 0.0) -> Rates:
+def evaluate_rate(
+    files: CodeFiles, data: Path, split: str = "test", seconds: float = 0.0, penalty: float = 0.0
+) -> Rates:
     """Write recordings prepared in `data` to files with every available coder, read them again, and measure.
 
     split: of the recordings
     seconds: utterances of a speaker are joined to recordings of at least this length; a shorter rest is left out
+    penalty: for each change of code, see `Codec.encode`
 
     Raises SpeechVQError if there is no recording.
     """
@@ -74,7 +77,7 @@ def evaluate_rate(files: CodeFiles, data: Path, split: str = "test", seconds: fl
 
     def encode(recording: tuple[str, list[Path]]) -> Encoded:
         wav = torch.cat([read(path) for path in recording[1]])
-        return Encoded(codec.encode(wav, SAMPLE_RATE), len(wav), codec.alphabet)
+        return Encoded(codec.encode(wav, SAMPLE_RATE, penalty=penalty), len(wav), codec.alphabet)
 
     usable, left_out = share_out_usable(recordings, encode, lambda recording: recording[1][0].stem, unit="recording")
     encoded = [(speaker, item) for (speaker, _), item in usable]

@@ -114,6 +114,7 @@ def _accuracy_row(name: str, accuracy: Accuracy) -> str:
 def _measures(result: PhonemeEvaluation) -> list[str]:
     """Lines of the measures that need no mapping."""
     best, abx, noise, rates = result.scores[PRIMARY], result.abx, result.abx_random, result.bits_per_s
+    distance = result.squared_distance
     return [
         f"PNMI                 {best.pnmi:.3f}   "
         f"(k-means of MFCC {result.mfcc.pnmi:.3f}, random codes {best.pnmi_random:.3f})",
@@ -123,7 +124,10 @@ def _measures(result: PhonemeEvaluation) -> list[str]:
         f"   (random vectors: {100 * noise.within:.1f}, {100 * noise.across:.1f}; "
         f"{abx.within_cells} and {abx.across_cells} cells)",
         f"codes in use         {best.used_codes}, perplexity {best.perplexity:.1f}",
+        f"runs of codes        {result.runs_per_s:.2f} a second"
+        + ("" if math.isnan(distance) else f"; mean squared distance of a latent to its code {distance:.4g}"),
         f"bit/s                {rates['nominal']:.1f} nominal, {rates['unigram']:.1f} by the entropy of single codes"
+        + (f", {rates['bigram']:.1f} by pairs of codes" if "bigram" in rates else "")
         + (f", {rates['prior']:.1f} under the prior" if "prior" in rates else ""),
     ]
 

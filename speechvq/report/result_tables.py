@@ -79,6 +79,8 @@ def _phoneme_tables(run: Run) -> list[Table]:
     for key, name in (("within", "one speaker"), ("across", "two speakers")):
         random = f"{percent(result['abx_random'][key])} (random vectors)"
         others.append([f"ABX error, {name}", percent(result["abx"][key]), random])
+    if "runs_per_s" in result:
+        others.append(["runs of codes a second", f"{result['runs_per_s']:.2f}", "-"])
     return [
         Table(title, ["", "fitted on the same frames", "held-out speakers"], rows),
         *(table for table in (_sequence_table(result), _class_table(result), _probe_table(result)) if table.rows),

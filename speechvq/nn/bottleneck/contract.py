@@ -12,6 +12,7 @@ outside, and their indices are the digits of one code, as in `fsq`. Such a bottl
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
@@ -62,6 +63,17 @@ class Discrete(Bottleneck):
     def lookup(self, codes: Tensor) -> Tensor:
         """codes (B, N) -> z_q (B, D, N)."""
         raise NotImplementedError
+
+    def distances(self, z: Tensor) -> Tensor:
+        """z (B, D, N) -> the squared distance of each latent to each code (B, N, K).
+
+        The metric is that of `encode`, which takes the nearest: here, of the vectors, each computed by itself, so that
+        its bits do not depend on the others.
+        """
+        vectors = self.lookup(torch.arange(self.codes, device=z.device)[None]).transpose(1, 2)
+        rows = z.transpose(1, 2).float()
+        found: Tensor = torch.cdist(rows, vectors.float(), compute_mode="donot_use_mm_for_euclid_dist").square()
+        return found
 
     def represent(self, z: Tensor) -> Tensor:
         return self.lookup(self.encode(z))

@@ -46,6 +46,16 @@ class FSQ(Discrete):
         with torch.autocast(z.device.type, enabled=False):
             return self._codes(self._bound(self.down(z.float())))
 
+    def distances(self, z: Tensor) -> Tensor:
+        """In the space of the bounded dimensions, in which neighbouring levels are 1 apart."""
+        with torch.autocast(z.device.type, enabled=False):
+            bounded = self._bound(self.down(z.float())).transpose(1, 2)
+        levels = self.values(torch.arange(self.codes, device=z.device)[None])[0] * self._half
+        found = z.new_zeros(len(z), z.shape[2], self.codes, dtype=torch.float32)
+        for dimension, own in zip(bounded.unbind(2), levels, strict=True):
+            found += (dimension[..., None] - own).square()
+        return found
+
     def lookup(self, codes: Tensor) -> Tensor:
         z_q: Tensor = self.up(self.values(codes))
         return z_q
