@@ -11,6 +11,8 @@ import soundfile
 from trees import TREES, text, tone
 
 from speechvq import SpeechVQError
+from speechvq.audio import HIGH_PASS
+from speechvq.audio.high_pass import high_pass
 from speechvq.audio.io import read
 from speechvq.cli import main
 from speechvq.data.corpora import CORPORA
@@ -314,7 +316,8 @@ def test_real_vctk(tmp_path):
     assert report.written == [s.id for s in chosen]
     for source, u in zip(chosen, read_manifest(tmp_path), strict=True):
         assert u.text == source.text
-        original, prepared = read(source.path).numpy(), read(tmp_path / u.path).numpy()
+        original = high_pass(read(source.path), HIGH_PASS).numpy()
+        prepared = read(tmp_path / u.path).numpy()
         assert 0.3 < u.samples / len(original) <= 1
         same = original[u.start : u.start + u.samples]
         assert np.corrcoef(prepared, same)[0, 1] > 0.999

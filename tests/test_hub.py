@@ -147,16 +147,16 @@ def test_three_corpora_become_one(tmp_path):
         write(data / folder / f"{name}.wav", wav)
         (data / folder / "transcripts.tsv").write_text(f"{name}\tIt is {name}.\n")
     for _ in range(2):
-        recipe("corpus").main(data, out)
+        recipe("corpus").main(data, out, ["arctic", "librispeech"])
     assert {(s.speaker, s.text) for s in FOLDER.read(out)} == {
         ("p225", "Please call Stella."),
         ("bdl", "It is a."),
         ("19", "It is b."),
     }
     assert FOLDER.speakers(out) == {
-        "19": {"sex": "F", "minutes": "0.1"},
-        "bdl": {"sex": "M", "accent": "American", "minutes": "0.1"},
-        "p225": {"sex": "F", "accent": "English", "minutes": "0.1"},
+        "19": {"sex": "F", "minutes": "0.1", "corpus": "librispeech"},
+        "bdl": {"sex": "M", "accent": "American", "minutes": "0.1", "corpus": "arctic"},
+        "p225": {"sex": "F", "accent": "English", "minutes": "0.1", "corpus": "vctk"},
     }
 
 
