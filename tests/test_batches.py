@@ -13,7 +13,7 @@ from speechvq import SpeechVQError
 from speechvq.config import TrainConfig
 from speechvq.data.feature_store import feature_store
 from speechvq.data.manifest import Utterance, read_manifest
-from speechvq.train.batches import Crops, FeatureCrops, held_out_batches, read_crop
+from speechvq.train.batches import Crops, FeatureCrops, held_out_batches, read_crop, warn_of_padding
 
 HOW = TrainConfig(crop=1600, batch_size=6, seed=3, steps=50)
 
@@ -105,6 +105,25 @@ def test_held_out_batches_are_fixed_whole_and_of_different_utterances(corpus):
         list(held_out(10**7))
     with pytest.raises(SpeechVQError, match="fewer than 2 held-out"):
         list(held_out(3200, None, [replace(u, speaker="stranger") for u in valid]))
+
+
+def test_clips_shorter_than_a_crop_are_padded_and_reported(corpus, caplog):
+    """A corpus of words, say: in training always, held out where no utterance is as long as a crop."""
+    utterances = read_manifest(corpus)
+    crop = 2 * max(u.samples for u in utterances) - 2
+    [batch, *_] = held_out_batches(corpus, utterances, ["high", "low", "mid"], crop)
+    ends = [int(row.nonzero().max()) for row in batch.wav]
+    assert max(ends) < crop / 2 + 1
+    assert min(ends) > crop / 4
+    with pytest.raises(SpeechVQError, match="fewer than 2 held-out"):
+        list(held_out_batches(corpus, utterances, ["high", "low", "mid"], crop + 4))
+    assert crops(corpus, crop=crop)[0].wav.shape == (6, crop)
+    warn_of_padding(utterances[:3], utterances[3:5], crop)
+    assert f"3 of 3 training utterances are shorter than a crop ({crop} samples)" in caplog.text
+    assert "all 2 held-out utterances are shorter than a crop and padded with silence" in caplog.text
+    caplog.clear()
+    warn_of_padding(utterances, utterances, 1)
+    assert not caplog.text
 
 
 def test_feature_crops_are_of_one_speaker_and_have_the_targets_of_their_latents(corpus):

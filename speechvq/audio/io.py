@@ -53,7 +53,8 @@ def read_pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
                         raise SpeechVQError(f"{path}: more than {MOST_EXPANSION} samples for each byte: no recording")
                     yield wav
     except (soundfile.LibsndfileError, TypeError, OSError, UnicodeError) as error:  # the last: a name that is not UTF-8
-        raise SpeechVQError(f"{path}: not audio that can be read ({str(error).rstrip('.')})") from None
+        reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+        raise SpeechVQError(f"{path}: not audio that can be read ({reason.rstrip('.')})") from None
     if not samples:
         raise SpeechVQError(f"{path}: holds no samples")
 

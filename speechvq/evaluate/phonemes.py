@@ -134,7 +134,8 @@ def evaluate_phonemes(
     count = codec.model.bottleneck.codes or codes
     own = [u.codes for u in utterances if u.codes is not None]
     own = own or clusters([u.vectors for u in utterances], fitted, count, seed)
-    mfcc = clusters([u.mfcc for u in utterances], fitted, count, seed)
+    fewest = min(count, sum(len(u.mfcc) for u, fit in zip(utterances, fitted, strict=True) if fit))
+    mfcc = clusters([u.mfcc for u in utterances], fitted, fewest, seed)
     frames = FramePhones(utterances, codec.hop_length / SAMPLE_RATE)
     result = score_codes(frames, own, mfcc, scored_names, count, found.unlabelled, seed)
     result = replace(result, left_out=[*found.left_out, *unread])

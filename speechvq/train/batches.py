@@ -1,5 +1,6 @@
 """Batches of crops. A training batch is a pure function of (seed, step): resuming needs no state."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,8 @@ from speechvq.data.manifest import Utterance, rank_key
 from speechvq.nn.objective import FeatureBatch
 from speechvq.nn.prior import PADDING, Windows
 from speechvq.nn.vqvae import Batch
+
+log = logging.getLogger(__name__)
 
 EVAL_BATCH = 16  # rows
 
@@ -97,21 +100,34 @@ class Crops(DrawnBatches[Batch]):
         return read_crop(self.root, utterance, start, self.how.crop), self.index[utterance.speaker]
 
 
+def warn_of_padding(train: Sequence[Utterance], held_out: Sequence[Utterance], crop: int) -> None:
+    """Log how many utterances are shorter than a crop, and so padded with silence."""
+    short = sum(u.samples < crop for u in train)
+    if short:
+        text = "%d of %d training utterances are shorter than a crop (%d samples) and padded with silence"
+        log.warning(text, short, len(train), crop)
+    if held_out and all(u.samples < crop for u in held_out):
+        log.warning("all %d held-out utterances are shorter than a crop and padded with silence", len(held_out))
+
+
 def held_out_batches(
     root: Path, utterances: Sequence[Utterance], speakers: Sequence[str], crop: int, most: int | None = None
 ) -> Iterator[Batch]:
     """Held-out speech cut into whole crops, always the same ones, at most `most`, in batches of 16.
 
     First one crop of each utterance, in an order that mixes the speakers, then the second of each, and so
-    on, so that the rows of a batch are of different utterances. Utterances of other speakers are left out.
-    Raises SpeechVQError if there are fewer than two crops.
+    on, so that the rows of a batch are of different utterances. Utterances of other speakers are left out. Where
+    fewer than two are as long as a crop, those of half a crop are taken, and padded with silence.
+    Raises SpeechVQError if there are fewer than two crops even so.
     """
     index = {speaker: i for i, speaker in enumerate(speakers)}
     known = sorted((u for u in utterances if u.speaker in index), key=lambda u: rank_key(u.id))
     longest = max((u.samples for u in known), default=0)
     rows = [(u, start) for start in range(0, longest, crop) for u in known if start + crop <= u.samples][:most]
     if len(rows) < 2:
-        raise SpeechVQError(f"{root}: fewer than 2 held-out utterances of known speakers have {crop} samples")
+        rows = [(u, 0) for u in known if 2 * u.samples >= crop][:most]
+    if len(rows) < 2:
+        raise SpeechVQError(f"{root}: fewer than 2 held-out utterances of known speakers have {crop} samples, or half")
     for begin in range(0, len(rows), EVAL_BATCH):
         some = rows[begin : begin + EVAL_BATCH]
         if len(some) > 1:  # a single row cannot be given the codes of another

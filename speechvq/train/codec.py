@@ -13,7 +13,7 @@ from speechvq.folder.card import WEIGHTS, Card
 from speechvq.folder.histogram import save_histogram
 from speechvq.folder.weights import load_weights
 from speechvq.nn.vqvae import VQVAE, build
-from speechvq.train.batches import Crops, held_out_batches
+from speechvq.train.batches import Crops, held_out_batches, warn_of_padding
 from speechvq.train.loop import processes
 from speechvq.train.run import Training, check_crop, initialize, taught
 
@@ -37,6 +37,8 @@ def assemble_codec(config: CodecRun, data: Path) -> Training:
     initialize(model, config.init, data, speakers)
     crops = Crops(data, train, speakers, how, processes())
     valid = [u for u in utterances if u.split == "valid"]
+    if processes()[0] == 0:
+        warn_of_padding(train, valid, how.crop)
     held_out = partial(held_out_batches, data, valid, speakers, how.crop, how.eval_crops)
 
     def finish(out: Path) -> None:
