@@ -20,6 +20,7 @@ def files(runs, prior) -> CodeFiles:
 def test_rates_are_those_of_the_files(files, corpus):
     rates = evaluate_rate(files, corpus, "valid")
     utterances = [u for u in read_manifest(corpus) if u.split == "valid"]
+    codec = files.codec.after_high_pass(read_treatment(corpus).high_pass)
     seconds = sum(u.samples for u in utterances) / 16_000
     assert (rates.count, rates.seconds, rates.nominal) == (len(utterances), seconds, 200.0)
     assert [*rates.coders] == ["fixed", "static", "prior"]

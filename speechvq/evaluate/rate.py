@@ -71,7 +71,7 @@ def evaluate_rate(
     """
     codec = files.codec.after_high_pass(read_treatment(data).high_pass)
     utterances = [u for u in read_manifest(data) if u.split == split]
-    recordings = [*_recordings(data, utterances, seconds)]
+    recordings = [*joined_recordings(data, utterances, seconds)]
     if not recordings:
         raise SpeechVQError(f"{data}: no speech of the split '{split}'" + (f" of {seconds:g} s" if seconds else ""))
 
@@ -87,7 +87,7 @@ def evaluate_rate(
     return Rates(len(encoded), total, codec.describe()["bit_per_s"], measured, left_out)
 
 
-def _recordings(data: Path, utterances: Sequence[Utterance], seconds: float) -> Iterator[tuple[str, list[Path]]]:
+def joined_recordings(data: Path, utterances: Sequence[Utterance], seconds: float) -> Iterator[tuple[str, list[Path]]]:
     """Speaker and audio files of each recording of at least `seconds`."""
     for speaker, own in groupby(sorted(utterances, key=lambda u: (u.speaker, u.id)), lambda u: u.speaker):
         paths, samples = [], 0

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 from speechvq.evaluate.conversion import ConversionEvaluation
 from speechvq.evaluate.metrics.phone_classes import CodeMeaning
@@ -39,6 +40,48 @@ CONVERSION_FIGURES = {
     "duration_difference_max": ("largest difference in duration, samples", 1, "d"),
     "clipped_samples": ("samples at full scale", 1, "d"),
 }
+
+# For each figure of `benchmarks/intelligibility.py`: its name, the factor for its unit, and its number format.
+INTELLIGIBILITY_FIGURES = {
+    "bits_per_s": ("bit/s", 1, ".0f"),
+    "word_error_rate": ("word errors, % (95 %)", 100, ".1f"),
+    "character_error_rate": ("character errors, %", 100, ".1f"),
+    "phone_error_rate": ("phone errors, % (95 %)", 100, ".1f"),
+    "dnsmos": ("DNSMOS", 1, ".2f"),
+    "source_similarity": ("similarity to source", 1, ".3f"),
+    "target_similarity": ("to target", 1, ".3f"),
+}
+
+
+def intelligibility_rows(systems: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a table, a row for each system.
+
+    systems: its figures by name, each with value, low and high, the bounds of 95 %; None for what was not measured
+    """
+    rows = []
+    for system, figures in systems.items():
+        row = [system]
+        for key, (name, factor, form) in INTELLIGIBILITY_FIGURES.items():
+            one = figures.get(key, {})
+            cell = "-" if one.get("value") is None else f"{one['value'] * factor:{form}}"
+            if "(95 %)" in name and one.get("low") is not None:
+                cell += f" ({one['low'] * factor:{form}} to {one['high'] * factor:{form}})"
+            row.append(cell)
+        rows.append(row)
+    return ["", *(name for name, _, _ in INTELLIGIBILITY_FIGURES.values())], rows
+
+
+def degradation_rows(systems: dict[str, dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a table of word errors in percent, a column for each degradation of the input.
+
+    systems: for each its word error rates (value, low, high) by degradation; "" is the input as it was
+    """
+    names = list(next(iter(systems.values())))
+    rows = [
+        [system, *("-" if one["value"] is None else f"{100 * one['value']:.1f}" for one in rates.values())]
+        for system, rates in systems.items()
+    ]
+    return ["word errors, %", *(name or "clean" for name in names)], rows
 
 
 def conversion_rows(figures: dict[str, dict[str, float | None]]) -> list[tuple[str, list[str]]]:

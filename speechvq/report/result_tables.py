@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from speechvq.evaluate.metrics.phone_sequences import TOLERANCE
-from speechvq.evaluate.tables import SEQUENCES, conversion_rows
+from speechvq.evaluate.tables import SEQUENCES, conversion_rows, degradation_rows, intelligibility_rows
 from speechvq.report.media import SPEECH_NAMES
 from speechvq.report.runs import Run
 
@@ -39,7 +39,7 @@ class Table:
 def result_tables(run: Run) -> list[Table]:
     """The tables of everything that was measured of a run."""
     tables = [_conversion_table(run), *_phoneme_tables(run), _rate_table(run), _training_table(run)]
-    return [table for table in tables if table]
+    return [table for table in tables if table] + _intelligibility_tables(run)
 
 
 def _command(result: dict[str, Any]) -> str:
@@ -138,6 +138,23 @@ def _share(share: dict[str, Any]) -> str:
     if share["low"] is None:
         return percent(share["value"])
     return f"{percent(share['value'])} ({100 * share['low']:.1f} to {100 * share['high']:.1f})"
+
+
+def _intelligibility_tables(run: Run) -> list[Table]:
+    """What `benchmarks/intelligibility.py --save` measured, for each kind of speakers."""
+    result = run.results.get("intelligibility")
+    if not result:
+        return []
+    tables = []
+    for kind, one in result["kinds"].items():
+        title = (
+            f"What is understood of unseen speakers, {kind}: {one['sentences']} sentences, {one['speakers']} speakers"
+        )
+        tables.append(Table(title, *intelligibility_rows(one["systems"]), _command(result)))
+        degraded = degradation_rows(result["degraded"][kind])
+        if len(degraded[0]) > 2:
+            tables.append(Table(f"The same after degradations of the input, {kind}", *degraded, _command(result)))
+    return tables
 
 
 def _rate_table(run: Run) -> Table | None:

@@ -14,7 +14,7 @@ from speechvq.folder.card import Card, load_card
 from speechvq.train.loop import read_log
 from speechvq.train.run import MADE
 
-QUESTIONS = ("reconstruction", "conversion", "phonemes", "leakage", "rate", "samples")
+QUESTIONS = ("reconstruction", "conversion", "phonemes", "leakage", "rate", "samples", "intelligibility")
 HEAT_MAPS = {
     "confusion": "Confusion matrix: a row for each phone of the scored speakers, a column for each phone predicted "
     "from a code; the brighter, the more of the row's frames",
