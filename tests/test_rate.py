@@ -24,7 +24,6 @@ def test_rates_are_those_of_the_files(files, corpus):
     seconds = sum(u.samples for u in utterances) / 16_000
     assert (rates.count, rates.seconds, rates.nominal) == (len(utterances), seconds, 200.0)
     assert [*rates.coders] == ["fixed", "static", "prior"]
-    codec = files.codec.after_high_pass(read_treatment(corpus).high_pass)
     for name, rate in rates.coders.items():
         sizes = {}
         for u in utterances:
