@@ -165,7 +165,7 @@ def test_its_codes_are_targets_of_masked_prediction(codec, corpus, tmp_path):
 def test_the_command(pretrained, corpus, tmp_path, capsys):
     out = tmp_path / "codec"
     arguments = ["codebook", str(pretrained), "--data", str(corpus), "--out", str(out), "--layers", "2"]
-    arguments += ["--codes", "6", "--stride", "2", "--dim", "5", "--rounds", "0"]
+    arguments += ["--codes", "6", "--stride", "2", "--dim", "5", "--rounds", "0", "--posteriors", "0", "--quiet", "0.1"]
     assert main(arguments) == 0
     assert Codec.load(out).hop_length == 640
     assert main(arguments) == 2

@@ -203,6 +203,6 @@ def test_the_whole_command(spoken, runs, prior, tmp_path, monkeypatch, capsys):
     kept = out.read_bytes()
     assert run(monkeypatch, capsys, *options) == printed
     assert out.read_bytes() == kept
-    tables = [table for table in result_tables(read_runs([model])[0]) if "understood" in table.title]
+    tables = [table for table in result_tables(read_runs([model])[0]) if "Intelligibility" in table.title]
     assert [row[0] for table in tables for row in table.rows] == ["natural", "model as mid"] * 2
     assert all(row[2] in printed for table in tables for row in table.rows)

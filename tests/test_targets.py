@@ -96,6 +96,8 @@ def test_what_does_not_fit_is_refused(pretrained, corpus, tmp_path):
     with pytest.raises(SpeechVQError, match="too few"):
         make_targets(pretrained, corpus, out, dataclasses.replace(HOW, clusters=5000))
     assert not out.exists()
+    with pytest.raises(SpeechVQError, match="do not divide"):
+        make_targets(pretrained, corpus, out, dataclasses.replace(HOW, stride=3))
     make_targets(pretrained, corpus, out, HOW)
     with pytest.raises(SpeechVQError, match="a target every 320 samples"):
         read_targets(out, corpus, store, 640)

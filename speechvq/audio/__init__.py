@@ -13,7 +13,7 @@ librosa_lock: librosa, imported safely by several processes.
 SAMPLE_RATE = 16_000
 # Cutoff in Hz, of newly prepared audio: below the pitch of nearly all voices, above the mains of 50 and 60 Hz.
 HIGH_PASS = 80.0
-# What is read, in lower case: by libsndfile, and by FFmpeg.
+# Suffixes of audio files, in lower case: those that libsndfile reads, and those for FFmpeg.
 AUDIO_SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"),
     *(".m4a", ".aac", ".webm", ".mka", ".amr", ".wma"),

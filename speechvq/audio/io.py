@@ -29,8 +29,8 @@ def read(path: Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
 
     Returns the mean of the channels, wav (T,), at `sample_rate` in Hz. Its memory is at most 8 kB for each byte of the
     file (see MOST_EXPANSION).
-    Raises SpeechVQError if the file is missing, not audio, empty, or holds NaN or infinite samples. What is missing of
-    a file, or cannot be read, is logged as a warning.
+    Raises SpeechVQError if the file is missing, not audio, empty, or holds NaN or infinite samples. What a file lacks,
+    or what cannot be decoded, is logged as a warning.
     """
     return torch.cat([*read_pieces(path, sample_rate)])
 

@@ -19,6 +19,7 @@ from speechvq.cli.arguments import (
     cutoff,
     names,
     natural,
+    nonnegative,
     plain,
     positive,
     report,
@@ -166,7 +167,7 @@ def _add_codebook(commands: Any) -> None:
     text = (
         "weight of the square roots of its classifier's probabilities beside the layers; 0 leaves them out (default: 0)"
     )
-    command.add_argument("--posteriors", type=positive, default=0.0, help=text)
+    command.add_argument("--posteriors", type=nonnegative, default=0.0, help=text)
     text = "share of the quiet frames that are clustered, too (default: 0)"
     command.add_argument("--quiet", type=share, default=0.0, help=text)
     command.add_argument("--dim", type=count, default=64, help="width of the codebook's vectors (default: 64)")

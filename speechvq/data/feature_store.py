@@ -40,6 +40,13 @@ class FeatureStore:
         rows = np.array(self.frames[self.starts[number] : self.starts[number + 1]], np.float32)
         return torch.from_numpy(rows).T[None]
 
+    def check_hop(self, hop_length: int) -> None:
+        """Raise SpeechVQError if utterances do not begin with a whole latent of `hop_length` samples."""
+        if FRAMES * self.hop_length % hop_length:
+            raise SpeechVQError(
+                f"latents of {hop_length} samples do not divide {FRAMES} frames of features (the strides)"
+            )
+
     def spans(self, split: str) -> list[tuple[int, int]]:
         """Where the speech of each speaker of a split begins and ends in `frames`."""
         found: dict[str, tuple[int, int]] = {}

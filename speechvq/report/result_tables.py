@@ -147,9 +147,7 @@ def _intelligibility_tables(run: Run) -> list[Table]:
         return []
     tables = []
     for kind, one in result["kinds"].items():
-        title = (
-            f"What is understood of unseen speakers, {kind}: {one['sentences']} sentences, {one['speakers']} speakers"
-        )
+        title = f"Intelligibility, unseen speakers, {kind}: {one['sentences']} sentences, {one['speakers']} speakers"
         tables.append(Table(title, *intelligibility_rows(one["systems"]), _command(result)))
         degraded = degradation_rows(result["degraded"][kind])
         if len(degraded[0]) > 2:

@@ -1,4 +1,4 @@
-"""What is said and when: transcripts, phones, and files of labels. Read without NumPy and torch."""
+"""Transcripts, phones with their times, and files of labels. Reading them needs neither NumPy nor torch."""
 
 from speechvq.text.labels import read_labels
 

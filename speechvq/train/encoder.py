@@ -12,7 +12,7 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.codec import Codec
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.config import EncoderRun
-from speechvq.data.feature_store import FRAMES, FeatureStore, feature_store
+from speechvq.data.feature_store import FeatureStore, feature_store
 from speechvq.data.manifest import read_treatment
 from speechvq.data.utterance_labels import read_labelled
 from speechvq.folder.card import Card
@@ -74,7 +74,7 @@ def code_targets(codec: Codec, data: Path, store: FeatureStore, hop_length: int)
             f"the model has a code every {codec.hop_length} samples, the encoder a latent every {hop_length} "
             "(encoder.strides)"
         )
-    check_latents(store, hop_length)
+    store.check_hop(hop_length)
     rows = corpus_codes(codec, data, store.utterances)
     counts = np.diff(store.starts) * store.hop_length // hop_length
     padded = [np.pad(row, (0, count - len(row)), mode="edge") for row, count in zip(rows, counts, strict=True)]
@@ -86,7 +86,7 @@ def phone_targets(labels: Path, data: Path, store: FeatureStore, hop_length: int
 
     Raises SpeechVQError as `read_labelled` does, or if utterances do not begin with a whole latent.
     """
-    check_latents(store, hop_length)
+    store.check_hop(hop_length)
     found = read_labelled(data, labels)
     for name, reason in found.left_out:
         log.warning("labels of %s left out: %s", name, reason)
@@ -98,11 +98,3 @@ def phone_targets(labels: Path, data: Path, store: FeatureStore, hop_length: int
         row = frame_labels(known.get(utterance.id, []), count, hop_length / SAMPLE_RATE)
         rows.append([numbers[phone] if phone else -1 for phone in row])
     return np.concatenate(rows)
-
-
-def check_latents(store: FeatureStore, hop_length: int) -> None:
-    """Raise SpeechVQError if utterances do not begin with a whole latent."""
-    if FRAMES * store.hop_length % hop_length:
-        raise SpeechVQError(
-            f"encoder.strides: latents of {hop_length} samples do not divide {FRAMES} frames of features"
-        )

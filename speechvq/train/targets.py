@@ -57,12 +57,13 @@ def make_targets(run: Path, data: Path, out: Path, how: Neighbourhood) -> dict[s
 
     Neighbours of other speakers share what is said, and not the voice: spectral clusters of their graph (Ng, Jordan and
     Weiss 2002) follow phones better than clusters of the layers themselves do. The last target is silence.
-    Raises SpeechVQError as `load_encoder` and `check_high_pass` do, or if there is too little speech.
+    Raises SpeechVQError as `load_encoder`, `check_high_pass` and `FeatureStore.check_hop` do, or for too little speech.
     """
     card = load_card(run)
     check_high_pass(run, card, data)
     encoder = load_encoder(run, Clustering(outputs=how.outputs, stride=how.stride, dim=1))
     store = feature_store(data)
+    store.check_hop(encoder.hop_length)
     hop = encoder.hop_length // store.hop_length
     rows, speakers, where = frame_rows(encoder, store, how)
     random = np.random.default_rng(how.seed)
@@ -94,7 +95,7 @@ def make_targets(run: Path, data: Path, out: Path, how: Neighbourhood) -> dict[s
 def frame_rows(encoder: CausalEncoder, store: FeatureStore, how: Neighbourhood) -> tuple[Tensor, Tensor, np.ndarray]:
     """The frames of speech of the splits train and valid.
 
-    Returns rows of unit length (M, (2 splice + 1) dim), a number of the speaker of each (M,), and its place among all
+    Returns rows of unit length (M, (2 splice + 1) dim), a number of the speaker of each (M,), and its index among all
     targets of the store (M,).
     """
     hop = encoder.hop_length // store.hop_length
