@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -278,7 +279,10 @@ class Codec(Pretrained):
         """The codes of a wav; `wavs` as of `_results`."""
         bottleneck = self.model.discrete
         if not penalty:
-            return self._windows(wavs, self.model.encode)
+            codes = array("q")  # small tensors, kept between large ones that come and go, would hold these' memory
+            for part in self._results(wavs, self.model.encode):
+                codes.frombytes(part.numpy().tobytes())
+            return torch.from_numpy(np.array(codes))
         latents = self._results(wavs, self.model.latents)
         return penalized_codes(bottleneck, (piece[None].to(self.device) for piece in latents), penalty)
 

@@ -1,5 +1,6 @@
 """Folders of files: what cannot be used is listed and the rest done, a later run goes on, any name works."""
 
+import argparse
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 from trees import tone
 
-from speechvq.cli import main
+from speechvq.cli import coding, main, parser
 from speechvq.codec import Codec
 from speechvq.coding.output_log import OUTPUT_LOG
 from speechvq.coding.plan import FAILED_FILE
@@ -221,3 +222,17 @@ def test_long_and_short_files_are_done_in_the_order_of_names(runs, tmp_path, cap
         assert [line.split(" ")[0] for line in lines] == [str(out / f"{i}.wav") for i in range(len(lengths))]
         assert [soundfile.info(out / f"{i}.wav").duration for i in range(len(lengths))] == lengths
     assert outputs(tmp_path / "16000") == outputs(tmp_path / "64000")
+
+
+@pytest.mark.parametrize("name", ["encode", "decode", "convert"])
+def test_every_option_counts_in_what_outputs_were_made_with(name, tmp_path):
+    """Also one that is added tomorrow; but not where the files are, nor on which device it is done."""
+    arguments = [name, str(tmp_path), "out", *(["--speaker", "p225"] if name == "convert" else [])]
+    options = parser().parse_args(arguments)
+    made_with = coding._made_with(name, options)
+    for option in vars(options).keys() | {"added_tomorrow"}:
+        changed = argparse.Namespace(**vars(options) | {option: "phoneme-25hz" if option == "model" else "other"})
+        if option == "prior":
+            continue  # a folder, whose files count
+        same = coding._made_with(name, changed) == made_with
+        assert same == (option in coding.WITHOUT_EFFECT - {"model"}), option

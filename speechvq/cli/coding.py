@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from speechvq.coding.jobs import Outcome
 
 STREAM = Path("-")  # stdin or stdout
+# What the content of outputs does not depend on, or not by its name: of model and prior, it is the files that count.
+WITHOUT_EFFECT = {"run", "source", "target", "model", "prior", "device", "force", "skip_existing", "json"}
 
 
 def add_commands(commands: Any) -> None:
@@ -160,8 +162,7 @@ def _made_with(command: str, options: argparse.Namespace) -> str:
     from speechvq.folder.fingerprint import files_digest
 
     given = vars(options)
-    names = ("speaker", "coder", "penalty", "temperature", "seed", "weights", "format")
-    values = [command, *(given.get(name) for name in names)]
+    values: list[Any] = [command, {name: value for name, value in sorted(given.items()) if name not in WITHOUT_EFFECT}]
     values += [files_digest(model_folder(given[name])) for name in ("model", "prior") if given.get(name)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 

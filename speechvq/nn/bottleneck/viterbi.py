@@ -4,6 +4,7 @@ This is the duration-penalised search of Kamper and van Niekerk 2021 (Towards un
 using self-supervised vector-quantized neural networks), with the same price for every change.
 """
 
+from array import array
 from collections.abc import Iterable
 
 import numpy as np
@@ -22,13 +23,12 @@ def penalized_codes(bottleneck: Discrete, latents: Iterable[Tensor], penalty: fl
     latents: pieces (1, D, N') of the utterance; the codes do not depend on how it is cut.
     penalty: per change, in squared distances (`Discrete.distances`).
     """
-    search = Viterbi(penalty)
-    codes = [
-        search.push(bottleneck.distances(block)[0].cpu().numpy())
-        for piece in latents
-        for block in piece.split(BLOCK_LATENTS, 2)
-    ]
-    return torch.from_numpy(np.concatenate([*codes, search.finish()]))
+    search, codes = Viterbi(penalty), array("q")  # one array, as in `Codec`
+    for piece in latents:
+        for block in piece.split(BLOCK_LATENTS, 2):
+            codes.frombytes(search.push(bottleneck.distances(block)[0].cpu().numpy()).tobytes())
+    codes.frombytes(search.finish().tobytes())
+    return torch.from_numpy(np.array(codes))
 
 
 class Viterbi:
