@@ -269,9 +269,8 @@ class Codec(Pretrained):
     def decode_pieces(self, codes: ArrayLike | Tensor, speaker: str, sampling: Sampling) -> Iterator[Tensor]:
         """`stream` with all settings of `Sampling`."""
         row = self._codes(codes)
-        latent = self.model.discrete.lookup(row[None])[0]
-        index = torch.tensor([self._speaker(speaker)], device=self.device)
-        for [piece] in self.model.speech_decoder.stream([latent], index, sampling, [stream_number(row)]):
+        vectors, index = self.model.discrete.vectors(row), torch.tensor([self._speaker(speaker)], device=self.device)
+        for [piece] in self.model.speech_decoder.stream([vectors], index, sampling, [stream_number(row)]):
             yield piece.cpu()
 
     @torch.inference_mode()

@@ -179,6 +179,14 @@ def test_every_code_has_a_vector_of_its_own(discrete):
     assert len(vectors[0].T.detach().unique(dim=0)) == discrete.codes
 
 
+def test_vectors_looked_up_part_by_part_are_those_of_the_whole(discrete):
+    codes = torch.randint(discrete.codes, (5000,), generator=torch.Generator().manual_seed(0))
+    vectors, whole = discrete.vectors(codes), discrete.lookup(codes[None])[0]
+    assert vectors.shape == whole.shape == (D, 5000)
+    for part in (slice(None), slice(0, 1), slice(7, 1645), slice(3000, None), slice(4990, 6000)):
+        assert torch.equal(vectors[:, part], whole[:, part])
+
+
 def test_the_code_is_the_nearest(discrete):
     """Also in pieces of an utterance."""
     found = discrete.distances(latents())

@@ -196,6 +196,18 @@ def test_a_mel_decoder_streams_without_a_click(runs, wav, monkeypatch):
         assert bends[joint - 20 : joint + 820].max() <= 1.5 * bends[joint - 6000 : joint - 20].max()
 
 
+def test_vectors_of_long_speech_are_looked_up_piece_by_piece(runs, wav, monkeypatch):
+    """Those of five hours would take 230 MB."""
+    codec, sizes = Codec.load(runs["mel"]), []
+    codes = codec.encode(torch.cat([wav] * 8), 16_000)  # 6 s
+    lookup = codec.model.bottleneck.lookup
+    monkeypatch.setattr("speechvq.nn.decoder.frames.PIECE_LENGTH", 8_000)
+    monkeypatch.setattr("speechvq.nn.decoder.frames.PIECE_MARGIN", 1_600)
+    monkeypatch.setattr(codec.model.bottleneck, "lookup", lambda row: sizes.append(row.shape[1]) or lookup(row))
+    assert len(torch.cat([*codec.stream(codes, "mid")])) == 96_000
+    assert max(sizes) <= 25 + 2 * 6  # codes of a piece and its margins
+
+
 def test_long_files_are_written_in_pieces(runs, wav, tmp_path, monkeypatch):
     from speechvq.cli import main
 

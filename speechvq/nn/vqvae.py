@@ -123,7 +123,7 @@ class VQVAE(Trainable):
         Returns B wavs (N_i * hop_length,).
         Raises SpeechVQError if the model has no codes or no decoder.
         """
-        latents = [self.discrete.lookup(row[None])[0] for row in codes]
+        latents = [self.discrete.vectors(row) for row in codes]
         return self.speech_decoder.generate(latents, speaker, sampling, utterances)
 
     @property

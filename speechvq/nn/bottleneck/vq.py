@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.config import EMAConfig, VQConfig
-from speechvq.nn.bottleneck.contract import Discrete, Latent
+from speechvq.nn.bottleneck.contract import CodeVectors, Discrete, Latent
 from speechvq.nn.distributed import all_rows, from_first, over_all
 from speechvq.nn.kmeans import kmeans, nearest, sums_and_counts
 
@@ -57,6 +57,9 @@ class VectorQuantizer(Discrete):
     def lookup(self, codes: Tensor) -> Tensor:
         """codes (B, N) -> z_q (B, D, N)."""
         return F.embedding(codes, self.table).transpose(1, 2)
+
+    def vectors(self, codes: Tensor) -> CodeVectors:
+        return CodeVectors(self, codes)
 
     def forward(self, z: Tensor) -> Latent:
         """Quantize z (B, D, N), with the straight-through gradient; in training mode also learn.

@@ -9,9 +9,11 @@ from torch.nn import functional as F
 
 from speechvq.audio.features import LogMel
 from speechvq.config import ConditionerConfig
+from speechvq.nn.bottleneck import CodeVectors
 from speechvq.nn.layers import residual_stack, upsample
 from speechvq.wavenet.sampler import Sampling
 
+Latents = Tensor | CodeVectors
 MEL_WINDOW = 1024  # 64 ms: long enough to resolve the harmonics of a low voice, which Griffin-Lim needs
 
 
@@ -81,11 +83,11 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def stream(
-        self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+        self, latents: Sequence[Latents], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
     ) -> Iterator[list[Tensor]]:
         """Decode utterances side by side, piece by piece, until all are complete.
 
-        latents: for each utterance, (D, N_i).
+        latents: for each utterance, (D, N_i); of long ones, take a piece at a time.
         speaker: (B,) int64.
         utterances: the numbers of the random streams.
 
@@ -95,7 +97,7 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def generate(
-        self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+        self, latents: Sequence[Latents], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
     ) -> list[Tensor]:
         """The pieces of `stream` put together: B wavs (N_i * hop_length,)."""
         pieces = self.stream(latents, speaker, sampling, utterances)

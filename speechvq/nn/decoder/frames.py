@@ -7,7 +7,7 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from speechvq.nn.decoder.contract import Decoder
+from speechvq.nn.decoder.contract import Decoder, Latents
 from speechvq.wavenet.sampler import Sampling
 
 PIECE_LENGTH = 2**19  # samples: half a minute
@@ -33,17 +33,18 @@ class FrameDecoder(Decoder):
         raise NotImplementedError
 
     def stream(
-        self, latents: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+        self, latents: Sequence[Latents], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
     ) -> Iterator[list[Tensor]]:
-        pieces = [self._pieces(*pair, sampling.seed) for pair in zip(latents, self.speakers(speaker), strict=True)]
-        for row in zip_longest(*pieces, fillvalue=latents[0].new_empty(0)):
+        vectors = self.speakers(speaker)
+        pieces = [self._pieces(*pair, sampling.seed) for pair in zip(latents, vectors, strict=True)]
+        for row in zip_longest(*pieces, fillvalue=vectors.new_empty(0)):
             yield list(row)
 
-    def _pieces(self, z_q: Tensor, vector: Tensor, seed: int) -> Iterator[Tensor]:
+    def _pieces(self, z_q: Latents, vector: Tensor, seed: int) -> Iterator[Tensor]:
         """The wav of one utterance, z_q (D, N), by a speaker's vector (E,)."""
         hop, codes = self.hop_length, z_q.shape[1]
         block, margin = max(PIECE_LENGTH // hop, 1), PIECE_MARGIN // hop + 1
-        tail = z_q.new_empty(0)
+        tail = vector.new_empty(0)
         for begin in range(0, codes, block):
             left, end = max(begin - margin, 0), min(begin + block, codes)
             wav = self.render(self._frames(z_q[:, left : end + margin], vector), seed)[(begin - left) * hop :]

@@ -1,0 +1,74 @@
+"""Peak memory of encode, decode and convert by the length of the recording.
+
+    python benchmarks/memory.py --speech DIR [--model MODEL] [--minutes 10 60 300] [--commands encode decode convert]
+
+Repeats the recordings of DIR to a FLAC file of each length, and runs each command on it in a process of its own. Prints
+the largest resident size of that process, and the seconds of audio that it works through in a second.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import cycle
+from pathlib import Path
+
+import soundfile
+
+from speechvq.audio import AUDIO_SUFFIXES, SAMPLE_RATE
+from speechvq.files import visible_files
+
+COMMANDS = ("encode", "decode", "convert")
+
+
+def write_speech(path: Path, recordings: list[Path], samples: int) -> None:
+    """Write a FLAC file of `samples` samples: the recordings one after another, as if they all had its rate."""
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16") as out:
+        for recording in cycle(recordings):
+            wav = soundfile.read(recording, dtype="int16", always_2d=True)[0][:samples, 0]
+            out.write(wav)
+            samples -= len(wav)
+            if not samples:
+                return
+
+
+def measure(command: list[str]) -> tuple[float, float]:
+    """Run `speechvq` with these arguments -> its peak memory in MB, and seconds."""
+    begin = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-m", "speechvq.cli", *command], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"speechvq {' '.join(command)}: failed")
+    return usage.ru_maxrss * 1024 / 1e6, time.monotonic() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, required=True, help="folder of recordings at any rate")
+    parser.add_argument("--model", default="convert-50hz")
+    parser.add_argument("--speaker", default="p225")
+    parser.add_argument("--minutes", type=int, nargs="+", default=[10, 60, 300])
+    parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
+    options = parser.parse_args()
+    recordings = visible_files(options.speech, AUDIO_SUFFIXES)
+    print("| minutes | command | peak MB | times real time |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for minutes in options.minutes:
+            wav, codes, out = (Path(folder) / name for name in ("in.flac", "in.svq", "out.flac"))
+            write_speech(wav, recordings, minutes * 60 * SAMPLE_RATE)
+            voice = ["--speaker", options.speaker, "--model", options.model, "--force"]
+            jobs = {
+                "encode": ["encode", str(wav), str(codes), "--model", options.model, "--force"],
+                "decode": ["decode", str(codes), str(out), *voice],
+                "convert": ["convert", str(wav), str(out), *voice],
+            }
+            for name in COMMANDS:
+                if name in options.commands:
+                    peak, seconds = measure(jobs[name])
+                    print(f"| {minutes} | {name} | {peak:.0f} | {minutes * 60 / seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
