@@ -1,5 +1,6 @@
 """Forced alignment: against exact phone times, in the time of the source; what cannot be aligned is listed."""
 
+import dataclasses
 import itertools
 import shutil
 import sys
@@ -13,11 +14,11 @@ import torch
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
-from speechvq.data.align import Aligner, align_corpus
+from speechvq.data.align import LONGEST_ALIGNED, Aligner, align_corpus
 from speechvq.data.corpora.contract import Source
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.corpora.vctk import VCTK
-from speechvq.data.manifest import Split, Treatment, read_manifest
+from speechvq.data.manifest import Split, Treatment, read_manifest, write_manifest
 from speechvq.data.prepare import prepare
 from speechvq.text.frames import frame_labels
 from speechvq.text.labels import read_labels
@@ -191,3 +192,18 @@ def test_two_processes_write_the_same_bytes_as_one(prepared, tmp_path):
     one, two = ({p.relative_to(r): p.read_bytes() for p in r.rglob("*.*")} for r in (tmp_path / "1", tmp_path / "2"))
     assert one == two
     assert len(one) == COUNT + 1
+
+
+def test_speech_that_is_too_long_is_listed_without_being_read(prepared, aligner, tmp_path):
+    """The search would take memory by the square of its length."""
+    data = shutil.copytree(prepared, tmp_path / "data")
+    utterances = read_manifest(data)
+    index = next(i for i, u in enumerate(utterances) if u.text and u.id not in ("e01/strange", "e01/silent"))
+    utterances[index] = dataclasses.replace(utterances[index], samples=LONGEST_ALIGNED + 1)
+    (data / utterances[index].path).unlink()
+    write_manifest(data, utterances)
+    report = align_corpus(data, tmp_path / "out", workers=1)
+    assert "lasts 3.0 minutes; 3 can be aligned at once" in dict(report.unaligned)[utterances[index].id]
+    assert len(report.aligned) == COUNT - 1
+    with pytest.raises(SpeechVQError, match="cut it, with its text, at pauses"):
+        aligner.align(np.zeros(LONGEST_ALIGNED + 1, np.float32), "hello")

@@ -1,7 +1,9 @@
 """Loudness, and the silence at the edges of a recording."""
 
 import math
+from array import array
 from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 import torch
@@ -15,21 +17,38 @@ LOUDNESS_HOP, LOUDNESS_BLOCK = 1_600, 6_400  # samples: blocks of 0.4 s, every 0
 GATE = -70.0  # LUFS: quieter blocks are silence, but in a quiet recording
 QUIET_RECORDING = -40.0  # LUFS of its loudest block at most; there blocks this far below the loudest are silence:
 QUIET_GATE = 60.0
+TRIM_FRAME, TRIM_HOP = 1024, 256  # samples
 DITHER = 2**-14  # a recording whose peak is at most this, two steps of 16 bits, is silence
 
 
 def trim(wav: Tensor, top_db: float = 30.0) -> tuple[Tensor, int]:
     """Cut the edges of a wav (T,) that are more than `top_db` below its loudest frame.
 
-    Returns the rest (T',) and the offset of its first sample. The same as `librosa.effects.trim` with frames of 1024
-    samples, every 256, but librosa takes 150 MB to import.
+    Returns the rest (T',) and the offset of its first sample.
     """
-    power = F.avg_pool1d(wav.square()[None], 1024, 256, padding=512)[0]
+    start, end = loud_span([wav], top_db)
+    return wav[start:end], start
+
+
+def loud_span(wavs: Iterable[Tensor], top_db: float) -> tuple[int, int]:
+    """The first sample and the end of what `trim` leaves of a wav that comes in pieces; their lengths do not matter.
+
+    The same as `librosa.effects.trim` with frames of 1024 samples, every 256, but librosa takes 150 MB to import.
+    """
+    edge = torch.zeros(TRIM_FRAME // 2)  # frames are centred
+    powers, waiting, samples = array("f"), torch.empty(0), -2 * len(edge)
+    for squares in chain([edge], (wav.square() for wav in wavs), [edge]):
+        samples += len(squares)
+        waiting = torch.cat([waiting, squares])
+        if len(waiting) >= TRIM_FRAME:
+            some = F.avg_pool1d(waiting[None], TRIM_FRAME, TRIM_HOP)[0]
+            powers.frombytes(some.numpy().tobytes())
+            waiting = waiting[len(some) * TRIM_HOP :]
+    power = torch.from_numpy(np.array(powers))
     loud = (power > power.max() * 10 ** (-top_db / 10)).nonzero()
     if not len(loud):  # silence, or samples so large that their squares overflow
-        return wav, 0
-    start = 256 * int(loud[0])
-    return wav[start : 256 * (int(loud[-1]) + 1)], start
+        return 0, samples
+    return TRIM_HOP * int(loud[0]), min(TRIM_HOP * (int(loud[-1]) + 1), samples)
 
 
 def normalize_loudness(wav: Tensor, lufs: float = LOUDNESS) -> Tensor:

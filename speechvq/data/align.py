@@ -35,6 +35,10 @@ DECODER_OPTIONS = {"lm": None, "lw": 1, "silprob": 0.1, "bestpath": False, "logl
 DECODER_OPTIONS |= {"beam": 0, "wbeam": 0, "pbeam": 0, "maxhmmpf": -1}
 
 
+# The search keeps every way through the text: 0.3 GB for a minute of speech, and four times as much for two.
+LONGEST_ALIGNED = 3 * 60 * SAMPLE_RATE  # samples
+
+
 @dataclass(frozen=True)
 class Alignment:
     """The times of an utterance.
@@ -75,7 +79,8 @@ class Aligner:
 
         wav: (T,), float in [-1, 1], at 16 kHz
         text: the words, in any case and punctuation
-        Raises SpeechVQError if the dictionary lacks a word, or the text is too long for the audio.
+        Raises SpeechVQError if the dictionary lacks a word, the text is too long for the audio, or the speech is longer
+        than LONGEST_ALIGNED.
         """
         spoken = words(text)
         if not spoken:
@@ -84,6 +89,7 @@ class Aligner:
         if unknown:
             raise SpeechVQError(f"unknown words: {', '.join(unknown)}")
         samples = validate(torch.as_tensor(wav), "the speech to align").numpy()
+        _check_duration(len(samples))
         found = self._search((samples * 32767).round().clip(-32768, 32767).astype("<i2").tobytes(), spoken)
         if [name for name, _ in found if name[0] not in "<["] != spoken:  # <sil> and [NOISE] are no words
             raise SpeechVQError("cannot be aligned")
@@ -109,6 +115,15 @@ class Aligner:
             self._decoder.process_raw(data, full_utt=True)
         finally:
             self._decoder.end_utt()
+
+
+def _check_duration(samples: int) -> None:
+    if samples > LONGEST_ALIGNED:
+        minutes = samples / SAMPLE_RATE / 60
+        most = LONGEST_ALIGNED // SAMPLE_RATE // 60
+        raise SpeechVQError(
+            f"lasts {minutes:.1f} minutes; {most} can be aligned at once: cut it, with its text, at pauses"
+        )
 
 
 def _pocketsphinx() -> Any:
@@ -174,6 +189,7 @@ def _align_one(job: tuple[Utterance, Path, Path]) -> tuple[str, str | None]:
 
 def _write_labels(job: tuple[Utterance, Path, Path]) -> None:
     utterance, data, out = job
+    _check_duration(utterance.samples)  # before it is read
     found = _aligner().align(read(data / utterance.path), utterance.text)
     offset = utterance.start / SAMPLE_RATE  # of the trimmed audio in its source
     write_textgrid(_label_file(out, utterance), _shifted(found.phones, offset), words=_shifted(found.words, offset))

@@ -3,16 +3,18 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
-from speechvq.audio.high_pass import high_pass
-from speechvq.audio.io import read, write
-from speechvq.audio.level import normalize_loudness, trim
+from speechvq.audio.high_pass import high_passed
+from speechvq.audio.io import read_pieces, write
+from speechvq.audio.level import Meter, loud_span
 from speechvq.data.corpora.contract import Source
 from speechvq.data.manifest import (
     MANIFEST,
@@ -33,6 +35,7 @@ from speechvq.progress import progress
 FINISHED_FILE = "prepared.jsonl"  # a line for each file of audio, written as soon as it is
 SKIPPED_FILE = "skipped.tsv"  # ids and reasons of those that cannot be read
 DUPLICATES_FILE = "duplicates.tsv"  # ids of the same audio, a line for each
+KEPT_SAMPLES = 600 * SAMPLE_RATE  # longer recordings are read again for each pass, rather than kept in memory
 
 
 @dataclass
@@ -191,8 +194,37 @@ def _treat(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
 
 def _prepared(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
     source, out, treatment = job
-    wav, start = trim(high_pass(read(source.path), treatment.high_pass), treatment.trim_db)
-    path, levelled = _path(source), normalize_loudness(wav)
-    write(out / path, levelled, SAMPLE_RATE)
-    size, digest = (out / path).stat().st_size, hashlib.blake2b(levelled.numpy().tobytes(), digest_size=8).hexdigest()
-    return {"id": source.id, "path": path, "samples": len(wav), "start": start, "bytes": size, "digest": digest}
+    filtered = _again(lambda: high_passed(read_pieces(source.path), treatment.high_pass))
+    start, end = loud_span(filtered(), treatment.trim_db)
+    gain = Meter(_part(filtered(), start, end)).gain()
+    path, digest = _path(source), hashlib.blake2b(digest_size=8)
+
+    def levelled() -> Iterator[Tensor]:
+        for wav in _part(filtered(), start, end):
+            digest.update((wav * gain).numpy().tobytes())
+            yield wav * gain
+
+    write(out / path, levelled(), SAMPLE_RATE)
+    row = {"id": source.id, "path": path, "samples": end - start, "start": start}
+    return row | {"bytes": (out / path).stat().st_size, "digest": digest.hexdigest()}
+
+
+def _again(wavs: Callable[[], Iterator[Tensor]]) -> Callable[[], Iterable[Tensor]]:
+    """A function that returns the wav of `wavs` in pieces whenever it is called; only a long one is read again."""
+    pieces, samples = list[Tensor](), 0
+    for wav in wavs():
+        pieces.append(wav)
+        samples += len(wav)
+        if samples > KEPT_SAMPLES:
+            return wavs
+    return lambda: pieces
+
+
+def _part(wavs: Iterable[Tensor], start: int, end: int) -> Iterator[Tensor]:
+    """Samples `start` to `end` of a wav in pieces."""
+    offset = 0
+    for wav in wavs:
+        part = wav[max(start - offset, 0) : max(end - offset, 0)]
+        if len(part):
+            yield part
+        offset += len(wav)
