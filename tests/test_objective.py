@@ -24,7 +24,10 @@ from speechvq.nn.objective import OBJECTIVES, FeatureBatch
 from speechvq.nn.objective.cpc import CPC
 from speechvq.nn.objective.pretraining import build_pretraining
 from speechvq.nn.trainable import total
+from speechvq.text.labels import LabelReading, read_map
 from speechvq.text.phones import INVENTORY
+from speechvq.text.segments import Segment
+from speechvq.text.textgrid import write_textgrid
 from speechvq.train.encoder import phone_targets
 from speechvq.train.kinds import train
 from speechvq.train.loop import read_log
@@ -231,3 +234,29 @@ def test_phones_are_those_in_the_middle_of_latents_and_unlabelled_ones_do_not_co
     assert model.held_out([FeatureBatch(one.feats, half)])["phones"] == pytest.approx(nats.item(), rel=1e-5)
     with pytest.raises(SpeechVQError, match="do not divide"):
         phone_targets(vowel_labels, corpus, store, 480)
+
+
+def test_labels_in_other_symbols_are_read_by_tier_and_map(corpus, vowel_labels, tmp_path, capsys):
+    (tmp_path / "run.toml").write_text(
+        "encoder = {strides = [2, 1], channels = 16, pointwise = 1, dilations = [1], outputs = [1]}\n"
+        "objective = {kind = 'phones'}\n"
+        "train = {steps = 2, batch_size = 4, crop = 6400, eval_every = 2}\n"
+    )
+    symbols = {"iy": "one", "aa": "two", "uw": "three", "eh": "four"}
+    for path in vowel_labels.glob("*/*.lab"):
+        rows = [line.split() for line in path.read_text().splitlines()]
+        segments = [Segment(int(start) / 1e7, int(end) / 1e7, symbols[phone]) for start, end, phone in rows]
+        write_textgrid(tmp_path / path.parent.name / f"{path.stem}.TextGrid", segments, words=segments)
+    (tmp_path / "map").write_text("".join(f"{symbol} {phone}\n" for phone, symbol in symbols.items()))
+    arguments = ["train", str(tmp_path / "run.toml"), "--data", str(corpus), "--labels", str(tmp_path)]
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
+    assert "is not a known phone (--map" in capsys.readouterr().err
+    reading = ["--map", str(tmp_path / "map"), "--tier", "words"]
+    assert main([*arguments, *reading, "--out", str(tmp_path / "run")]) == 0
+    known = LabelReading("words", read_map(tmp_path / "map"))
+    store = feature_store(corpus)
+    assert np.array_equal(
+        phone_targets(tmp_path, corpus, store, 320, known), phone_targets(vowel_labels, corpus, store, 320)
+    )
+    assert main([*arguments, *reading[:3], "none", "--out", str(tmp_path / "other")]) == 2
+    assert "none" in capsys.readouterr().err

@@ -39,8 +39,9 @@ def test_samples_are_more_like_training_than_order_0(runs, prior, corpus, tmp_pa
         (tmp_path / u.speaker / f"{u.id.rpartition('/')[2]}.lab").write_text(text)
     files = CodeFiles(Codec.load(runs["mel"]), prior)
     labels = read_labelled(corpus, tmp_path)
-    result = evaluate_samples(files, corpus, labels, count=20, seconds=0.75, sampling=Sampling())
+    result, left_out = evaluate_samples(files, corpus, labels, count=20, seconds=0.75, sampling=Sampling())
     assert [*result] == ["samples", "shuffled", "order 0", "held out"]
+    assert left_out == []
     assert result["samples"].bigram < result["order 0"].bigram
     assert result["samples"].unigram == pytest.approx(result["shuffled"].unigram)
     held_out = sum(u.split == "valid" for u in read_manifest(corpus))
@@ -48,7 +49,7 @@ def test_samples_are_more_like_training_than_order_0(runs, prior, corpus, tmp_pa
     assert result["samples"].codes == result["order 0"].codes == held_out * 38 == result["held out"].codes
     assert 0 <= result["samples"].phones <= 1
     assert len(sample_table(result)) == 5
-    unlabelled = evaluate_samples(files, corpus, None, count=2, seconds=0.5, sampling=Sampling())
+    unlabelled, _ = evaluate_samples(files, corpus, None, count=2, seconds=0.5, sampling=Sampling())
     assert unlabelled["samples"].phones is None
     with pytest.raises(SpeechVQError, match="--prior"):
         evaluate_samples(CodeFiles(files.codec), corpus, None, sampling=Sampling())

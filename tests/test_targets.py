@@ -117,5 +117,11 @@ def test_the_command(pretrained, corpus, tmp_path, capsys):
     assert main(arguments) == 0
     assert "frames" in capsys.readouterr().out
     assert read_targets(out, corpus, feature_store(corpus), 320).classes == 6
-    assert main([*arguments, "--layers", "9"]) == 2
+    before = out.read_bytes()
+    assert main(arguments) == 2
+    assert f"{out} exists; --force overwrites it" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert main([*arguments, "--force", "--clusters", "4"]) == 0
+    assert read_targets(out, corpus, feature_store(corpus), 320).classes == 5
+    assert main([*arguments, "--force", "--layers", "9"]) == 2
     assert "0 to 2" in capsys.readouterr().err

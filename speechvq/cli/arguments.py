@@ -12,6 +12,7 @@ from typing import Any
 
 from speechvq.config import HIGHEST_HIGH_PASS
 from speechvq.files import printable
+from speechvq.text.labels import LabelReading, read_map
 
 LISTED = 10  # failures that are listed on the terminal
 
@@ -73,6 +74,19 @@ def add_truncation(command: Any) -> None:
     )
     text = "sample from the most likely codes whose probabilities add up to P (default: 1, all)"
     command.add_argument("--top-p", type=share, default=1.0, help=text)
+
+
+def add_label_reading(command: Any) -> None:
+    """Add --tier and --map, which say how label files are read."""
+    text = "tier of the phones in TextGrids (default: phones, phone, MAU, ..., or the only one)"
+    command.add_argument("--tier", default="", metavar="NAME", help=text)
+    text = "file of label symbols that speechvq does not know: on each line a symbol and its phone, or - for none"
+    command.add_argument("--map", type=Path, metavar="FILE", help=text)
+
+
+def label_reading(options: argparse.Namespace) -> LabelReading:
+    """The `LabelReading` of the options that `add_label_reading` added."""
+    return LabelReading(options.tier, read_map(options.map) if options.map else {})
 
 
 def load_codec(options: argparse.Namespace) -> Any:

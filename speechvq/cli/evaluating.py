@@ -11,6 +11,7 @@ from speechvq import SpeechVQError
 from speechvq.cli.arguments import (
     add_command,
     add_device,
+    add_label_reading,
     add_model,
     add_penalty,
     add_prior,
@@ -19,6 +20,7 @@ from speechvq.cli.arguments import (
     add_truncation,
     count,
     duration,
+    label_reading,
     load_codec,
     names,
     natural,
@@ -29,7 +31,6 @@ from speechvq.cli.arguments import (
     table,
 )
 from speechvq.files import atomic_write
-from speechvq.text.labels import LabelReading, read_map
 
 
 def add_commands(commands: Any) -> None:
@@ -83,7 +84,7 @@ def _add_phonemes(questions: Any) -> argparse.ArgumentParser:
     text += "rate, boundaries; PNMI, ABX, and what a linear probe reads."
     command = add_command(questions, "phonemes", _evaluate_phonemes, text)
     command.add_argument("--labels", type=Path, required=True, help="folder of .TextGrid, .lab or .phn files")
-    _add_label_reading(command)
+    add_label_reading(command)
     command.add_argument("--scored", default="", metavar="A,B", help="speakers to score (default: the unseen ones)")
     add_prior(command)
     command.add_argument("--figures", type=Path, metavar="DIR", help="draw confusion.png and codes.png there")
@@ -123,21 +124,10 @@ def _add_samples(questions: Any) -> argparse.ArgumentParser:
     add_truncation(command)
     text = "folder of label files, to compare pairs of phones, too"
     command.add_argument("--labels", type=Path, help=text)
-    _add_label_reading(command)
+    add_label_reading(command)
     command.add_argument("--count", type=count, default=64, help="sequences to draw (default: 64)")
     command.add_argument("--seconds", type=duration, default=10.0, help="length of each (default: 10)")
     return command
-
-
-def _add_label_reading(command: argparse.ArgumentParser) -> None:
-    text = "tier of the phones in TextGrids (default: phones, phone, MAU, ..., or the only one)"
-    command.add_argument("--tier", default="", metavar="NAME", help=text)
-    text = "file of label symbols that speechvq does not know: on each line a symbol and its phone, or - for none"
-    command.add_argument("--map", type=Path, metavar="FILE", help=text)
-
-
-def _label_reading(options: argparse.Namespace) -> LabelReading:
-    return LabelReading(options.tier, read_map(options.map) if options.map else {})
 
 
 def _add_clusters(command: argparse.ArgumentParser) -> None:
@@ -152,7 +142,7 @@ def _add_report(commands: Any) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="writes DIR/index.html")
     command.add_argument("--data", type=Path, help="folder written by `speechvq prepare`; needed for --labels")
     command.add_argument("--labels", type=Path, help="folder of label files, for the phones below spectrograms")
-    _add_label_reading(command)
+    add_label_reading(command)
     command.add_argument("--count", type=natural, default=4, help="utterances of each run (default: 4)")
     command.add_argument("--force", action="store_true", help="overwrite an existing page")
 
@@ -161,16 +151,17 @@ def _report(options: argparse.Namespace) -> None:
     from speechvq.report.page import check_destination, write_report
 
     check_destination(options.out, options.force)
-    reading = _label_reading(options)
+    reading = label_reading(options)
     path = write_report(options.runs, options.out, options.data, options.labels, options.count, reading)
     report(options, {"page": str(path)}, [str(path)])
 
 
-def _evaluate_reconstruction(options: argparse.Namespace) -> None:
+def _evaluate_reconstruction(options: argparse.Namespace) -> int:
     from speechvq.evaluate.reconstruction import evaluate_reconstruction
 
-    figures = evaluate_reconstruction(_load(options), options.data, options.split, options.crop)
-    report(options, figures, table(figures))
+    figures, left_out = evaluate_reconstruction(_load(options), options.data, options.split, options.crop)
+    report(options, figures | ({"left_out": left_out} if left_out else {}), table(figures))
+    return _report_left_out(options, left_out)
 
 
 def _evaluate_conversion(options: argparse.Namespace) -> int:
@@ -200,7 +191,7 @@ def _evaluate_phonemes(options: argparse.Namespace) -> int:
         from speechvq.report.heat_maps import draw_heat_maps  # fails before the work without matplotlib
 
         options.figures.mkdir(parents=True, exist_ok=True)
-    reading = _label_reading(options)  # fails before the work
+    reading = label_reading(options)  # fails before the work
     codec = _load(options)
     prior = TrainedPrior.load(options.prior, options.device, codec.alphabet) if options.prior else None
     result = evaluate_phonemes(
@@ -254,10 +245,10 @@ def _evaluate_samples(options: argparse.Namespace) -> int:
     from speechvq.evaluate.samples import evaluate_samples
     from speechvq.evaluate.tables import sample_table
 
-    reading = _label_reading(options)
+    reading = label_reading(options)
     labels = read_labelled(options.data, options.labels, reading) if options.labels else None
     files = CodeFiles(_load(options), options.prior)
-    result = evaluate_samples(
+    result, left_out = evaluate_samples(
         files,
         options.data,
         labels,
@@ -265,7 +256,7 @@ def _evaluate_samples(options: argparse.Namespace) -> int:
         seconds=options.seconds,
         sampling=sampling(options),
     )
-    left_out = labels.left_out if labels else []
+    left_out = [*(labels.left_out if labels else []), *left_out]
     figures = {name: dataclasses.asdict(one) for name, one in result.items()}
     report(options, figures | ({"left_out": left_out} if left_out else {}), sample_table(result))
     return _report_left_out(options, left_out)

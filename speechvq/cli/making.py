@@ -13,10 +13,12 @@ from speechvq import SpeechVQError
 from speechvq.audio import HIGH_PASS
 from speechvq.cli.arguments import (
     add_command,
+    add_label_reading,
     add_model,
     add_seed,
     count,
     cutoff,
+    label_reading,
     names,
     natural,
     nonnegative,
@@ -106,6 +108,7 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--targets", type=Path, metavar="FILE", help=text)
     text = "folder of label files (`speechvq align`) whose phones an encoder learns"
     command.add_argument("--labels", type=Path, help=text)
+    add_label_reading(command)
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY.NAME=VALUE", help="change the configuration"
     )
@@ -125,6 +128,7 @@ def _add_targets(commands: Any) -> None:
     text = "frames of the graph; more follow their neighbours in it (default: 200000)"
     command.add_argument("--frames", type=count, default=200_000, help=text)
     add_seed(command)
+    command.add_argument("--force", action="store_true", help="overwrite an existing file")
 
 
 def _targets(options: argparse.Namespace) -> None:
@@ -138,7 +142,7 @@ def _targets(options: argparse.Namespace) -> None:
         frames=options.frames,
         seed=options.seed,
     )
-    figures = make_targets(options.encoder, options.data, options.out, how)
+    figures = make_targets(options.encoder, options.data, options.out, how, options.force)
     report(options, figures, table(figures))
 
 
@@ -273,11 +277,12 @@ def _train(options: argparse.Namespace) -> None:
     from speechvq.config.parsing import load_config
 
     overrides = [*options.set] + ([f"init.path={json.dumps(str(options.init))}"] if options.init else [])
-    config = load_config(options.config, overrides)
+    config, reading = load_config(options.config, overrides), label_reading(options)
     from speechvq.codec import Codec
     from speechvq.train.kinds import train
 
     codec = Codec.load(options.model) if options.model else None
-    how = {"targets": options.targets, "labels": options.labels, "resume": options.resume, "force": options.force}
+    how = {"targets": options.targets, "labels": options.labels, "reading": reading}
+    how |= {"resume": options.resume, "force": options.force}
     figures = train(config, options.data, options.out, codec=codec, **how)
     report(options, figures, [f"{options.out}: the last held-out figures", *table(figures)])

@@ -1,6 +1,6 @@
 """The codes of a prepared corpus, extracted once for each model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.codec import Codec
 from speechvq.data.manifest import Utterance, read_treatment, utterances_digest
+from speechvq.files import Failure, attempt
 from speechvq.folder.weights import load_tensors, save_tensors
 from speechvq.nn.distributed import rank_and_count, share_out
 
@@ -24,23 +25,56 @@ def corpus_codes(codec: Codec, data: Path, utterances: Sequence[Utterance], cut:
         as the utterances and their audio stay the same.
     cut: samples that are left out at the start of each utterance.
 
-    Processes that train together share the work.
+    Processes that train together share the work. Raises SpeechVQError if an utterance's audio cannot be read.
     """
+    kept, encode = _kept_and_encoder(codec, data, utterances, cut)
+    return _load(kept) if kept.is_file() else _save(kept, share_out(utterances, encode, unit="utterance"))
+
+
+def usable_codes(
+    codec: Codec, data: Path, utterances: Sequence[Utterance]
+) -> tuple[list[Utterance], list[np.ndarray], list[tuple[str, str]]]:
+    """The utterances whose audio can be read, their `corpus_codes`, and (id, reason) of the others.
+
+    Codes are kept only if there are no others.
+    """
+    kept, encode = _kept_and_encoder(codec, data, utterances, 0)
+    if kept.is_file():
+        return [*utterances], _load(kept), []
+    found = zip(utterances, share_out(utterances, lambda u: attempt(encode, u), unit="utterance"), strict=True)
+    usable, rows, left_out = list[Utterance](), list[Tensor](), list[tuple[str, str]]()
+    for u, result in found:
+        if isinstance(result, Failure):
+            left_out.append((u.id, result.reason))
+        else:
+            usable.append(u)
+            rows.append(result)
+    return usable, [row.numpy() for row in rows] if left_out else _save(kept, rows), left_out
+
+
+def _kept_and_encoder(
+    codec: Codec, data: Path, utterances: Sequence[Utterance], cut: int
+) -> tuple[Path, Callable[[Utterance], Tensor]]:
+    """The file in which the codes of utterances are kept, and the function that computes them."""
     codec = codec.after_high_pass(read_treatment(data).high_pass)
     digest = utterances_digest(data, utterances)
     filtered = f"-{codec.high_pass:g}" if codec.high_pass else ""
-    path = data / CODES_FOLDER / f"{codec.fingerprint}-{digest}-{cut}{filtered}.safetensors"
-    if path.is_file():
-        tensors, _ = load_tensors(path)
-        rows = torch.split(tensors["codes"].long(), tensors["lengths"].tolist())
-        return [row.numpy() for row in rows]
 
     def encode(u: Utterance) -> Tensor:
         wav = read(data / u.path)
         return codec.encode(wav[cut:] if len(wav) > cut else wav, SAMPLE_RATE)
 
-    encoded = share_out(utterances, encode, unit="utterance")
+    return data / CODES_FOLDER / f"{codec.fingerprint}-{digest}-{cut}{filtered}.safetensors", encode
+
+
+def _load(kept: Path) -> list[np.ndarray]:
+    tensors, _ = load_tensors(kept)
+    rows = torch.split(tensors["codes"].long(), tensors["lengths"].tolist())
+    return [row.numpy() for row in rows]
+
+
+def _save(kept: Path, rows: Sequence[Tensor]) -> list[np.ndarray]:
     if rank_and_count()[0] == 0:
-        lengths = torch.tensor([len(row) for row in encoded])
-        save_tensors(path, {"codes": torch.cat(encoded).to(torch.int32), "lengths": lengths}, {})
-    return [row.numpy() for row in encoded]
+        lengths = torch.tensor([len(row) for row in rows])
+        save_tensors(kept, {"codes": torch.cat([*rows]).to(torch.int32), "lengths": lengths}, {})
+    return [row.numpy() for row in rows]

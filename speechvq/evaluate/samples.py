@@ -8,10 +8,12 @@ import numpy as np
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
+from speechvq.codec import Codec
 from speechvq.coding.code_files import CodeFiles
-from speechvq.coding.corpus_codes import corpus_codes
-from speechvq.data.manifest import read_manifest
+from speechvq.coding.corpus_codes import usable_codes
+from speechvq.data.manifest import Utterance, read_manifest
 from speechvq.data.utterance_labels import CorpusLabels
+from speechvq.evaluate.left_out import LeftOut
 from speechvq.evaluate.metrics.phone_mapping import contingency, most_likely_phones
 from speechvq.text.frames import frame_labels
 from speechvq.text.phones import SILENCE
@@ -51,7 +53,7 @@ def evaluate_samples(
     count: int = 64,
     seconds: float = 10.0,
     sampling: Sampling,
-) -> dict[str, Divergence]:
+) -> tuple[dict[str, Divergence], LeftOut]:
     """Draw sequences of codes from the prior of `files`, without a given speaker, and compare them with training.
 
     data: folder of the prepared corpus
@@ -60,9 +62,10 @@ def evaluate_samples(
         codes always diverge more
 
     Returns the divergences of the samples, and of as many codes of three references: the samples in random order, codes
-    drawn independently by their frequency in training ("order 0"), and real speech of the split `valid` ("held out").
+    drawn independently by their frequency in training ("order 0"), and real speech of the split `valid` ("held out");
+    and (id, reason) of utterances that cannot be read.
 
-    Raises SpeechVQError without a prior.
+    Raises SpeechVQError without a prior, or if no utterance of a split can be read.
     """
     codec, prior = files.codec, files.prior
     if prior is None:
@@ -70,8 +73,9 @@ def evaluate_samples(
     utterances = read_manifest(data)
     train = [u for u in utterances if u.split == "train"]
     known = {u.speaker for u in train}
-    rows = corpus_codes(codec, data, train)
-    held_out = corpus_codes(codec, data, [u for u in utterances if u.split == "valid" and u.speaker in known])
+    valid = [u for u in utterances if u.split == "valid" and u.speaker in known]
+    train, rows, left_out = _usable(codec, data, "train", train)
+    _, held_out, others = _usable(codec, data, "valid", valid)
     length = max(round(seconds * SAMPLE_RATE / codec.hop_length), 2)
     count = max(min(count, sum(map(len, held_out)) // length), 1)
     drawn = [*prior.sample(count, length, None, sampling).numpy()]
@@ -85,7 +89,23 @@ def evaluate_samples(
     }
     by_id = dict(zip((u.id for u in train), rows, strict=True))
     phones = None if labels is None else _phone_pairs(files, labels, by_id)
-    return {name: diverge(some, rows, codec.alphabet.codes, phones) for name, some in sets.items()}
+    return {name: diverge(some, rows, codec.alphabet.codes, phones) for name, some in sets.items()}, [
+        *left_out,
+        *others,
+    ]
+
+
+def _usable(
+    codec: Codec, data: Path, split: str, utterances: Sequence[Utterance]
+) -> tuple[list[Utterance], list[np.ndarray], LeftOut]:
+    """`usable_codes` of a split. Raises SpeechVQError if there are none."""
+    if not utterances:
+        raise SpeechVQError(f"{data}: no speech of the split '{split}', with which samples are compared")
+    usable, rows, left_out = usable_codes(codec, data, utterances)
+    if not rows:
+        name, reason = left_out[0]
+        raise SpeechVQError(f"none of {len(left_out)} can be used; the first, {name}: {reason}")
+    return usable, rows, left_out
 
 
 def diverge(

@@ -18,6 +18,7 @@ from speechvq.data.utterance_labels import read_labelled
 from speechvq.folder.card import Card
 from speechvq.nn.objective.pretraining import build_pretraining
 from speechvq.text.frames import frame_labels
+from speechvq.text.labels import USUAL, LabelReading
 from speechvq.text.phones import INVENTORY
 from speechvq.train.batches import FeatureCrops, held_out_features
 from speechvq.train.loop import processes
@@ -28,13 +29,19 @@ log = logging.getLogger(__name__)
 
 
 def assemble_encoder(
-    config: EncoderRun, data: Path, codec: Codec | None = None, labels: Path | None = None, targets: Path | None = None
+    config: EncoderRun,
+    data: Path,
+    codec: Codec | None = None,
+    labels: Path | None = None,
+    targets: Path | None = None,
+    reading: LabelReading = USUAL,
 ) -> Training:
     """The run of an encoder on the corpus prepared in `data`, on all its speakers but the unseen ones.
 
     codec: the model whose codes are predicted, for objectives that predict codes.
     targets: a file of `speechvq targets` that is predicted in place of a codec's codes.
     labels: a folder of label files, for objectives that predict phones.
+    reading: how label files are read.
     Raises SpeechVQError if configuration, data, codec, targets, labels and initial model do not fit.
     """
     how, hop = config.train, config.encoder.hop_length
@@ -49,7 +56,7 @@ def assemble_encoder(
         teacher, classes, rows = saved.taught, saved.classes, saved.numbers
     elif labels is not None:
         teacher, classes = "phones of labels", len(INVENTORY)
-        rows = phone_targets(labels, data, store, hop)
+        rows = phone_targets(labels, data, store, hop, reading)
     model = build_pretraining(config, classes)
     initialize(model, config.init, data)
     crops = FeatureCrops(store, "train", rows, how, processes())
@@ -81,13 +88,15 @@ def code_targets(codec: Codec, data: Path, store: FeatureStore, hop_length: int)
     return np.concatenate(padded)
 
 
-def phone_targets(labels: Path, data: Path, store: FeatureStore, hop_length: int) -> np.ndarray:
+def phone_targets(
+    labels: Path, data: Path, store: FeatureStore, hop_length: int, reading: LabelReading = USUAL
+) -> np.ndarray:
     """The phone in the middle of every latent of the whole store, as its number in INVENTORY; -1 without a label, (N,).
 
     Raises SpeechVQError as `read_labelled` does, or if utterances do not begin with a whole latent.
     """
     store.check_hop(hop_length)
-    found = read_labelled(data, labels)
+    found = read_labelled(data, labels, reading)
     for name, reason in found.left_out:
         log.warning("labels of %s left out: %s", name, reason)
     known = {item.utterance.id: item.segments for item in found.labelled}

@@ -6,6 +6,7 @@ from pathlib import Path
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.config import Run
+from speechvq.text.labels import USUAL, LabelReading
 from speechvq.train.codec import assemble_codec
 from speechvq.train.encoder import assemble_encoder
 from speechvq.train.prior import assemble_prior
@@ -28,6 +29,7 @@ def train(
     codec: Codec | None = None,
     targets: Path | None = None,
     labels: Path | None = None,
+    reading: LabelReading = USUAL,
     resume: bool = False,
     force: bool = False,
 ) -> dict[str, float]:
@@ -35,7 +37,7 @@ def train(
 
     codec: the model whose codes are learned, by a prior or by masked prediction.
     targets: a file of `speechvq targets`, in place of a codec for masked prediction.
-    labels: a folder of label files, whose phones an encoder learns.
+    labels: a folder of label files, whose phones an encoder learns. reading: how they are read.
     Raises SpeechVQError if `out` holds another run and neither `resume` nor `force` is given, or if configuration,
     data, and models do not fit.
     """
@@ -48,6 +50,6 @@ def train(
     if config.needs_labels != (labels is not None):
         raise SpeechVQError("--labels names label files whose phones an encoder learns; other runs take none")
     check_run(out, resume, force)
-    parts = {"codec": codec, "targets": targets, "labels": labels}
+    parts = {"codec": codec, "targets": targets, "labels": labels, "reading": reading if labels else None}
     given = {name: part for name, part in parts.items() if part is not None}
     return run(KINDS[config.kind](config, data, **given), out, resume=resume, force=force)

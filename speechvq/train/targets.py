@@ -52,13 +52,17 @@ class Neighbourhood:
     seed: int = 0
 
 
-def make_targets(run: Path, data: Path, out: Path, how: Neighbourhood) -> dict[str, float]:
+def make_targets(run: Path, data: Path, out: Path, how: Neighbourhood, force: bool = False) -> dict[str, float]:
     """Cluster the training and validation speech prepared in `data` by a run's encoder, into the file `out` -> figures.
 
     Neighbours of other speakers share what is said, and not the voice: spectral clusters of their graph (Ng, Jordan and
     Weiss 2002) follow phones better than clusters of the layers themselves do. The last target is silence.
-    Raises SpeechVQError as `load_encoder`, `check_high_pass` and `FeatureStore.check_hop` do, or for too little speech.
+    force: overwrite a file that is there.
+    Raises SpeechVQError as `load_encoder`, `check_high_pass` and `FeatureStore.check_hop` do, for too little speech, or
+    if the file exists and `force` is not given.
     """
+    if out.exists() and not force:
+        raise SpeechVQError(f"{out} exists; --force overwrites it")
     card = load_card(run)
     check_high_pass(run, card, data)
     encoder = load_encoder(run, Clustering(outputs=how.outputs, stride=how.stride, dim=1))
