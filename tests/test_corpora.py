@@ -156,6 +156,21 @@ def test_vctk_in_all_its_copies(tmp_path, files):
     assert VCTK.speakers(tmp_path)["p225"]["accent"] == "English"
 
 
+def test_vctk_in_upper_case_has_its_transcripts(tmp_path, caplog):
+    tone(tmp_path / "WAV48" / "P225" / "P225_001.WAV")
+    text(tmp_path / "TXT" / "p225" / "p225_001.TXT", "Please call Stella.")
+    assert [(s.id, s.speaker, s.text) for s in VCTK.read(tmp_path)] == [("P225_001", "P225", "Please call Stella.")]
+    assert caplog.text == ""
+
+
+def test_what_vctk_lacks_is_said(tmp_path, caplog):
+    for name in ("p225_001_mic1", "p225_001_mic2", "p225_002_mic2", "p226_002_mic2"):
+        tone(tmp_path / "wav48_silence_trimmed" / name[:4] / f"{name}.flac")
+    assert [source.id for source in VCTK.read(tmp_path)] == ["p225_001"]
+    assert "2 recordings without one of _mic1 are left out" in caplog.text
+    assert "no transcripts, which are looked for in txt/SPEAKER" in caplog.text
+
+
 @pytest.mark.parametrize("name", CORPORA)
 def test_an_error_says_what_is_there_instead(name, tmp_path):
     corpus = CORPORA[name]

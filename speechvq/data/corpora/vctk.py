@@ -1,5 +1,6 @@
 """The CSTR VCTK Corpus, release 0.92 (first microphone, else second) or 0.80, in all its copies."""
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +10,8 @@ from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.data.corpora.contract import Corpus, Source
 from speechvq.files import utf8, visible_files
 from speechvq.text.transcript import read_text
+
+log = logging.getLogger(__name__)
 
 RELEASE = "VCTK-Corpus-0.92"
 AUDIO_FOLDERS = ("wav48_silence_trimmed", "wav48", "wav16")  # the first that has recordings is read; in either case
@@ -58,13 +61,34 @@ def _find(root: Path) -> list[Source]:
         for mic in ("_mic1", "_mic2", ""):
             chosen = [path for path in paths if path.stem.lower().endswith(mic)]
             if chosen:
-                return [_source(path, mic) for path in chosen]
+                texts = _texts(folder.parent)
+                sources = [_source(path, mic, texts) for path in chosen]
+                _warn_of_what_is_missing(folder, sources, paths)
+                return sources
     return []
 
 
-def _source(path: Path, mic: str) -> Source:
+def _source(path: Path, mic: str, texts: dict[str, Path]) -> Source:
     name, speaker = utf8(path.stem[: len(path.stem) - len(mic)]), utf8(path.parent.name)
-    return Source(name, speaker, path, read_text(path.parents[2] / "txt" / speaker / f"{name}.txt"))
+    text = texts.get(f"{speaker}/{name}".lower())
+    return Source(name, speaker, path, read_text(text) if text else "")
+
+
+def _texts(root: Path) -> dict[str, Path]:
+    """The files txt/SPEAKER/NAME.txt, in any case, by speaker and name in lower case."""
+    paths = [path for path in root.glob("[Tt][Xx][Tt]/[!.]*/[!.]*") if path.suffix.lower() == ".txt"]
+    return {utf8(f"{path.parent.name}/{path.stem}").lower(): path for path in paths}
+
+
+def _warn_of_what_is_missing(folder: Path, sources: list[Source], paths: list[Path]) -> None:
+    """Log how many recordings there are of another microphone alone, and whether there is no transcript."""
+    taken = {(source.path.parent, source.id) for source in sources}
+    others = {(path.parent, utf8(re.sub(r"(?i)_mic[12]$", "", path.stem))) for path in paths} - taken
+    if others:
+        mic = sources[0].path.stem[len(sources[0].id) :] or "no microphone's name"
+        log.warning("%s: %d recordings without one of %s are left out", folder, len(others), mic)
+    if not any(source.text for source in sources):
+        log.warning("%s: no transcripts, which are looked for in txt/SPEAKER", folder.parent)
 
 
 def _speakers(root: Path) -> dict[str, dict[str, str]]:
