@@ -23,7 +23,7 @@ DISTRIBUTIONS = {"yaml": "pyyaml"}  # by import name, where the two differ by mo
 
 def declared(requirements: list[str]) -> set[str]:
     """The names of the distributions in a list of requirements."""
-    return {re.split(r"[^\w.-]", text)[0].replace("_", "-") for text in requirements}
+    return {re.split(r"[^\w.-]", text)[0].replace("_", "-") for text in requirements if text[0].isalnum()}
 
 
 def third_party() -> dict[str, set[str]]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-with FileLock(Path(tempfile.gettempdir()) / f"speechvq-{os.getuid()}.lock"):
+user = getattr(os, "getuid", str)()  # Windows has none, but a temporary folder for each user
+with FileLock(Path(tempfile.gettempdir()) / f"speechvq-{user}.lock"):
     import librosa
     import librosa.core.audio
     import librosa.core.pitch

@@ -5,8 +5,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
-from typing import TypeVar
+from multiprocessing import get_all_start_methods, get_context, parent_process
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,15 +20,17 @@ def in_processes(
     """`work(job)` of each job, in the order of the jobs, by a number of processes of one thread each.
 
     The processes are forked from one that has done nothing but import: torch's threads do not survive a fork, and
-    each process that imported torch by itself would take a third of a gigabyte. One worker works in this process.
+    each process that imported torch by itself would take a third of a gigabyte, as it does where there is no fork
+    (Windows). One worker works in this process.
 
     needed: modules that `work` imports late, to be imported once for all processes
     """
     if workers <= 1 or len(jobs) < 2:
         yield from map(work, jobs)
         return
-    context = get_context("forkserver")
-    context.set_forkserver_preload([work.__module__, *needed])
+    context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([work.__module__, *needed])
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
         yield from pool.map(work, jobs, chunksize=max(1, min(32, len(jobs) // (4 * workers))))
 
