@@ -23,7 +23,7 @@ for name in [name for name in sys.modules if name.startswith("speechvq.")]:
 for name in ("fcntl", "grp", "posix", "pwd", "resource", "termios", "tty"):
     sys.modules[name] = None
 for name in ("fork", "forkpty", "getuid", "geteuid", "getgid", "getpgid", "killpg", "mkfifo", "nice", "setsid", "uname",
-             "sched_getaffinity", "getloadavg", "chown", "fchmod", "O_NONBLOCK", "O_DIRECTORY"):
+             "sched_getaffinity", "getloadavg", "chown", "fchmod"):
     delattr(os, name)
 for name in ("SIGALRM", "SIGHUP", "SIGKILL", "SIGQUIT", "SIGUSR1", "alarm", "pthread_sigmask"):
     delattr(signal, name)
