@@ -96,6 +96,12 @@ def test_the_python_of_the_readme_runs(recording):
     assert Path("my-model/model.safetensors").is_file()
 
 
+def test_the_python_of_the_page_on_live_speech_runs(recording):
+    names: dict[str, Any] = {}
+    exec(python_of("docs/live.md"), names)
+    assert sum(map(len, names["parts"])) == 8_000
+
+
 def test_the_python_of_the_format_page_reads_a_file(recording):
     assert main(["encode", "my.wav", "my.svq"]) == 0
     names: dict[str, Any] = {}

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from speechvq.config import ConditionerConfig
 from speechvq.nn.decoder import DECODERS, frames
+from speechvq.nn.decoder.contract import Conditioner
 from speechvq.nn.decoder.frames import FrameDecoder, equal_power
-from speechvq.nn.decoder.source_filter import FILTER_BANDS
+from speechvq.nn.decoder.source_filter import FILTER_BANDS, SourceFilterDecoder
 from speechvq.wavenet.sampler import Sampling
 
 
@@ -78,9 +79,36 @@ def test_equal_power_is_sine_and_cosine():
 @pytest.mark.parametrize("kind", [kind for kind, cls in DECODERS.items() if issubclass(cls, FrameDecoder)])
 @pytest.mark.parametrize("codes", [19, 20, 21, 41])
 def test_pieces_have_the_length_of_the_codes(kind, codes):
+    """Those of a decoder that carries its state come a little late."""
     decoder = fresh(kind).eval()
-    pieces = [piece for [piece] in decoder.stream(latents(codes), torch.tensor([0]), Sampling(), [0])]
-    assert [len(piece) for piece in pieces] == [min(20, codes - begin) * HOP for begin in range(0, codes, 20)]
+    late = decoder.synthesis(0).delay if isinstance(decoder, SourceFilterDecoder) else 0
+    with torch.no_grad():
+        pieces = [piece for [piece] in decoder.stream(latents(codes), torch.tensor([0]), Sampling(), [0])]
+    ends = np.cumsum([len(piece) for piece in pieces])
+    assert ends[-1] == codes * HOP
+    assert all(end == 20 * (i + 1) * HOP - late for i, end in enumerate(ends[:-1]))
+
+
+@pytest.mark.parametrize("codes", [60, 61, 90])
+def test_a_decoder_that_carries_its_state_says_pieces_as_the_whole(codes, monkeypatch):
+    """Phases and noise, too: nothing tells where a piece ends."""
+    decoder, [z_q] = fresh("source_filter").eval(), latents(codes)
+    [pieces] = speak(decoder, [z_q], [1], seed=3)
+    monkeypatch.setattr(frames, "PIECE_LENGTH", 10_000 * HOP)
+    [whole] = speak(decoder, [z_q], [1], seed=3)
+    torch.testing.assert_close(pieces, whole, atol=1e-5 * whole.abs().max().item(), rtol=0)
+
+
+@pytest.mark.parametrize(("upsample", "blocks"), [(1, 0), (1, 1), (2, 4), (4, 2), (5, 3)])
+def test_the_reach_of_a_decoder_is_exact(upsample, blocks):
+    torch.manual_seed(0)
+    conditioner = Conditioner(ConditionerConfig(upsample=upsample, channels=32, blocks=blocks, speaker_dim=6), D)
+    z_q = torch.randn(1, D, 90, requires_grad=True)
+    own = conditioner(z_q, torch.randn(1, 6))[..., 45 * upsample : 46 * upsample]
+    (gradient,) = torch.autograd.grad(own.square().sum(), z_q)
+    seen = gradient[0].abs().sum(0).nonzero()[:, 0]
+    before, after = conditioner.reach
+    assert (seen.min(), seen.max()) == (45 - before, 45 + after)
 
 
 def test_independent_noise_meets_without_becoming_softer():

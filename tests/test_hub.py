@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, RepoUrl
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from speechvq import SpeechVQError
@@ -20,7 +20,7 @@ from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.data.corpora.folder import FOLDER
-from speechvq.folder.card import PACKAGED, WEIGHTS, model_folder, packaged
+from speechvq.folder.card import CONFIG, PACKAGED, WEIGHTS, model_folder, packaged
 from speechvq.folder.readme import README, read_readme
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +46,29 @@ def test_a_name_that_the_hub_does_not_have_is_an_error_of_the_hub(monkeypatch, t
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(LocalEntryNotFoundError):
         Codec.from_pretrained("nobody/nothing", local_files_only=True, cache_dir=tmp_path)
+
+
+def test_a_codec_is_uploaded_as_it_is_saved(runs, monkeypatch):
+    """To a hub that only writes down what it is given: the real one needs an account."""
+    given = {}
+
+    class Hub:
+        def __init__(self, token):
+            given["token"] = token
+
+        def create_repo(self, name, *, private, exist_ok):
+            given["private"] = private
+            return RepoUrl(f"https://huggingface.co/me/{name}")
+
+        def upload_folder(self, *, repo_id, folder_path, commit_message, revision, create_pr):
+            given["files"] = sorted(path.name for path in Path(folder_path).iterdir())
+            return f"{repo_id}@{revision}: {commit_message}, {create_pr}"
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    codec = Codec.load(runs["mel"])
+    commit = codec.push_to_hub("voice", private=True, token="t", branch="b", commit_message="first", create_pr=True)
+    assert commit == "me/voice@b: first, True"
+    assert given == {"token": "t", "private": True, "files": [README, CONFIG, "histogram.json", WEIGHTS]}
 
 
 def test_a_folder_goes_before_a_packaged_name(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 decoding: the samples of any file.
 io: files, channels and sample rates.
+biquads: filters as second-order sections.
 high_pass: offset, rumble and hum removed.
 level: loudness, and trimming of silence.
 mulaw: samples as 256 classes.

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.biquads import filtered
 
 LOUDNESS = -24.0  # LUFS, of all speech that a model is trained on or encodes
 LOUDNESS_HOP, LOUDNESS_BLOCK = 1_600, 6_400  # samples: blocks of 0.4 s, every 0.1 s
@@ -18,6 +19,8 @@ GATE = -70.0  # LUFS: quieter blocks are silence, but in a quiet recording
 QUIET_RECORDING = -40.0  # LUFS of its loudest block at most; there blocks this far below the loudest are silence:
 QUIET_GATE = 60.0
 TRIM_FRAME, TRIM_HOP = 1024, 256  # samples
+RECENT = 300  # blocks: half a minute, whose loudness a stream is brought to
+MAX_GAIN = 10.0  # of a stream, 20 dB: what comes before any speech is not to be made as loud as speech
 DITHER = 2**-14  # a recording whose peak is at most this, two steps of 16 bits, is silence
 
 
@@ -64,8 +67,6 @@ class Meter:
     """
 
     def __init__(self, wavs: Iterable[Tensor]) -> None:
-        from scipy.signal import sosfilt  # here, since training does without SciPy
-
         weighting = k_weighting()
         state, rest, energies = np.zeros((2, 2)), np.empty(0), [np.empty(0)]
         start = torch.empty(0)
@@ -73,14 +74,14 @@ class Meter:
         for wav in wavs:
             start = torch.cat([start, wav[: LOUDNESS_BLOCK - len(start)]])
             self.peak = max(self.peak, wav.abs().max().item())
-            filtered, state = sosfilt(weighting, wav.double().numpy(), zi=state)
-            rest = np.concatenate([rest, filtered])
+            weighted, state = filtered(weighting, wav.double().numpy(), state)
+            rest = np.concatenate([rest, weighted])
             whole = len(rest) // LOUDNESS_HOP * LOUDNESS_HOP
             energies.append((rest[:whole].reshape(-1, LOUDNESS_HOP) ** 2).mean(1))
             rest = rest[whole:]
         if 0 < len(start) < LOUDNESS_BLOCK:
             long = start.repeat(-(-LOUDNESS_BLOCK // len(start)))[:LOUDNESS_BLOCK].double().numpy()
-            energies = [(sosfilt(weighting, long).reshape(-1, LOUDNESS_HOP) ** 2).mean(1)]
+            energies = [(filtered(weighting, long, np.zeros((2, 2)))[0].reshape(-1, LOUDNESS_HOP) ** 2).mean(1)]
         self.loudness = gated_loudness(np.concatenate(energies))
 
     def gain(self, lufs: float = LOUDNESS) -> float:
@@ -88,6 +89,46 @@ class Meter:
         if self.peak <= DITHER or self.loudness == -math.inf:
             return 1.0
         return min(10 ** ((lufs - self.loudness) / 20), 0.99 / self.peak)
+
+
+class RunningGain:
+    """Brings a wav that comes in pieces (T_i,) to the loudness of training, by what came before; no delay.
+
+    The gain moves linearly over each 0.1 s, to what the loudness of the last half minute asks for; it is 1 until there
+    is sound. The lengths of the pieces make no difference.
+    """
+
+    def __init__(self) -> None:
+        self._weighting, self._state = k_weighting(), np.zeros((2, 2))
+        self._block = np.empty(0)  # K-weighted samples since the last gain
+        self._energies: list[float] = []
+        self._peak = 0.0
+        self._before = self._gain = 1.0
+
+    def push(self, wav: Tensor) -> Tensor:
+        """The next samples (T,) at the running gain."""
+        samples, parts = wav.double().numpy(), [np.empty(0)]
+        while len(samples):
+            start = len(self._block)
+            now, samples = np.split(samples, [LOUDNESS_HOP - start])
+            ramp = np.arange(start, start + len(now)) / LOUDNESS_HOP
+            parts.append(now * (self._before + (self._gain - self._before) * ramp))
+            weighted, self._state = filtered(self._weighting, now, self._state)
+            self._block = np.concatenate([self._block, weighted])
+            self._peak = max(self._peak, np.abs(now).max().item())
+            if len(self._block) == LOUDNESS_HOP:
+                self._update()
+        return torch.from_numpy(np.concatenate(parts)).float()
+
+    def _update(self) -> None:
+        """Choose the gain to move to, at the end of a block."""
+        self._energies = [*self._energies, (self._block**2).mean().item()][-RECENT:]
+        self._block, self._before = np.empty(0), self._gain
+        known = np.array(self._energies)
+        few = LOUDNESS_BLOCK // LOUDNESS_HOP
+        loudness = gated_loudness(known if len(known) >= few else np.full(few, known.mean()))
+        if self._peak > DITHER and loudness > -math.inf:
+            self._gain = min(10 ** ((LOUDNESS - loudness) / 20), MAX_GAIN, 0.99 / self._peak)
 
 
 def gated_loudness(energies: np.ndarray) -> float:

@@ -80,10 +80,24 @@ def pulses(pitch: Tensor, hop: int) -> Tensor:
 
     pitch: (B, F) in Hz.
 
-    Returns a wav (B, F * hop), by the closed form of the harmonics' sum (Stilson and Smith 1996).
+    Returns a wav (B, F * hop).
     """
-    frequency = F.interpolate(pitch[:, None].double(), scale_factor=hop, mode="linear")[:, 0]
-    phase = math.pi * ((frequency / SAMPLE_RATE).cumsum(-1) % 1)
+    frequency = sample_frequency(pitch, hop)
+    return pulse_train((frequency / SAMPLE_RATE).cumsum(-1), frequency)
+
+
+def sample_frequency(pitch: Tensor, hop: int) -> Tensor:
+    """The pitch (B, F) at every sample, (B, F * hop) float64: linear between the middles of frames."""
+    return F.interpolate(pitch[:, None].double(), scale_factor=hop, mode="linear")[:, 0]
+
+
+def pulse_train(cycles: Tensor, frequency: Tensor) -> Tensor:
+    """The wav (..., T) of `pulses`, by the closed form of the harmonics' sum (Stilson and Smith 1996).
+
+    cycles: (..., T) float64, the phase in cycles.
+    frequency: (..., T) float64 in Hz.
+    """
+    phase = math.pi * (cycles % 1)
     count = (SAMPLE_RATE / 2 / frequency).floor()
     sine = phase.sin()
     peak = sine.abs() < 1e-6  # where the closed form is 0 / 0
@@ -118,15 +132,34 @@ def apply_filters(source: Tensor, log_gains: Tensor, hop: int) -> Tensor:
 
     Returns a wav (B, F * hop). Frames last two hops and fade into each other.
     """
-    gains = F.pad(log_gains, (1, 1), mode="replicate").transpose(1, 2)
-    first = hop + hop // 2  # before the source: of the frame that fades into its first one
-    window = torch.hann_window(2 * hop, device=source.device)
-    frames = F.pad(source, (first, 3 * hop - first)).unfold(-1, 2 * hop, hop) * window
-    filtered = torch.fft.irfft(torch.fft.rfft(frames, FFT_SIZE) * minimum_phase(gains), FFT_SIZE)
+    before, after = margins(hop)
+    gains = F.pad(log_gains, (1, 1), mode="replicate")
+    return filter_frames(F.pad(source, (before, after)), gains, hop)[:, before : before + source.shape[1]]
+
+
+def margins(hop: int) -> tuple[int, int]:
+    """Samples before and behind a source that belong to its first and last frames.
+
+    Frame t begins at sample t * hop - hop / 2; frames -1 and F fade into the first and out of the last one.
+    """
+    before = hop + hop // 2
+    return before, 3 * hop - before
+
+
+def filter_frames(source: Tensor, log_gains: Tensor, hop: int) -> Tensor:
+    """Filter frames of a source, and add them up.
+
+    source: wav (B, (F + 1) * hop), of frames of two hops that begin every hop.
+    log_gains: (B, FFT_SIZE / 2 + 1, F), natural logarithms.
+
+    Returns a wav (B, (F - 1) * hop + FFT_SIZE) from the beginning of the first frame on.
+    """
+    frames = source.unfold(-1, 2 * hop, hop) * torch.hann_window(2 * hop, device=source.device)
+    filtered = torch.fft.irfft(torch.fft.rfft(frames, FFT_SIZE) * minimum_phase(log_gains.transpose(1, 2)), FFT_SIZE)
     # Overlap-add.
     length = (filtered.shape[1] - 1) * hop + FFT_SIZE
-    added = F.fold(filtered.transpose(1, 2), (1, length), (1, FFT_SIZE), stride=(1, hop))
-    return added[:, 0, 0, first : first + source.shape[1]]
+    added: Tensor = F.fold(filtered.transpose(1, 2), (1, length), (1, FFT_SIZE), stride=(1, hop))
+    return added[:, 0, 0]
 
 
 def minimum_phase(log_gains: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ WINDOW_SAMPLES = 2**19  # of a window without its margin: half a minute
 class Window(NamedTuple):
     """A part of a wav.
 
-    wav: (T,), with its margin.
+    wav: (..., T), with its margin.
     first, end: its own latents, among those of `wav`; None for all to the end.
     """
 
@@ -21,21 +21,54 @@ class Window(NamedTuple):
     end: int | None
 
 
+class Windows:
+    """Cuts a wav that arrives in pieces into windows.
+
+    The bits of a convolution depend on the length of its input, and results must not depend on how the wav arrives. So
+    the windows depend on its length only: each is a block of latents with a margin on either side.
+    hop: samples per latent.
+    before: number of latents before a block on which its latents may depend.
+    after: number of samples behind a block on which its latents may depend.
+    block: latents in a block.
+    """
+
+    def __init__(self, hop: int, before: int, after: int, block: int) -> None:
+        self.hop, self.before, self.after, self.block = hop, before, after, block
+        self._left = 0  # latents in front of the block
+        self._parts: list[Tensor] = []
+        self._length = 0
+
+    def push(self, wav: Tensor) -> Iterator[Window]:
+        """The windows that are complete with these samples (..., T)."""
+        if wav.shape[-1]:
+            self._parts.append(wav)
+        self._length += wav.shape[-1]
+        while self._length >= (self._left + self.block) * self.hop + self.after:
+            waiting = self._joined()
+            own = self._left + self.block
+            yield Window(waiting[..., : own * self.hop + self.after].clone(), self._left, own)
+            self._parts = [waiting[..., max(own - self.before, 0) * self.hop :]]
+            self._length = self._parts[0].shape[-1]
+            self._left = min(self.before, own)
+
+    def flush(self) -> Iterator[Window]:
+        """The window of what is left at the end, if anything is."""
+        if self._length > self._left * self.hop:
+            yield Window(self._joined(), self._left, None)
+        self._parts, self._length, self._left = [], 0, 0
+
+    def _joined(self) -> Tensor:
+        """All that has arrived and may still matter, in memory of its own: where it lies can change the bits, too."""
+        return torch.cat(self._parts, -1)
+
+
 def windows(wavs: Iterable[Tensor], hop: int, margin: int) -> Iterator[Window]:
-    """The windows of a wav that arrives in pieces (T_i,).
+    """The windows of half a minute of a wav that arrives in pieces (T_i,).
 
     hop: samples per latent.
     margin: number of latents on either side on which a latent may depend.
-
-    The bits of a convolution depend on the length of its input, and codes must not depend on how the wav is read. So
-    the windows depend on its length only: each is a block of latents with a margin on either side.
     """
-    block, left, waiting = max(WINDOW_SAMPLES // hop, 1), 0, torch.empty(0)
+    cutter = Windows(hop, margin, margin * hop, max(WINDOW_SAMPLES // hop, 1))
     for wav in wavs:
-        waiting = torch.cat([waiting, wav])
-        while len(waiting) >= (left + block + margin) * hop:
-            yield Window(waiting[: (left + block + margin) * hop], left, left + block)
-            waiting = waiting[max(left + block - margin, 0) * hop :]
-            left = min(margin, left + block)
-    if len(waiting) > left * hop:
-        yield Window(waiting, left, None)
+        yield from cutter.push(wav)
+    yield from cutter.flush()

@@ -189,6 +189,11 @@ def nonnegative(text: str) -> float:
     return _float(text, 0)
 
 
+def finite(text: str) -> float:
+    """Any number but infinity."""
+    return _float(text, -1e6, 1e6)
+
+
 def share(text: str) -> float:
     """A number from 0 to 1."""
     return _float(text, 0, 1)

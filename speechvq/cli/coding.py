@@ -31,7 +31,17 @@ from speechvq.cli.arguments import (
     sampling,
     table,
 )
+from speechvq.cli.streaming import (
+    add_input,
+    add_lookahead,
+    add_packet,
+    add_raw,
+    convert_stream,
+    decode_stream,
+    encode_stream,
+)
 from speechvq.coding.header import CODER_TAGS, parse_file, read_header
+from speechvq.coding.packets.framing import describe_packets, is_packets
 from speechvq.coding.plan import CODE_SUFFIXES, FAILED_FILE, Plan, plan_files, plan_samples, require_input
 from speechvq.files import Failure, printable, save_failures
 
@@ -62,6 +72,9 @@ def _add_coding(commands: Any) -> None:
         _add_force(command)
         text = "keep existing files, however they were made (those of the same command and options are kept anyway)"
         command.add_argument("--skip-existing", action="store_true", help=text)
+        add_raw(command)
+    for command in (encode, convert):
+        add_input(command)
     for command in (encode, decode):
         add_prior(command)
     text = "fixed: as many bits for every code; static: by its frequency in training; prior: under the prior"
@@ -69,10 +82,12 @@ def _add_coding(commands: Any) -> None:
     text = "a speaker of the model, kept in the file as the one to decode with (default: none)"
     encode.add_argument("--speaker", default="", help=text)
     add_penalty(encode)
+    add_packet(encode)
     decode.add_argument("--speaker", help="a speaker of the model (default: the one that the file names)")
     convert.add_argument("--speaker", required=True, help="a speaker of the model (see `speechvq info`)")
     for command in (decode, convert):
         add_sampling(command)
+        add_lookahead(command)
         text = "of the files in a folder, and of stdout (default: wav)"
         command.add_argument("--format", choices=("wav", "flac"), default="wav", help=text)
 
@@ -111,6 +126,8 @@ def _add_force(command: Any) -> None:
 
 
 def _encode(options: argparse.Namespace) -> int:
+    if options.raw:
+        return encode_stream(options)
     with streams(options, CODE_SUFFIXES[0]) as (source, target):
         plan = _plan("encode", options, source, target, AUDIO_SUFFIXES, CODE_SUFFIXES)
         codec = load_codec(options)
@@ -123,6 +140,8 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _decode(options: argparse.Namespace) -> int:
+    if options.raw:
+        return decode_stream(options)
     with streams(options, f".{options.format}") as (source, target):
         plan = _plan("decode", options, source, target, CODE_SUFFIXES, _formats(options))
         codec = load_codec(options)
@@ -134,6 +153,8 @@ def _decode(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
+    if options.raw:
+        return convert_stream(options)
     with streams(options, f".{options.format}") as (source, target):
         plan = _plan("convert", options, source, target, AUDIO_SUFFIXES, _formats(options))
         codec = load_codec(options)
@@ -203,8 +224,13 @@ def _info(options: argparse.Namespace) -> None:
         result = describe_folder(folder)
     else:
         with streams(options, "") as (source, _):
-            result = parse_file(source, read_header).describe()
+            result = parse_file(source, _describe_codes)
     report(options, result, table(result))
+
+
+def _describe_codes(data: bytes) -> dict[str, Any]:
+    """The description of a file of codes or of a recorded stream of them."""
+    return describe_packets(data) if is_packets(data) else read_header(data).describe()
 
 
 def _indented(values: dict[str, Any]) -> list[str]:

@@ -10,6 +10,8 @@ from speechvq.codec import Codec, Encoded
 from speechvq.coding.bitstream import pack, unpack
 from speechvq.coding.coders import Coder, Fixed, Static, UnderPrior
 from speechvq.coding.header import FINGERPRINT_DIGITS, Header, parse_file
+from speechvq.coding.packets.framing import StreamHeader, is_packets
+from speechvq.coding.packets.recorded import unpack_packets
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.files import atomic_write
 from speechvq.folder.histogram import HISTOGRAM
@@ -52,7 +54,7 @@ class CodeFiles:
         The parts of a damaged file that are lost are logged as warnings. Raises SpeechVQError if it is not a .svq file,
         needs another model, histogram or prior, or all of it is lost.
         """
-        encoded = parse_file(path, lambda data: unpack(data, self._coder_of))
+        encoded = parse_file(path, self._unpack)
         if sum(end - start for start, end in encoded.lost) == len(encoded.codes):
             raise SpeechVQError(f"{path}: damaged, and all of its codes are lost")
         seconds = encoded.alphabet.hop_length / self.codec.sample_rate
@@ -71,8 +73,14 @@ class CodeFiles:
         assert self.prior is not None
         return UnderPrior(self.prior.net, self.prior.tag)
 
-    def _coder_of(self, header: Header) -> Coder:
-        """The coder with which a file was written."""
+    def _unpack(self, data: bytes) -> Encoded:
+        return (unpack_packets if is_packets(data) else unpack)(data, self.coder_of)
+
+    def coder_of(self, header: Header | StreamHeader) -> Coder:
+        """The coder with which a file or a stream was written.
+
+        Raises SpeechVQError if it is of another model, or needs another histogram or prior.
+        """
         wanted, own = header.alphabet.model, self.codec.fingerprint[:FINGERPRINT_DIGITS]
         if header.alphabet != replace(self.codec.alphabet, model=own):
             raise SpeechVQError(f"codes of model {wanted}, not of this one ({own})")

@@ -138,10 +138,10 @@ def _decode(
 
 
 def _decode_batch(codec: Codec, plan: Plan, batch: Sequence[Outcome], sampling: Sampling) -> Iterator[Outcome]:
-    """Decode and write several short files, or a long one."""
+    """Decode and write several short files, or one of any length, with a progress bar."""
     items = {job: item for job, item in batch if isinstance(item, Encoded)}
     wavs: dict[Job, Iterable[Tensor]] = {}
-    if len(items) == 1 and next(iter(items.values())).samples > LONG_FILE:
+    if len(items) == 1:
         for job, item in items.items():
             pieces = codec.decode_pieces(item.codes, item.speaker, replace(sampling, progress=False))
             wavs[job] = seconds_done(pieces, codec.sample_rate, item.samples, text="decoding")

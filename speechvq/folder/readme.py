@@ -3,9 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCardData, metadata_load
-from yaml import YAMLError
-
 README = "README.md"
 
 
@@ -14,6 +11,11 @@ def read_readme(folder: Path) -> dict[str, Any]:
 
     Empty if it has no head, or one that is not of the hub's kind.
     """
+    if not (folder / README).is_file():
+        return {}
+    from huggingface_hub import ModelCardData, metadata_load  # here: it takes as long as converting a sentence
+    from yaml import YAMLError
+
     try:
         data = ModelCardData(ignore_metadata_errors=True, **(metadata_load(folder / README) or {}))
     except (OSError, YAMLError, ValueError, TypeError):

@@ -7,10 +7,14 @@ from speechvq.nn.distributed import drawn_rows
 
 
 class ResidualBlock(nn.Module):
-    """x + conv1x1(relu(conv3_dilated(relu(x)))), x (B, C, N), centred in time."""
+    """x + conv1x1(relu(conv3_dilated(relu(x)))), x (B, C, N), centred in time.
+
+    reach: the number of steps before and after its own on which an output depends.
+    """
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
+        self.reach = dilation, dilation
         self.net = nn.Sequential(
             nn.ReLU(),
             nn.Conv1d(channels, channels, 3, dilation=dilation, padding=dilation),
@@ -26,6 +30,12 @@ class ResidualBlock(nn.Module):
 def residual_stack(channels: int, blocks: int) -> nn.Sequential:
     """Residual blocks with dilations 1, 3, 9, 1, 3, 9, ..."""
     return nn.Sequential(*(ResidualBlock(channels, 3 ** (i % 3)) for i in range(blocks)))
+
+
+def stack_reach(stack: nn.Module) -> tuple[int, int]:
+    """The number of steps before and after its own on which an output of residual blocks depends."""
+    reaches = [block.reach for block in stack.children() if isinstance(block, ResidualBlock)]
+    return sum(before for before, _ in reaches), sum(after for _, after in reaches)
 
 
 def downsample(inputs: int, outputs: int, stride: int) -> nn.Module:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from speechvq.audio.features import LogMel
 from speechvq.config import ConditionerConfig
 from speechvq.nn.bottleneck import CodeVectors
-from speechvq.nn.layers import residual_stack, upsample
+from speechvq.nn.layers import residual_stack, stack_reach, upsample
 from speechvq.wavenet.sampler import Sampling
 
 Latents = Tensor | CodeVectors
@@ -29,6 +29,18 @@ class Conditioner(nn.Module):
             upsample(config.channels, config.upsample),
             residual_stack(config.channels, config.blocks),
         )
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The number of codes before and after its own on which a frame depends."""
+        first, middle, last = self.net
+        stride, kernel = (middle.stride[0], middle.kernel_size[0]) if isinstance(middle, nn.ConvTranspose1d) else (1, 1)
+        pad = (kernel - stride) // 2
+        before, after = (
+            1 + by_codes + (by_frames + pad + stride - 1) // stride
+            for by_codes, by_frames in zip(stack_reach(first), stack_reach(last), strict=True)
+        )
+        return before, after
 
     def forward(self, z_q: Tensor, speaker: Tensor) -> Tensor:
         frames: Tensor = self.net(self.codes(z_q) + self.speaker(speaker)[..., None])
@@ -72,6 +84,11 @@ class Decoder(nn.Module):
         self.frame_length = hop_length // config.upsample
         self.speakers = nn.Embedding(speakers, config.speaker_dim)
         self.conditioner = Conditioner(config, dim)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The number of codes before and after its own on which a frame depends."""
+        return self.conditioner.reach
 
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
         """The weighted losses by name, among them the one called `reconstruction`.

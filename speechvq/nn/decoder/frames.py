@@ -16,7 +16,15 @@ FADE_LENGTH = 800  # samples rendered by both of two neighbouring pieces
 
 
 class FrameDecoder(Decoder):
-    """The contract of a decoder that renders all frames of a piece at once; a subclass defines `render` and `join`."""
+    """The contract of a decoder that renders all frames of a piece at once.
+
+    A subclass defines `render` and `join`, or `pieces` if it can go on where a piece has ended.
+    """
+
+    @property
+    def piece_codes(self) -> int:
+        """The number of codes in a piece."""
+        return max(PIECE_LENGTH // self.hop_length, 1)
 
     def render(self, frames: Tensor, seed: int) -> Tensor:
         """frames (1, C, F) -> wav (F * frame_length,); seed: of all random numbers."""
@@ -36,14 +44,14 @@ class FrameDecoder(Decoder):
         self, latents: Sequence[Latents], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
     ) -> Iterator[list[Tensor]]:
         vectors = self.speakers(speaker)
-        pieces = [self._pieces(*pair, sampling.seed) for pair in zip(latents, vectors, strict=True)]
+        pieces = [self.pieces(*pair, sampling.seed) for pair in zip(latents, vectors, strict=True)]
         for row in zip_longest(*pieces, fillvalue=vectors.new_empty(0)):
             yield list(row)
 
-    def _pieces(self, z_q: Latents, vector: Tensor, seed: int) -> Iterator[Tensor]:
+    def pieces(self, z_q: Latents, vector: Tensor, seed: int) -> Iterator[Tensor]:
         """The wav of one utterance, z_q (D, N), by a speaker's vector (E,)."""
         hop, codes = self.hop_length, z_q.shape[1]
-        block, margin = max(PIECE_LENGTH // hop, 1), PIECE_MARGIN // hop + 1
+        block, margin = self.piece_codes, PIECE_MARGIN // hop + 1
         tail = vector.new_empty(0)
         for begin in range(0, codes, block):
             left, end = max(begin - margin, 0), min(begin + block, codes)

@@ -1,5 +1,7 @@
 """The decoder that predicts pitch and filters, for a voice where predicted spectra alone only whisper."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,8 +10,9 @@ from speechvq import SpeechVQError
 from speechvq.audio import source_filter as source
 from speechvq.audio.features import LogMel
 from speechvq.config import SourceFilterDecoderConfig
-from speechvq.nn.decoder.contract import MEL_WINDOW
-from speechvq.nn.decoder.frames import FrameDecoder, equal_power
+from speechvq.nn.decoder.contract import MEL_WINDOW, Latents
+from speechvq.nn.decoder.frames import FrameDecoder
+from speechvq.nn.decoder.synthesis import Synthesis
 from speechvq.nn.distributed import drawn_rows
 
 MAX_FRAME_LENGTH = 320  # samples: the sound of vowels moves within 20 ms
@@ -60,22 +63,49 @@ class SourceFilterDecoder(FrameDecoder):
                 "pitch": by_crop.mean(),
             }
 
-    def render(self, frames: Tensor, seed: int) -> Tensor:
-        predicted = self.project(frames.relu())
-        pitch = (source.DEFAULT_PITCH * predicted[:, -1].exp()).clamp(source.MIN_PITCH, source.MAX_PITCH)
-        noise = white_noise(pitch.new_empty(1, pitch.shape[1] * self.frame_length), seed)
-        return self._synthesize(predicted, pitch, noise, self.sharper)[0].clamp(-1, 1)
+    def pieces(self, z_q: Latents, vector: Tensor, seed: int) -> Iterator[Tensor]:
+        state, block, (before, after) = self.synthesis(seed), self.piece_codes, self.reach
+        codes = z_q.shape[1]
+        for begin in range(0, codes, block):
+            left, end = max(begin - before, 0), begin + block
+            last = end + after > codes
+            known = z_q[:, left : codes if last else end + after]
+            predicted = self.predict(known, vector, begin - left, None if last else end - left)
+            yield self.speak(state, predicted, last=last)
+            if last:
+                return
 
-    def join(self, tail: Tensor, head: Tensor) -> Tensor:
-        return equal_power(tail, head)
+    def predict(self, z_q: Tensor, vector: Tensor, first: int = 0, end: int | None = None) -> Tensor:
+        """The predicted filters and pitch of some codes, (1, 2 * FILTER_BANDS + 1, F).
+
+        z_q: (D, N), of these codes and of what is known of their neighbours.
+        vector: (E,), of the speaker.
+        first, end: the codes, among those of z_q; None for all to the end.
+        """
+        predicted: Tensor = self.project(self._frames(z_q, vector).relu())
+        upsample = self.hop_length // self.frame_length
+        return predicted[..., first * upsample : None if end is None else end * upsample]
+
+    def synthesis(self, seed: int) -> Synthesis:
+        """The state of `speak` before the first frame."""
+        return Synthesis(self.frame_length, seed, self.sharper.device)
+
+    def speak(self, state: Synthesis, predicted: Tensor, *, last: bool) -> Tensor:
+        """The next samples (T,) of what was predicted; `last` if no more follows."""
+        pitch = (source.DEFAULT_PITCH * predicted[:, -1].exp()).clamp(source.MIN_PITCH, source.MAX_PITCH)
+        return state.push(pitch, *self._log_gains(predicted, self.sharper), last=last)
 
     def _synthesize(self, predicted: Tensor, pitch: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
         """The wav (B, F * frame_length) of predictions (B, 2 * FILTER_BANDS + 1, F), a pitch in Hz (B, F) and noise."""
-        gains = predicted[:, :FILTER_BANDS], predicted[:, FILTER_BANDS:-1]
-        voice, breath = (weights @ (gain + INITIAL_GAIN) for gain in gains)
+        voice, breath = self._log_gains(predicted, weights)
         hop = self.frame_length
         pulses = source.pulses(pitch, hop)
         return source.apply_filters(pulses, voice, hop) + source.apply_filters(noise, breath, hop)
+
+    def _log_gains(self, predicted: Tensor, weights: Tensor) -> list[Tensor]:
+        """The log gains of voice and breath, (B, FFT_SIZE / 2 + 1, F) each, of predictions."""
+        gains = predicted[:, :FILTER_BANDS], predicted[:, FILTER_BANDS:-1]
+        return [weights @ (gain + INITIAL_GAIN) for gain in gains]
 
 
 def white_noise(like: Tensor, seed: int) -> Tensor:

@@ -1,10 +1,8 @@
 """Codec: a trained model, from audio to codes and back."""
 
 import copy
-import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,9 @@ from speechvq.audio.high_pass import high_passed
 from speechvq.audio.io import read_pieces, resample, validate
 from speechvq.audio.level import Meter
 from speechvq.audio.windows import windows
+from speechvq.codec.devices import torch_device
+from speechvq.codec.encoded import Encoded, stream_number
+from speechvq.codec.streaming import Streams
 from speechvq.config import CodecRun
 from speechvq.folder.card import WEIGHTS, Alphabet, Card, load_card, model_folder, save_card, speaker_index
 from speechvq.folder.description import describe
@@ -32,28 +33,12 @@ from speechvq.nn.vqvae import VQVAE, build
 from speechvq.progress import seconds_done
 from speechvq.wavenet.sampler import Sampling
 
+__all__ = ["UTTERANCES_PER_BATCH", "Codec", "Encoded", "stream_number", "torch_device"]
+
 UTTERANCES_PER_BATCH = 16  # decoded at once: one step of 16 costs little more than one of 1
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """An encoded utterance.
-
-    codes: (N,) int64.
-    samples: length of the utterance at 16 kHz.
-    alphabet: the model whose codes they are.
-    speaker: the speaker to decode it with; '' if none is given.
-    lost: ranges (first, end) of codes that a damaged file does not hold; these codes are 0.
-    """
-
-    codes: Tensor
-    samples: int
-    alphabet: Alphabet
-    speaker: str = ""
-    lost: tuple[tuple[int, int], ...] = ()
-
-
-class Codec(Pretrained):
+class Codec(Pretrained, Streams):
     """Encodes speech into codes, and decodes codes into speech with the voice of any of the model's speakers.
 
     >>> codec = Codec.load("convert-50hz")
@@ -138,17 +123,26 @@ class Codec(Pretrained):
         """The result of `speechvq info`: rates, sizes, held-out figures and speakers."""
         return describe(self.card, WeightsSummary(self.fingerprint, count_parameters(self.model), self.figures))
 
-    def encode(self, wav: ArrayLike | Tensor, sample_rate: int, *, penalty: float = 0.0) -> Tensor:
+    def encode(
+        self, wav: ArrayLike | Tensor, sample_rate: int, *, penalty: float = 0.0, gain: float | None = None
+    ) -> Tensor:
         """The codes (N,) int64 of a wav, N = ceil(T' / hop_length), where T' is its length at 16 kHz.
 
-        wav: (T,) or (channels, T) in [-1, 1]; its loudness is brought to that of the training data.
+        wav: (T,) or (channels, T) in [-1, 1].
         sample_rate: of the wav, in Hz.
         penalty: for each change of code, in squared distances of the bottleneck. Above 0, codes change less often, and
             a code depends on the `DECISION_DELAY` codes after it, too: not for a stream without that delay.
+        gain: a factor; None brings the loudness to that of the training data. With a gain, all is computed in the
+            blocks of a stream: the result is that of `code_stream`, bit for bit. There is no penalty then.
 
-        Raises SpeechVQError if the wav is empty or has NaN or infinite samples.
+        Raises SpeechVQError if the wav is empty or has NaN or infinite samples, or there are both gain and penalty.
         """
         mono = self._mono(wav, sample_rate)
+        if gain is not None:
+            if penalty:
+                raise SpeechVQError("with a gain, codes are those of a stream, which has no penalty")
+            stream = self.code_stream(gain=gain)
+            return torch.cat([stream.push(mono), stream.flush()])
         return self._encode(lambda: [mono], penalty)
 
     def encode_file(
@@ -227,14 +221,25 @@ class Codec(Pretrained):
         return self.decode_many([codes], [speaker], Sampling(temperature, seed))[0]
 
     def convert(
-        self, wav: ArrayLike | Tensor, sample_rate: int, speaker: str, *, temperature: float = 1.0, seed: int = 0
+        self,
+        wav: ArrayLike | Tensor,
+        sample_rate: int,
+        speaker: str,
+        *,
+        temperature: float = 1.0,
+        seed: int = 0,
+        gain: float | None = None,
     ) -> Tensor:
         """The same words with the voice of `speaker`: a wav at 16 kHz of the same duration.
 
-        Arguments and errors as of `encode` and `decode`.
+        gain: as of `encode`; with one, the result is that of `streamer`, bit for bit.
+        Other arguments, and errors, as of `encode` and `decode`.
         """
         self._speaker(speaker)  # an unknown one is refused before the work
         mono = self._mono(wav, sample_rate)
+        if gain is not None:
+            stream = self.streamer(speaker, gain=gain, seed=seed)
+            return torch.cat([stream.push(mono), stream.flush()])
         codes = self.encode(mono, self.sample_rate)
         return self.decode(codes, speaker, temperature=temperature, seed=seed)[: len(mono)]
 
@@ -318,20 +323,3 @@ class Codec(Pretrained):
         if row.min() < 0 or row.max() >= size:
             raise SpeechVQError(f"codes are between 0 and {size - 1}; got {row.min()} to {row.max()}")
         return row
-
-
-def torch_device(name: str) -> torch.device:
-    """The device of a name such as "cpu" or "cuda:0".
-
-    Raises SpeechVQError if it cannot be used.
-    """
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # torch's message goes on about how to install drivers
-        reason = str(error).partition(".")[0]
-        raise SpeechVQError(f"device '{name}' cannot be used: {reason}") from None
-
-
-def stream_number(codes: Tensor) -> int:
-    """The number (64 bits) of the random stream with which codes (N,) are decoded: a hash of them."""
-    return int.from_bytes(hashlib.blake2b(codes.cpu().numpy().tobytes(), digest_size=8).digest(), "little")

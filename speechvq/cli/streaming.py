@@ -1,0 +1,140 @@
+"""encode, decode and convert in a pipe: samples and packets as they arrive."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from speechvq import SpeechVQError
+from speechvq.audio import SAMPLE_RATE
+from speechvq.cli.arguments import count, finite, load_codec, natural, positive
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+READ_BYTES = 2**16  # at most, of what has arrived
+FULL_SCALE = 32768  # of 16-bit samples that are read; those that are written are clipped to it
+
+
+def add_raw(command: Any) -> None:
+    """Add --raw."""
+    text = "from stdin to stdout as it arrives: audio as 16-bit little-endian samples, mono; codes as packets"
+    command.add_argument("--raw", action="store_true", help=text)
+
+
+def add_input(command: Any) -> None:
+    """Add the options of samples that are read with --raw."""
+    text = f"of the samples with --raw, in Hz (default: {SAMPLE_RATE}; what comes out has {SAMPLE_RATE})"
+    command.add_argument("--rate", type=count, default=SAMPLE_RATE, help=text)
+    text = "with --raw, amplify by so many dB (default: follow the loudness of the last half minute)"
+    command.add_argument("--gain", type=finite, help=text)
+
+
+def add_lookahead(command: Any) -> None:
+    """Add --lookahead."""
+    text = "with --raw, codes that the decoder waits for: the fewer, the less latency, and the less it knows "
+    command.add_argument("--lookahead", type=natural, help=text + "(default: all that it was trained to look at)")
+
+
+def add_packet(command: Any) -> None:
+    """Add --packet."""
+    text = "with --raw, length of a packet of codes in seconds (default: 0.48)"
+    command.add_argument("--packet", type=positive, default=0.48, help=text)
+
+
+def convert_stream(options: argparse.Namespace) -> int:
+    """Samples to samples."""
+    codec = _codec(options)
+    stream = codec.streamer(
+        options.speaker, options.rate, gain=_factor(options.gain), lookahead=options.lookahead, seed=options.seed
+    )
+    print(f"latency: {stream.latency / SAMPLE_RATE:.3f} s", file=sys.stderr)
+    return _pipe(lambda data: [_bytes(stream.push(data))], lambda: [_bytes(stream.flush())], _samples())
+
+
+def encode_stream(options: argparse.Namespace) -> int:
+    """Samples to packets."""
+    if options.penalty:
+        raise SpeechVQError("a stream has no --penalty: it would wait for codes that follow")
+    codec = _codec(options)
+    from speechvq.coding.code_files import CodeFiles
+    from speechvq.coding.packets.framing import PacketWriter, StreamHeader
+    from speechvq.coding.packets.live import PacketEncoder, seconds_to_codes
+
+    coder = CodeFiles(codec, options.prior).coder(options.coder)
+    header = StreamHeader(coder.name, codec.alphabet, coder.tag, SAMPLE_RATE, options.speaker)
+    stream = PacketEncoder(
+        codec.code_stream(options.rate, gain=_factor(options.gain)),
+        PacketWriter(header, coder),
+        seconds_to_codes(options.packet, codec.hop_length),
+    )
+    return _pipe(stream.push, stream.flush, _samples())
+
+
+def decode_stream(options: argparse.Namespace) -> int:
+    """Packets to samples."""
+    codec = _codec(options)
+    from speechvq.coding.code_files import CodeFiles
+    from speechvq.coding.packets.framing import StreamHeader
+    from speechvq.coding.packets.live import PacketDecoder
+
+    def speech(header: StreamHeader) -> Any:
+        name = options.speaker or header.speaker
+        if not name:
+            raise SpeechVQError("the stream names no speaker to decode it with; give one (--speaker)")
+        return codec.speech_stream(name, lookahead=options.lookahead, seed=options.seed)
+
+    stream = PacketDecoder(CodeFiles(codec, options.prior).coder_of, speech)
+    return _pipe(lambda data: [_bytes(stream.push(data))], lambda: [_bytes(stream.flush())], _arriving())
+
+
+def _codec(options: argparse.Namespace) -> Any:
+    """The model. Raises SpeechVQError if input and output are not stdin and stdout."""
+    if str(options.source) != "-" or str(options.target) != "-":
+        raise SpeechVQError("--raw reads stdin and writes stdout: IN and OUT are -")
+    return load_codec(options)
+
+
+def _pipe(push: Callable[[Any], Any], flush: Callable[[], Any], inputs: Iterator[Any]) -> int:
+    """Write what `push` gives for each input, as soon as it is there, and what `flush` gives at the end."""
+    for data in inputs:
+        _write(push(data))
+    _write(flush())
+    return 0
+
+
+def _write(parts: Any) -> None:
+    for part in parts:
+        sys.stdout.buffer.write(part)
+    sys.stdout.buffer.flush()
+
+
+def _arriving() -> Iterator[bytes]:
+    """The bytes of stdin, as they arrive."""
+    stdin: Any = sys.stdin.buffer
+    while data := stdin.read1(READ_BYTES):
+        yield data
+
+
+def _samples() -> Iterator["np.ndarray"]:
+    """The samples of stdin in [-1, 1], as they arrive."""
+    import numpy as np
+
+    rest = b""
+    for data in _arriving():
+        whole = (rest + data)[: len(rest + data) // 2 * 2]
+        rest = (rest + data)[len(whole) :]
+        yield np.frombuffer(whole, "<i2").astype(np.float32) / FULL_SCALE
+
+
+def _bytes(wav: "Tensor") -> bytes:
+    """Samples in [-1, 1] as 16-bit little-endian bytes."""
+    scaled = (wav * FULL_SCALE).round().clamp(-FULL_SCALE, FULL_SCALE - 1)
+    data: bytes = scaled.numpy().astype("<i2").tobytes()
+    return data
+
+
+def _factor(decibels: float | None) -> float | None:
+    """The factor of a gain in dB."""
+    return None if decibels is None else float(10 ** (decibels / 20))

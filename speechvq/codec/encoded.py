@@ -1,0 +1,31 @@
+"""An encoded utterance, and the number of its random stream."""
+
+import hashlib
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from speechvq.folder.card import Alphabet
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An encoded utterance.
+
+    codes: (N,) int64.
+    samples: length of the utterance at 16 kHz.
+    alphabet: the model whose codes they are.
+    speaker: the speaker to decode it with; '' if none is given.
+    lost: ranges (first, end) of codes that a damaged file does not hold; these codes are 0.
+    """
+
+    codes: Tensor
+    samples: int
+    alphabet: Alphabet
+    speaker: str = ""
+    lost: tuple[tuple[int, int], ...] = ()
+
+
+def stream_number(codes: Tensor) -> int:
+    """The number (64 bits) of the random stream with which codes (N,) are decoded: a hash of them."""
+    return int.from_bytes(hashlib.blake2b(codes.cpu().numpy().tobytes(), digest_size=8).digest(), "little")

@@ -1,0 +1,73 @@
+"""Light commands stay light: which modules a command loads, since seconds depend on the machine."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import speech
+from scipy.signal import cheby2, sosfilt, sosfilt_zi
+
+from speechvq.audio import HIGH_PASS, SAMPLE_RATE
+from speechvq.audio.biquads import filtered
+from speechvq.audio.high_pass import FILTER_ORDER, STOP_EDGE, STOPPED, high_pass_filter
+from speechvq.folder.card import PACKAGED, load_card, packaged
+
+# Each takes a tenth of a second to import, or more.
+SLOW = {"scipy.signal", "scipy.stats", "huggingface_hub", "librosa", "numba", "sklearn", "matplotlib", "accelerate"}
+
+
+def loaded(arguments: list[str]) -> set[str]:
+    """All modules in memory after a command in a new interpreter."""
+    code = f"from speechvq.cli import main; import sys; assert main({arguments}) == 0; print('LOADED', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.rpartition("LOADED")[2].split())
+
+
+@pytest.mark.parametrize("name", packaged())
+def test_coding_loads_nothing_slow_but_torch(name, tmp_path):
+    soundfile.write(tmp_path / "in.wav", speech(120.0, [0, 1, 2], np.random.default_rng(0)), 16_000)
+    speaker = load_card(PACKAGED / name).speakers[0]
+    options = ["--model", name, "--speaker", speaker]
+    converted = loaded(["convert", str(tmp_path / "in.wav"), str(tmp_path / "out.wav"), *options])
+    assert "torch" in converted
+    assert not converted & SLOW
+    encoded = loaded(["encode", str(tmp_path / "in.wav"), str(tmp_path / "out.svq"), *options])
+    assert not encoded & SLOW
+
+
+def test_saving_a_codec_is_what_loads_the_hub(tmp_path):
+    code = "import sys; from speechvq import Codec; codec = Codec.load('convert-50hz'); codec.describe(); "
+    code += f"assert 'huggingface_hub' not in sys.modules; codec.save_pretrained({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "README.md").is_file()
+
+
+@pytest.mark.parametrize("by_package", [False, True])
+def test_the_filter_is_scipys(by_package):
+    """Loaded by its file (in a process that has not imported scipy.signal) and through the package."""
+    code = "import numpy as np, sys; from speechvq.audio.biquads import filtered, _kernel\n"
+    code += "import scipy.signal\n" if by_package else ""
+    code += "r = np.random.default_rng(0); x = r.standard_normal(4000)\n"
+    code += "s = np.array([[1., -2, 1, 1, -1.9, 0.95], [0.5, 0.1, 0, 1, -0.5, 0.2]]); z = r.standard_normal((2, 2))\n"
+    code += "one = filtered(s, x, z)\n"
+    code += f"assert ('scipy.signal' in sys.modules) == {by_package}\n"
+    code += "assert np.array_equal(x, np.random.default_rng(0).standard_normal(4000))\n"
+    code += "from scipy.signal import sosfilt\n"
+    code += "assert all(np.array_equal(a, b) for a, b in zip(one, sosfilt(s, x, zi=z)))\n"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+
+
+@pytest.mark.parametrize("cutoff", [HIGH_PASS, 50.0])
+def test_the_high_pass_is_scipys_design(cutoff):
+    """Also the one that is written down."""
+    sections, steady = high_pass_filter(cutoff)
+    wanted = cheby2(FILTER_ORDER, STOPPED, STOP_EDGE * cutoff, "highpass", fs=SAMPLE_RATE, output="sos")
+    np.testing.assert_allclose(sections, wanted, rtol=1e-12)
+    np.testing.assert_allclose(steady, sosfilt_zi(wanted), rtol=1e-12, atol=1e-12)
+    ones = np.ones(100)
+    assert np.abs(filtered(sections, ones, steady)[0]).max() < 1e-12
+    np.testing.assert_array_equal(filtered(wanted, ones, 0 * steady)[0], sosfilt(wanted, ones))
