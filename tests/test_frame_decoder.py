@@ -8,7 +8,7 @@ from torch import Tensor
 
 from speechvq.config import ConditionerConfig
 from speechvq.nn.decoder import DECODERS, frames
-from speechvq.nn.decoder.contract import Conditioner
+from speechvq.nn.decoder.contract import UNCHANGED, Conditioner, PitchChange
 from speechvq.nn.decoder.frames import FrameDecoder, equal_power
 from speechvq.nn.decoder.source_filter import FILTER_BANDS, SourceFilterDecoder
 from speechvq.wavenet.sampler import Sampling
@@ -17,7 +17,7 @@ from speechvq.wavenet.sampler import Sampling
 class Coherent(FrameDecoder):
     """A wav whose samples follow from the nearest frames alone: two pieces render the same."""
 
-    def render(self, frames: Tensor, seed: int) -> Tensor:
+    def render(self, frames: Tensor, seed: int, pitch: PitchChange = UNCHANGED) -> Tensor:
         return frames[0].sum(0).repeat_interleave(self.frame_length)
 
 

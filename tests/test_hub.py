@@ -21,7 +21,8 @@ from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.folder.card import CONFIG, PACKAGED, WEIGHTS, model_folder, packaged
-from speechvq.folder.readme import README, read_readme
+from speechvq.folder.description import voices
+from speechvq.folder.readme import README, derived_readme, read_readme, readme_text, save_readme
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -116,7 +117,47 @@ def test_info_lists_the_packaged_models(capsys):
     assert listed["convert-50hz"]["latents_per_s"] == 50
     assert listed["convert-50hz"]["speakers"]["p225"] == {"sex": "F", "accent": "English", "minutes": "13.7"}
     assert main(["info", "convert-50hz"]) == 0
-    assert "p225 (F English 13.7)" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("voice "))
+    assert lines[head].split() == ["voice", "sex", "accent", "minutes", "known"]
+    assert ["p225", "F", "English", "13.7", "well"] in [line.split() for line in lines]
+    minutes = [float(line.split()[-2]) for line in lines[head + 1 :] if "a little" not in line]
+    assert minutes == sorted(minutes, reverse=True)
+    assert main(["info"]) == 0
+    said = capsys.readouterr().out
+    assert "p225 (F English 13.7)" in said
+    assert "with little speech: speechvq info convert-50hz" in said
+
+
+def test_what_is_not_known_of_a_voice_is_left_blank():
+    lines = voices({"a": {}, "b": {"sex": "F", "minutes": "0.4"}, "c": {"minutes": "7", "age": "30"}})
+    assert lines == [
+        "voice  sex  accent  minutes  known",
+        "c                   7        well",
+        "b      F            0.4      hardly",
+        "a",
+    ]
+
+
+def test_the_readme_of_a_model_goes_with_it(tmp_path):
+    """Licence, data and figures survive a save; `from_pretrained` takes the name of a packaged model."""
+    name = packaged()[0]
+    codec = Codec.from_pretrained(name)
+    codec.save_pretrained(tmp_path / "model")
+    assert (tmp_path / "model" / README).read_bytes() == (PACKAGED / name / README).read_bytes()
+    assert read_readme(tmp_path / "model") == read_readme(PACKAGED / name)
+
+
+def test_a_derived_model_keeps_licence_and_data_but_no_figures(tmp_path):
+    original = readme_text(PACKAGED / packaged()[0])
+    save_readme(tmp_path, derived_readme(original, "# More\n\nOne more voice."))
+    about, whole = read_readme(tmp_path), read_readme(PACKAGED / packaged()[0])
+    assert about == {key: whole[key] for key in ("licence", "training_data")}
+    text = readme_text(tmp_path)
+    assert text.index("One more voice.") < text.index("# The model that it was made of") < text.index("| | |")
+    save_readme(tmp_path, derived_readme("", "# Alone"))
+    assert read_readme(tmp_path) == {}
+    assert readme_text(tmp_path).endswith("# Alone\n")
 
 
 def test_conversion_by_the_default_model(corpus, tmp_path, capsys):

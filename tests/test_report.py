@@ -218,6 +218,28 @@ def test_what_is_no_run_is_refused(tmp_path, runs, capsys):
         read_runs([tmp_path / "run"])
 
 
+def test_figures_of_another_model_are_marked(folders, runs, tmp_path):
+    """A result names the files of the model that it was measured of."""
+    folder = tmp_path / "run"
+    shutil.copytree(folders["model"], folder)
+    assert read_runs([folder])[0].foreign == []
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).write_bytes((runs["wavenet"] / name).read_bytes())
+    old = json.loads((folder / "rate.json").read_text())
+    del old["made_by"]["model"]  # as an earlier version saved it: nothing is known
+    (folder / "rate.json").write_text(json.dumps(old))
+    assert read_runs([folder])[0].foreign == ["conversion", "phonemes"]
+    assert main(["report", str(folder), "--out", str(tmp_path / "page")]) == 0
+    text = Reader((tmp_path / "page" / "index.html").read_text(encoding="utf-8")).text
+    for question in ("conversion", "phonemes"):
+        assert f"The figures of {question} were measured of another model" in text
+
+
+def test_spectrograms_of_conversions_are_drawn(page):
+    [first, *_] = [one["alt"] for one in Reader(page.read_text(encoding="utf-8")).all("img")]
+    assert first.startswith("Spectrograms (original, reconstruction, as ")
+
+
 def test_runs_of_one_name_are_told_apart(runs, tmp_path):
     for parent in ("a", "b"):
         shutil.copytree(runs["mel"], tmp_path / parent / "mel")

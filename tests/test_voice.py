@@ -20,6 +20,7 @@ from speechvq.codec import Codec
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.manifest import Split, Treatment
 from speechvq.data.prepare import prepare
+from speechvq.folder.readme import readme_text
 from speechvq.train.kinds import train
 from speechvq.train.voice import adapt
 
@@ -114,3 +115,12 @@ def test_known_speakers_and_too_little_speech_are_refused(model, recordings, ada
     assert not (tmp_path / "out").exists()
     with pytest.raises(SpeechVQError, match="holds a run"):
         adapt(model, "new", recordings, adapted)
+
+
+def test_it_has_a_card(model, adapted):
+    text = readme_text(adapted)
+    assert text.startswith("---\n")
+    assert f"{model.name} with the voice new" in text
+    minutes = float(Codec.load(adapted).card.speaker_info["new"]["minutes"])
+    assert f"from {minutes} minutes of recordings, in 300 steps, seed\n0." in text
+    assert 0 < minutes <= 10 * 1.2 / 60 + 0.05

@@ -23,6 +23,7 @@ from speechvq.folder.hub import TAGS
 from speechvq.folder.readme import README
 from speechvq.folder.weights import load_tensors, save_tensors
 
+PHONE_TABLE = "phones.tsv"  # of `evaluate phonemes --table`, if it was written there: `encode --phones` reads it
 CORPUS = "VCTK 0.92 (a part), CMU ARCTIC bdl and slt, LibriSpeech 19, 26 and 27: 3.9 hours"
 # By file of results: a figure's name on the card, its factor, and the keys that lead to it.
 FIGURES = {
@@ -50,6 +51,8 @@ def main(run: Path, folder: Path, prior: Path | None = None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     shrink(run, folder)
     shutil.copy(run / HISTOGRAM, folder)
+    if (run / PHONE_TABLE).is_file():
+        shutil.copy(run / PHONE_TABLE, folder)
     if prior:
         shrink(prior, folder / "prior")
     measured = figures(run)

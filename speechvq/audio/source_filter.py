@@ -4,6 +4,7 @@ Frames are as in `LogMel`: frame t is centred on sample t * hop + hop / 2.
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torchaudio.functional as AF
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.features import mel_filters
+from speechvq.audio.windows import windows
 
 MIN_PITCH, MAX_PITCH = 60.0, 500.0  # Hz
 DEFAULT_PITCH = 150.0  # Hz: of speech without any voiced frame
@@ -61,6 +63,16 @@ def pitch(wav: Tensor, hop: int) -> tuple[Tensor, Tensor]:
     return interpolate((SAMPLE_RATE / lag).clamp(MIN_PITCH, MAX_PITCH), voiced), voiced
 
 
+def pitch_contour(wavs: Iterable[Tensor], hop: int) -> Tensor:
+    """The pitch (F,) in Hz of a wav of any length at speech level that comes in pieces (T_i,), by frames of `hop`."""
+    found, margin = [], PITCH_WINDOW // hop + 1
+    for window in windows(wavs, hop, margin):
+        wav = F.pad(window.wav, (0, -len(window.wav) % hop))
+        found.append(torch.cat(pitch(wav[None], hop))[:, window.first : window.end])
+    values, voiced = torch.cat(found, 1)
+    return interpolate(values[None], voiced[None] > 0)[0]
+
+
 def interpolate(pitch: Tensor, voiced: Tensor) -> Tensor:
     """Pitch (B, F) between the frames that are voiced (B, F), linear in its logarithm; DEFAULT_PITCH where none is."""
     end = pitch.shape[-1]
@@ -83,12 +95,18 @@ def pulses(pitch: Tensor, hop: int) -> Tensor:
     Returns a wav (B, F * hop).
     """
     frequency = sample_frequency(pitch, hop)
-    return pulse_train((frequency / SAMPLE_RATE).cumsum(-1), frequency)
+    return pulse_train((frequency / SAMPLE_RATE).cumsum(-1), frequency).to(pitch.device)
+
+
+def exact_device(device: torch.device) -> torch.device:
+    """The device itself, or the CPU in place of Apple's GPUs, which have no double precision."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def sample_frequency(pitch: Tensor, hop: int) -> Tensor:
     """The pitch (B, F) at every sample, (B, F * hop) float64: linear between the middles of frames."""
-    return F.interpolate(pitch[:, None].double(), scale_factor=hop, mode="linear")[:, 0]
+    exact = pitch.to(exact_device(pitch.device)).double()
+    return F.interpolate(exact[:, None], scale_factor=hop, mode="linear")[:, 0]
 
 
 def pulse_train(cycles: Tensor, frequency: Tensor) -> Tensor:

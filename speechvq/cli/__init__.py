@@ -5,9 +5,11 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from speechvq import SpeechVQError, __version__
-from speechvq.cli import coding, evaluating, making
+from speechvq.cli import coding, evaluating, information, making
+from speechvq.extras import needed_for
 from speechvq.files import printable
 
 
@@ -53,6 +55,31 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="speechvq", description="Speech codecs with a discrete bottleneck.")
     top.add_argument("--version", action="version", version=f"speechvq {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for group in (making, coding, evaluating):
+    for group in (making, coding, information, evaluating):
         group.add_commands(commands)
+    completion = commands.add_parser("completion", help="print a script that completes commands and options in a shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    completion.set_defaults(run=lambda options: _complete(top, options.shell))
     return top
+
+
+def _complete(top: argparse.ArgumentParser, shell: str) -> None:
+    """Print the script of shtab for a shell.
+
+    Raises SpeechVQError if shtab is not installed.
+    """
+    with needed_for("shell completion", "completion"):
+        import shtab
+
+    _mark_paths(top, shtab.FILE)
+    print(shtab.complete(top, shell))
+
+
+def _mark_paths(command: argparse.ArgumentParser, completion: dict[str, str]) -> None:
+    """Have the arguments of a command and of those below it that are paths completed by names of files."""
+    for action in command._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                _mark_paths(below, completion)
+        elif action.type is Path:
+            action.complete = completion  # type: ignore[attr-defined]

@@ -48,7 +48,27 @@ def add_seed(command: Any) -> None:
 
 def add_device(command: Any) -> None:
     """Add --device."""
-    command.add_argument("--device", default="cpu", help="torch device, such as cuda or cuda:1 (default: cpu)")
+    text = "where the model computes: cpu; cuda or cuda:1, a GPU of NVIDIA or AMD; mps, that of a Mac (default: cpu)"
+    command.add_argument("--device", default="cpu", metavar="NAME", help=text)
+
+
+def add_training_device(command: Any) -> None:
+    """Add --device to a command that trains."""
+    text = "where to train: cpu; cuda or cuda:1, a GPU of NVIDIA or AMD; mps, that of a Mac (default: a GPU if there "
+    command.add_argument("--device", metavar="NAME", help=f"{text}is one)")
+
+
+def choose_training_device(options: argparse.Namespace) -> None:
+    """Train on the device of --device.
+
+    Raises SpeechVQError if it cannot be used.
+    """
+    if options.device:
+        from speechvq.codec.devices import torch_device
+
+        os.environ["ACCELERATE_TORCH_DEVICE"] = str(torch_device(options.device))
+        if options.device == "cpu":
+            os.environ["ACCELERATE_USE_CPU"] = "true"
 
 
 def add_penalty(command: Any) -> None:
@@ -125,9 +145,10 @@ def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> No
     if os.environ.get("RANK", "0") != "0":
         return
     if getattr(options, "save", None):
+        from speechvq.folder.card import model_folder
         from speechvq.folder.provenance import save_result
 
-        save_result(options.save, result)
+        save_result(options.save, result, model_folder(options.model))
     print(json.dumps(result, indent=2) if options.json else "\n".join(lines))
 
 
@@ -182,6 +203,21 @@ def duration(text: str) -> float:
 def cutoff(text: str) -> float:
     """The cutoff of a high-pass in Hz, 0 for none."""
     return _float(text, 0, HIGHEST_HIGH_PASS)
+
+
+def semitones(text: str) -> float:
+    """A change of pitch, an octave at most."""
+    return _float(text, -12, 12)
+
+
+def lufs(text: str) -> float:
+    """A loudness in LUFS."""
+    return _float(text, -60, 0)
+
+
+def rate(text: str) -> int:
+    """A sample rate in Hz."""
+    return _int(text, 4_000, 192_000)
 
 
 def nonnegative(text: str) -> float:

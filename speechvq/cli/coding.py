@@ -1,4 +1,4 @@
-"""The commands encode, decode, convert, sample and info, which use a model."""
+"""The commands encode, decode, convert and sample, which use a model."""
 
 import argparse
 import hashlib
@@ -25,11 +25,12 @@ from speechvq.cli.arguments import (
     count,
     duration,
     load_codec,
+    lufs,
     nonnegative,
-    report,
+    rate,
     report_failures,
     sampling,
-    table,
+    semitones,
 )
 from speechvq.cli.streaming import (
     add_input,
@@ -40,10 +41,11 @@ from speechvq.cli.streaming import (
     decode_stream,
     encode_stream,
 )
-from speechvq.coding.header import CODER_TAGS, parse_file, read_header
-from speechvq.coding.packets.framing import describe_packets, is_packets
+from speechvq.coding.header import CODER_TAGS
 from speechvq.coding.plan import CODE_SUFFIXES, FAILED_FILE, Plan, plan_files, plan_samples, require_input
 from speechvq.files import Failure, printable, save_failures
+from speechvq.text.textgrid import check_writer
+from speechvq.text.timed_codes import GRID_SUFFIX, TABLE_SUFFIX, read_code_table
 
 if TYPE_CHECKING:
     from speechvq.coding.jobs import Outcome
@@ -51,13 +53,14 @@ if TYPE_CHECKING:
 STREAM = Path("-")  # stdin or stdout
 # What the content of outputs does not depend on, or not by its name: of model and prior, it is the files that count.
 WITHOUT_EFFECT = {"run", "source", "target", "model", "prior", "device", "force", "skip_existing", "json"}
+FORMATS = {"svq": CODE_SUFFIXES[0], "tsv": TABLE_SUFFIX, "textgrid": GRID_SUFFIX}  # suffixes of what `encode` writes
+PHONE_TABLE = Path("phones.tsv")  # of a model folder: the phones that its codes are mapped to
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands of this module."""
     _add_coding(commands)
     _add_sample(commands)
-    _add_info(commands)
 
 
 def _add_coding(commands: Any) -> None:
@@ -83,13 +86,36 @@ def _add_coding(commands: Any) -> None:
     encode.add_argument("--speaker", default="", help=text)
     add_penalty(encode)
     add_packet(encode)
-    decode.add_argument("--speaker", help="a speaker of the model (default: the one that the file names)")
-    convert.add_argument("--speaker", required=True, help="a speaker of the model (see `speechvq info`)")
+    text = "of the files in a folder, and of stdout; a file is what OUT ends in. svq: a file of codes; tsv, textgrid: "
+    text += "codes with times, which `decode` does not read (default: svq)"
+    encode.add_argument("--format", choices=tuple(FORMATS), help=text)
+    text = (
+        "with the times, the phone that each code is mapped to, by a table of `evaluate phonemes --table` (default: no "
+    )
+    text += f"phones; without FILE: {PHONE_TABLE} in the model folder)"
+    encode.add_argument("--phones", type=Path, nargs="?", const=PHONE_TABLE, metavar="FILE", help=text)
+    _add_voices(decode, "a speaker of the model (default: the one that the file names)", required=False)
+    _add_voices(convert, "a speaker of the model (see `speechvq info`)", required=True)
+    text = "keep the pitch of the recording, instead of that predicted for the speaker; --pitch then raises it"
+    convert.add_argument("--keep-pitch", action="store_true", help=text)
     for command in (decode, convert):
         add_sampling(command)
         add_lookahead(command)
+        text = "raise the pitch by so many semitones, from -12 to 12, of a source_filter decoder (default: 0)"
+        command.add_argument("--pitch", type=semitones, default=0.0, metavar="N", help=text)
+        text = "loudness of the speech in LUFS, from -60 to 0 (default: as it is decoded, about -24)"
+        command.add_argument("--level", type=lufs, metavar="LUFS", help=text)
+        text = f"of the audio, in Hz; the model's speech ends at 8000 Hz (default: {SAMPLE_RATE})"
+        command.add_argument("--sample-rate", type=rate, default=SAMPLE_RATE, metavar="HZ", help=text)
         text = "of the files in a folder, and of stdout (default: wav)"
         command.add_argument("--format", choices=("wav", "flac"), default="wav", help=text)
+
+
+def _add_voices(command: Any, text: str, *, required: bool) -> None:
+    voices = command.add_mutually_exclusive_group(required=required)
+    voices.add_argument("--speaker", help=text)
+    text = "every speaker of the model: a file becomes OUT/SPEAKER.wav, a folder OUT/SPEAKER/*"
+    voices.add_argument("--all-speakers", action="store_true", help=text)
 
 
 def _add_sample(commands: Any) -> None:
@@ -114,13 +140,6 @@ def _add_sample(commands: Any) -> None:
     add_sampling(command)
 
 
-def _add_info(commands: Any) -> None:
-    text = "Describe a model, a prior or a file of codes; without PATH, the packaged models."
-    command = add_command(commands, "info", _info, text)
-    text = "a model's or a prior's folder, the name of a packaged model, a .svq file, or - for stdin"
-    command.add_argument("source", metavar="PATH", type=Path, nargs="?", help=text)
-
-
 def _add_force(command: Any) -> None:
     command.add_argument("--force", action="store_true", help="overwrite existing files")
 
@@ -128,15 +147,29 @@ def _add_force(command: Any) -> None:
 def _encode(options: argparse.Namespace) -> int:
     if options.raw:
         return encode_stream(options)
-    with streams(options, CODE_SUFFIXES[0]) as (source, target):
-        plan = _plan("encode", options, source, target, AUDIO_SUFFIXES, CODE_SUFFIXES)
+    suffix = FORMATS[options.format or "svq"]
+    with streams(options, suffix) as (source, target):
+        plan = _plan("encode", options, source, target, AUDIO_SUFFIXES, (suffix, *FORMATS.values()))
+        if any(job.target.suffix.lower() == GRID_SUFFIX.lower() for job in plan.jobs):
+            check_writer()
+        phones = _code_phones(options)
         codec = load_codec(options)
         from speechvq.coding.code_files import CodeFiles
         from speechvq.coding.jobs import encode_files
 
         files = CodeFiles(codec, options.prior)
-        done = encode_files(files, plan, options.speaker, options.coder, penalty=options.penalty)
+        done = encode_files(files, plan, options.speaker, options.coder, penalty=options.penalty, phones=phones)
         return _report_files(options, source, plan, done)
+
+
+def _code_phones(options: argparse.Namespace) -> dict[int, str] | None:
+    """The phone of each code by the table of --phones."""
+    if options.phones is None:
+        return None
+    from speechvq.folder.card import model_folder
+
+    own = options.phones == PHONE_TABLE and not PHONE_TABLE.exists()
+    return read_code_table(model_folder(options.model) / PHONE_TABLE if own else options.phones)
 
 
 def _decode(options: argparse.Namespace) -> int:
@@ -149,7 +182,7 @@ def _decode(options: argparse.Namespace) -> int:
         from speechvq.coding.jobs import decode_files
 
         files = CodeFiles(codec, options.prior)
-        return _report_files(options, source, plan, decode_files(files, plan, options.speaker, sampling(options)))
+        return _report_files(options, source, plan, decode_files(files, plan, _voice(options)))
 
 
 def _convert(options: argparse.Namespace) -> int:
@@ -160,7 +193,17 @@ def _convert(options: argparse.Namespace) -> int:
         codec = load_codec(options)
         from speechvq.coding.jobs import convert_files
 
-        return _report_files(options, source, plan, convert_files(codec, plan, options.speaker, sampling(options)))
+        return _report_files(options, source, plan, convert_files(codec, plan, _voice(options)))
+
+
+def _voice(options: argparse.Namespace) -> Any:
+    """The `Voice` of the options of decode and convert."""
+    from speechvq.audio.output import OutputAudio
+    from speechvq.coding.jobs import Voice
+
+    output = OutputAudio(options.sample_rate, options.level)
+    keep_pitch = getattr(options, "keep_pitch", False)
+    return Voice(options.speaker, sampling(options), options.pitch, keep_pitch, output)
 
 
 def _plan(
@@ -172,9 +215,22 @@ def _plan(
     outputs: Sequence[str],
 ) -> Plan:
     """The plan of a command."""
-    made_with = _made_with(command, options) if source.is_dir() else ""
+    speakers = _all_speakers(options) if getattr(options, "all_speakers", False) else ()
+    made_with = _made_with(command, options) if source.is_dir() or speakers else ""
     keep = {"force": options.force, "skip_existing": options.skip_existing}
-    return plan_files(source, target, suffixes, outputs, options=made_with, **keep)
+    return plan_files(source, target, suffixes, outputs, options=made_with, speakers=speakers, **keep)
+
+
+def _all_speakers(options: argparse.Namespace) -> tuple[str, ...]:
+    """The speakers of the model, for --all-speakers."""
+    from speechvq.folder.card import load_card, model_folder
+
+    speakers = load_card(model_folder(options.model), "codec").speakers
+    if not speakers:
+        raise SpeechVQError(f"{options.model}: this model has no speakers (--all-speakers)")
+    if options.target == STREAM or options.target.is_file():
+        raise SpeechVQError(f"{options.target}: --all-speakers writes a folder")
+    return speakers
 
 
 def _made_with(command: str, options: argparse.Namespace) -> str:
@@ -183,7 +239,8 @@ def _made_with(command: str, options: argparse.Namespace) -> str:
     from speechvq.folder.fingerprint import files_digest
 
     given = vars(options)
-    values: list[Any] = [command, {name: value for name, value in sorted(given.items()) if name not in WITHOUT_EFFECT}]
+    named = {name: str(value) if isinstance(value, Path) else value for name, value in sorted(given.items())}
+    values: list[Any] = [command, {name: value for name, value in named.items() if name not in WITHOUT_EFFECT}]
     values += [files_digest(model_folder(given[name])) for name in ("model", "prior") if given.get(name)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
@@ -209,32 +266,6 @@ def _sample(options: argparse.Namespace) -> int:
             prefix=options.prefix,
         )
         return _report_files(options, Path(), Plan([]), done)
-
-
-def _info(options: argparse.Namespace) -> None:
-    from speechvq.folder.card import PACKAGED, model_folder, packaged
-    from speechvq.folder.description import describe_folder
-
-    if options.source is None:
-        each = {name: describe_folder(PACKAGED / name) for name in packaged()}
-        report(options, each, [line for name, values in each.items() for line in (name, *_indented(values))])
-        return
-    folder = model_folder(options.source)
-    if folder.is_dir():
-        result = describe_folder(folder)
-    else:
-        with streams(options, "") as (source, _):
-            result = parse_file(source, _describe_codes)
-    report(options, result, table(result))
-
-
-def _describe_codes(data: bytes) -> dict[str, Any]:
-    """The description of a file of codes or of a recorded stream of them."""
-    return describe_packets(data) if is_packets(data) else read_header(data).describe()
-
-
-def _indented(values: dict[str, Any]) -> list[str]:
-    return [f"  {line}" for line in table(values)] + [""]
 
 
 @contextmanager
@@ -272,6 +303,7 @@ def _report_files(options: argparse.Namespace, source: Path, plan: Plan, done: I
     rows = [{"source": str(job.source), "file": str(job.target), "kept": True} for job in plan.kept]
     failed: dict[Path, str] = {}
     written = 0
+    above = source if source.is_dir() else source.parent
     try:
         for job, item in chain(plan.failed, done):
             if isinstance(item, Failure):
@@ -285,7 +317,7 @@ def _report_files(options: argparse.Namespace, source: Path, plan: Plan, done: I
                 text = f"{job.target} ({item.samples / SAMPLE_RATE:.2f} s, {len(item.codes)} codes)"
                 print(printable(text), file=output, flush=True)
     finally:
-        listed = [(str(path.relative_to(source)), failed[path]) for path in sorted(failed)]
+        listed = [(str(path.relative_to(above)), failed[path]) for path in sorted(failed)]
         if listed and plan.folder is not None:
             save_failures(plan.folder / FAILED_FILE, listed)
         elif plan.folder is not None:

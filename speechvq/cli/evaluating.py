@@ -144,6 +144,7 @@ def _add_report(commands: Any) -> None:
     command.add_argument("--labels", type=Path, help="folder of label files, for the phones below spectrograms")
     add_label_reading(command)
     command.add_argument("--count", type=natural, default=4, help="utterances of each run (default: 4)")
+    add_device(command)
     command.add_argument("--force", action="store_true", help="overwrite an existing page")
 
 
@@ -152,7 +153,8 @@ def _report(options: argparse.Namespace) -> None:
 
     check_destination(options.out, options.force)
     reading = label_reading(options)
-    path = write_report(options.runs, options.out, options.data, options.labels, options.count, reading)
+    inputs = options.data, options.labels, options.count, reading, options.device
+    path = write_report(options.runs, options.out, *inputs)
     report(options, {"page": str(path)}, [str(path)])
 
 

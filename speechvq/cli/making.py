@@ -13,9 +13,12 @@ from speechvq import SpeechVQError
 from speechvq.audio import HIGH_PASS
 from speechvq.cli.arguments import (
     add_command,
+    add_device,
     add_label_reading,
     add_model,
     add_seed,
+    add_training_device,
+    choose_training_device,
     count,
     cutoff,
     label_reading,
@@ -53,6 +56,7 @@ def _add_demo(commands: Any) -> None:
     command.add_argument("--out", type=Path, default=Path("demo"), help="folder to work in (default: demo)")
     command.add_argument("--minutes", type=positive, default=15.0, help="training time, both models (default: 15)")
     add_seed(command)
+    add_training_device(command)
     command.add_argument("--force", action="store_true", help="start over in a folder that holds an earlier demo")
 
 
@@ -92,6 +96,10 @@ def _add_align(commands: Any) -> None:
     command.add_argument("data", metavar="DATA", type=Path, help="folder written by `speechvq prepare`")
     command.add_argument("out", metavar="OUT", type=Path, help="folder of labels; files that it holds already are kept")
     command.add_argument("--force", action="store_true", help="align again what OUT holds already")
+    text = "more pronunciations, as in CMUdict: on each line a word and its phones in ARPAbet (default: none)"
+    command.add_argument("--dictionary", type=Path, metavar="FILE", help=text)
+    text = "let espeak-ng say words that no dictionary has, numbers too, with an American accent (default: not aligned)"
+    command.add_argument("--letter-to-sound", action="store_true", help=text)
     command.add_argument("--workers", type=count, default=os.cpu_count() or 1, help="processes (default: all cores)")
 
 
@@ -114,6 +122,7 @@ def _add_train(commands: Any) -> None:
     )
     command.add_argument("--resume", action="store_true", help="go on where this run stopped")
     command.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
+    add_training_device(command)
 
 
 def _add_targets(commands: Any) -> None:
@@ -128,6 +137,7 @@ def _add_targets(commands: Any) -> None:
     text = "frames of the graph; more follow their neighbours in it (default: 200000)"
     command.add_argument("--frames", type=count, default=200_000, help=text)
     add_seed(command)
+    add_device(command)
     command.add_argument("--force", action="store_true", help="overwrite an existing file")
 
 
@@ -142,7 +152,7 @@ def _targets(options: argparse.Namespace) -> None:
         frames=options.frames,
         seed=options.seed,
     )
-    figures = make_targets(options.encoder, options.data, options.out, how, options.force)
+    figures = make_targets(options.encoder, options.data, options.out, how, options.force, options.device)
     report(options, figures, table(figures))
 
 
@@ -179,6 +189,7 @@ def _add_codebook(commands: Any) -> None:
     command.add_argument("--rounds", type=natural, default=2, help=text)
     command.add_argument("--clusters", type=count, default=400, help="clusters in these rounds (default: 400)")
     add_seed(command)
+    add_device(command)
     command.add_argument("--force", action="store_true", help="overwrite a model that is there")
 
 
@@ -195,7 +206,7 @@ def _codebook(options: argparse.Namespace) -> None:
         options.clusters,
     )
     how = Clustering(*sizes, quiet=options.quiet, seed=options.seed)
-    figures = make_codebook(options.encoder, options.data, options.out, how, options.force)
+    figures = make_codebook(options.encoder, options.data, options.out, how, options.force, options.device)
     report(options, figures, table(figures))
 
 
@@ -206,12 +217,14 @@ def _add_adapt(commands: Any) -> None:
     add_model(command)
     command.add_argument("--speaker", required=True, metavar="NAME", help="what to call the voice")
     command.add_argument("--out", type=Path, required=True, help="the new model folder")
-    command.add_argument("--steps", type=count, default=300, help="(default: 300)")
+    command.add_argument("--steps", type=count, default=300, help="steps of training (default: 300)")
     add_seed(command)
+    add_training_device(command)
     command.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
 
 
 def _adapt(options: argparse.Namespace) -> None:
+    choose_training_device(options)
     from speechvq.train.voice import adapt
 
     how = {"steps": options.steps, "seed": options.seed, "force": options.force}
@@ -220,6 +233,7 @@ def _adapt(options: argparse.Namespace) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    choose_training_device(options)
     from speechvq.demo.pipeline import run_demo
 
     summary = run_demo(options.out, minutes=options.minutes, seed=options.seed, force=options.force)
@@ -265,9 +279,10 @@ def _corpus(name: str, speaker_level: int | None) -> Corpus:
 
 
 def _align(options: argparse.Namespace) -> int:
-    from speechvq.data.align import UNALIGNED_FILE, align_corpus
+    from speechvq.data.align import UNALIGNED_FILE, Words, align_corpus
 
-    done = align_corpus(options.data, options.out, workers=options.workers, force=options.force)
+    more = Words(options.dictionary, options.letter_to_sound)
+    done = align_corpus(options.data, options.out, workers=options.workers, force=options.force, more=more)
     lines = [f"{len(done.aligned)} aligned, {len(done.kept)} were there, {len(done.unaligned)} cannot be aligned"]
     report(options, dataclasses.asdict(done), lines)
     return report_failures(done.unaligned, "not aligned", options.out / UNALIGNED_FILE)
@@ -278,6 +293,7 @@ def _train(options: argparse.Namespace) -> None:
 
     overrides = [*options.set] + ([f"init.path={json.dumps(str(options.init))}"] if options.init else [])
     config, reading = load_config(options.config, overrides), label_reading(options)
+    choose_training_device(options)
     from speechvq.codec import Codec
     from speechvq.train.kinds import train
 

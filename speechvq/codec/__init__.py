@@ -1,8 +1,7 @@
 """Codec: a trained model, from audio to codes and back."""
 
 import copy
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,19 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from speechvq import SpeechVQError
-from speechvq.audio import SAMPLE_RATE
-from speechvq.audio.decoding.libsndfile import check_sound
-from speechvq.audio.high_pass import high_passed
-from speechvq.audio.io import read_pieces, resample, validate
-from speechvq.audio.level import Meter
-from speechvq.audio.windows import windows
 from speechvq.codec.devices import torch_device
 from speechvq.codec.encoded import Encoded, stream_number
-from speechvq.codec.streaming import Streams
+from speechvq.codec.encoding import Speech, SpeechEncoder
 from speechvq.config import CodecRun
-from speechvq.folder.card import WEIGHTS, Alphabet, Card, load_card, model_folder, save_card, speaker_index
+from speechvq.folder.card import WEIGHTS, Card, load_card, model_folder, save_card, speaker_index
 from speechvq.folder.description import describe
 from speechvq.folder.fingerprint import WeightsSummary
 from speechvq.folder.histogram import load_histogram, save_histogram
 from speechvq.folder.hub import Pretrained
+from speechvq.folder.readme import README, readme_text, save_readme
 from speechvq.folder.weights import count_parameters, fingerprint, load_weights, save_tensors
-from speechvq.nn.bottleneck.viterbi import penalized_codes
+from speechvq.nn.decoder.contract import UNCHANGED, PitchChange
 from speechvq.nn.vqvae import VQVAE, build
-from speechvq.progress import seconds_done
 from speechvq.wavenet.sampler import Sampling
 
 __all__ = ["UTTERANCES_PER_BATCH", "Codec", "Encoded", "stream_number", "torch_device"]
@@ -38,7 +31,7 @@ __all__ = ["UTTERANCES_PER_BATCH", "Codec", "Encoded", "stream_number", "torch_d
 UTTERANCES_PER_BATCH = 16  # decoded at once: one step of 16 costs little more than one of 1
 
 
-class Codec(Pretrained, Streams):
+class Codec(SpeechEncoder, Pretrained):
     """Encodes speech into codes, and decodes codes into speech with the voice of any of the model's speakers.
 
     >>> codec = Codec.load("convert-50hz")
@@ -51,9 +44,8 @@ class Codec(Pretrained, Streams):
     high_pass: cutoff in Hz of the filter that audio goes through before it is encoded; 0 for none.
     fingerprint: 16 hex digits that name the weights of encoder and bottleneck.
     histogram: (K,) int64, how often each code was used in training; None if that is not known.
+    readme: the text of its README.md, with licence, data and figures; '' if it has none.
     """
-
-    sample_rate = SAMPLE_RATE
 
     def __init__(
         self,
@@ -62,11 +54,13 @@ class Codec(Pretrained, Streams):
         figures: dict[str, float],
         device: torch.device,
         histogram: np.ndarray | None = None,
+        readme: str = "",
     ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.card = card
         self.high_pass = card.high_pass
         self.histogram = histogram
+        self.readme = readme
         # Models that differ only in the decoder understand each other's codes.
         self.fingerprint = fingerprint(model.encoder, model.bottleneck)
         self.figures = figures
@@ -86,14 +80,31 @@ class Codec(Pretrained, Streams):
         assert isinstance(card.config, CodecRun)
         model = build(card.config.model, len(card.speakers))
         figures = load_weights(model, folder / WEIGHTS)
-        return cls(model, card, figures, chosen, load_histogram(folder, model.bottleneck.codes))
+        return cls(model, card, figures, chosen, load_histogram(folder, model.bottleneck.codes), readme_text(folder))
 
     def save(self, folder: Path) -> None:
-        """Write a model folder; `Codec.load` reads it."""
+        """Write a model folder, which `Codec.load` reads, with the README.md of this one unless there is one."""
         save_card(folder, self.card)
         save_tensors(folder / WEIGHTS, self.model.state_dict(), self.figures)
         if self.histogram is not None:
             save_histogram(folder, self.histogram)
+        if self.readme and not (folder / README).exists():
+            save_readme(folder, self.readme)
+
+    def to(self, device: str) -> "Codec":
+        """Move the model to a device, such as "cuda" -> this codec.
+
+        Raises SpeechVQError if the device cannot be used.
+        """
+        self.device = torch_device(device)
+        self.model.to(self.device)
+        return self
+
+    def __repr__(self) -> str:
+        about = self.describe()
+        codes = f"{about['codes']} codes" if "codes" in about else f"{about['bottleneck']} latents"
+        voices = f"{about['decoder']} decoder, {len(self.speakers)} speakers"
+        return f"<Codec {self.fingerprint}: {codes} at {about['latents_per_s']:g} Hz, {voices}, on {self.device}>"
 
     def after_high_pass(self, cutoff: float) -> "Codec":
         """This codec for audio that has been through a high-pass of `cutoff` Hz, such as that of a prepared corpus."""
@@ -106,161 +117,116 @@ class Codec(Pretrained, Streams):
         """The names that `decode` and `convert` take."""
         return self.card.speakers
 
-    @property
-    def hop_length(self) -> int:
-        """Samples per code at 16 kHz."""
-        return self.model.hop_length
-
-    @property
-    def alphabet(self) -> Alphabet:
-        """The name of the model's codes, on which files and priors of them must agree.
-
-        Raises SpeechVQError if the bottleneck is continuous.
-        """
-        return Alphabet(self.fingerprint, self.model.discrete.codes, self.hop_length)
-
     def describe(self) -> dict[str, Any]:
         """The result of `speechvq info`: rates, sizes, held-out figures and speakers."""
         return describe(self.card, WeightsSummary(self.fingerprint, count_parameters(self.model), self.figures))
 
-    def encode(
-        self, wav: ArrayLike | Tensor, sample_rate: int, *, penalty: float = 0.0, gain: float | None = None
-    ) -> Tensor:
-        """The codes (N,) int64 of a wav, N = ceil(T' / hop_length), where T' is its length at 16 kHz.
-
-        wav: (T,) or (channels, T) in [-1, 1].
-        sample_rate: of the wav, in Hz.
-        penalty: for each change of code, in squared distances of the bottleneck. Above 0, codes change less often, and
-            a code depends on the `DECISION_DELAY` codes after it, too: not for a stream without that delay.
-        gain: a factor; None brings the loudness to that of the training data. With a gain, all is computed in the
-            blocks of a stream: the result is that of `code_stream`, bit for bit. There is no penalty then.
-
-        Raises SpeechVQError if the wav is empty or has NaN or infinite samples, or there are both gain and penalty.
-        """
-        mono = self._mono(wav, sample_rate)
-        if gain is not None:
-            if penalty:
-                raise SpeechVQError("with a gain, codes are those of a stream, which has no penalty")
-            stream = self.code_stream(gain=gain)
-            return torch.cat([stream.push(mono), stream.flush()])
-        return self._encode(lambda: [mono], penalty)
-
-    def encode_file(
-        self, path: Path, speaker: str = "", *, penalty: float = 0.0, show_progress: bool = False
-    ) -> Encoded:
-        """The codes of an audio file of any length: memory grows with it by 8 bytes per code only.
-
-        speaker: kept in the result as the speaker to decode with.
-        penalty: for each change of code, as of `encode`.
-        show_progress: whether a file that takes more than two seconds gets a progress bar on stderr.
-
-        Raises SpeechVQError if the file is missing or not audio.
-        """
-        samples = 0
-
-        def count() -> Iterator[Tensor]:
-            nonlocal samples
-            known, samples = samples or None, 0  # the file is read twice
-            text, pieces = "encoding" if known else "measuring loudness", read_pieces(path, self.sample_rate)
-            for piece in seconds_done(pieces, self.sample_rate, known, text=text, show=show_progress):
-                samples += len(piece)
-                yield piece
-
-        codes = self._encode(count, penalty)
-        return Encoded(codes, samples, self.alphabet, speaker)
-
-    @torch.inference_mode()
-    def vectors(self, codes: ArrayLike | Tensor) -> Tensor:
-        """The vectors (D, N) of codes (N,)."""
-        return self.model.discrete.lookup(self._codes(codes)[None])[0].cpu()
-
-    @torch.inference_mode()
-    def represent(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
-        """The decoder's input for a wav, (D, N): vectors of codes, latents of an autoencoder, means of a VAE.
-
-        Arguments and errors as of `encode`.
-        """
-        mono = self._mono(wav, sample_rate)
-        return self._windows(lambda: [mono], self.model.represent)
-
-    def latents(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
-        """The encoder's output for a wav, (D, N), before the bottleneck.
-
-        Arguments and errors as of `encode`.
-        """
-        mono = self._mono(wav, sample_rate)
-        return self._windows(lambda: [mono], self.model.latents)
-
-    @torch.inference_mode()
-    def quantize(self, latents: Tensor, penalty: float = 0.0) -> Tensor:
-        """The codes (N,) of the encoder's latents (D, N), with a penalty for each change of code, as of `encode`.
-
-        Raises SpeechVQError if the bottleneck is continuous.
-        """
-        z, bottleneck = latents[None].to(self.device), self.model.discrete
-        return penalized_codes(bottleneck, [z], penalty) if penalty else bottleneck.encode(z)[0].cpu()
-
-    def layers(self, wav: ArrayLike | Tensor, sample_rate: int, numbers: Sequence[int]) -> list[Tensor]:
-        """Layers of the encoder for a wav, averaged over the steps of a code, (C, N) each.
-
-        numbers: of the layers, below the encoder's `depth`.
-        Other arguments, and errors, as of `encode`.
-        """
-        mono = self._mono(wav, sample_rate)
-        joined = self._windows(lambda: [mono], lambda window: self.model.layers(window, numbers))
-        return [*joined.chunk(len(numbers))]
-
-    def decode(self, codes: ArrayLike | Tensor, speaker: str, *, temperature: float = 1.0, seed: int = 0) -> Tensor:
-        """The wav (N * hop_length,) at 16 kHz of codes (N,), with the voice of `speaker`.
-
-        temperature: of a WaveNet's samples; 0 takes the most likely one. Other decoders have none.
-        seed: of a WaveNet's samples, of a source-filter decoder's noise, of Griffin-Lim's first phases.
-
-        Raises SpeechVQError if these are not the model's codes, or it does not have the speaker.
-        """
-        return self.decode_many([codes], [speaker], Sampling(temperature, seed))[0]
-
-    def convert(
+    def decode(
         self,
-        wav: ArrayLike | Tensor,
-        sample_rate: int,
+        codes: ArrayLike | Tensor,
         speaker: str,
         *,
         temperature: float = 1.0,
         seed: int = 0,
+        semitones: float = 0.0,
+    ) -> Tensor:
+        """The wav (N * hop_length,) at 16 kHz of codes (N,), with the voice of `speaker`.
+
+        temperature: of a WaveNet's samples; 0 takes the most likely one. Other decoders have none.
+        seed: of a WaveNet's samples, of a source-filter decoder's noise, of Griffin-Lim's first phases.
+        semitones: by which the pitch is raised, of a source-filter decoder alone.
+
+        Raises SpeechVQError if these are not the model's codes, it does not have the speaker, or its decoder predicts
+        no pitch that could be raised.
+        """
+        return self.decode_many([codes], [speaker], Sampling(temperature, seed), [PitchChange(semitones)])[0]
+
+    def convert(
+        self,
+        wav: Speech,
+        sample_rate: int | None = None,
+        speaker: str = "",
+        *,
+        temperature: float = 1.0,
+        seed: int = 0,
+        semitones: float = 0.0,
+        keep_pitch: bool = False,
         gain: float | None = None,
     ) -> Tensor:
         """The same words with the voice of `speaker`: a wav at 16 kHz of the same duration.
 
-        gain: as of `encode`; with one, the result is that of `streamer`, bit for bit.
+        keep_pitch: with the pitch of the wav instead of that predicted for the speaker, raised by `semitones`.
+        gain: as of `encode`; with one, the result is that of `streamer`, bit for bit, and the pitch is as predicted.
         Other arguments, and errors, as of `encode` and `decode`.
         """
-        self._speaker(speaker)  # an unknown one is refused before the work
-        mono = self._mono(wav, sample_rate)
         if gain is not None:
+            if semitones or keep_pitch:
+                raise SpeechVQError("a stream (gain) has the predicted pitch: neither semitones nor keep_pitch")
             stream = self.streamer(speaker, gain=gain, seed=seed)
-            return torch.cat([stream.push(mono), stream.flush()])
-        codes = self.encode(mono, self.sample_rate)
-        return self.decode(codes, speaker, temperature=temperature, seed=seed)[: len(mono)]
+            return torch.cat([stream.push(self._mono(wav, sample_rate)), stream.flush()])
+        return self.convert_many(
+            [wav],
+            sample_rate,
+            speaker,
+            temperature=temperature,
+            seed=seed,
+            semitones=semitones,
+            keep_pitch=keep_pitch,
+        )[0]
+
+    def convert_many(
+        self,
+        wavs: Sequence[Speech],
+        sample_rate: int | None = None,
+        speaker: str | Sequence[str] = "",
+        *,
+        temperature: float = 1.0,
+        seed: int = 0,
+        semitones: float = 0.0,
+        keep_pitch: bool = False,
+    ) -> list[Tensor]:
+        """`convert` for several wavs or files, which are decoded in batches.
+
+        speaker: for all of them, or one for each.
+        """
+        speakers = [speaker] * len(wavs) if isinstance(speaker, str) else speaker
+        for name in speakers:
+            self._speaker(name)  # an unknown one is refused before the work
+        monos = [self._mono(wav, sample_rate) for wav in wavs]
+        codes = self.encode_many(monos, self.sample_rate)
+        pitches = [
+            PitchChange(semitones, self._pitch(lambda: [mono], len(row)) if keep_pitch else None)  # noqa: B023, at once
+            for mono, row in zip(monos, codes, strict=True)
+        ]
+        decoded = self.decode_many(codes, speakers, Sampling(temperature, seed), pitches)
+        return [wav[: len(mono)] for wav, mono in zip(decoded, monos, strict=True)]
 
     @torch.inference_mode()
     def decode_many(
-        self, codes: Sequence[ArrayLike | Tensor], speakers: Sequence[str], sampling: Sampling
+        self,
+        codes: Sequence[ArrayLike | Tensor],
+        speakers: Sequence[str],
+        sampling: Sampling,
+        pitches: Sequence[PitchChange] = (),
     ) -> list[Tensor]:
         """`decode` for several utterances at once, in batches, the longest first.
+
+        pitches: of each utterance; () leaves the pitch as predicted.
 
         The random numbers of an utterance depend on the seed and its codes only, so that its audio does not depend on
         the others in the batch.
         """
         rows = [self._codes(row) for row in codes]
-        index = [self._speaker(speaker) for speaker in speakers]
+        index, changes = [self._speaker(speaker) for speaker in speakers], pitches or [UNCHANGED] * len(rows)
+        for change in changes:
+            self.check_pitch(change.semitones, change.contour is not None)
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         result: dict[int, Tensor] = {}
         for start in range(0, len(order), UTTERANCES_PER_BATCH):
             batch = order[start : start + UTTERANCES_PER_BATCH]
             speaker = torch.tensor([index[i] for i in batch], device=self.device)
             streams = [stream_number(rows[i]) for i in batch]
-            wavs = self.model.decode([rows[i] for i in batch], speaker, sampling, streams)
+            wavs = self.model.decode([rows[i] for i in batch], speaker, sampling, streams, [changes[i] for i in batch])
             result |= {i: wav.cpu() for i, wav in zip(batch, wavs, strict=True)}
         return [result[i] for i in range(len(rows))]
 
@@ -271,55 +237,26 @@ class Codec(Pretrained, Streams):
         yield from self.decode_pieces(codes, speaker, Sampling(temperature, seed))
 
     @torch.inference_mode()
-    def decode_pieces(self, codes: ArrayLike | Tensor, speaker: str, sampling: Sampling) -> Iterator[Tensor]:
-        """`stream` with all settings of `Sampling`."""
+    def decode_pieces(
+        self, codes: ArrayLike | Tensor, speaker: str, sampling: Sampling, pitch: PitchChange = UNCHANGED
+    ) -> Iterator[Tensor]:
+        """`stream` with all settings of `Sampling`, and another pitch."""
+        self.check_pitch(pitch.semitones, pitch.contour is not None)
         row = self._codes(codes)
         vectors, index = self.model.discrete.vectors(row), torch.tensor([self._speaker(speaker)], device=self.device)
-        for [piece] in self.model.speech_decoder.stream([vectors], index, sampling, [stream_number(row)]):
+        streams = [stream_number(row)]
+        for [piece] in self.model.speech_decoder.stream([vectors], index, sampling, streams, [pitch]):
             yield piece.cpu()
 
-    @torch.inference_mode()
-    def _encode(self, wavs: Callable[[], Iterable[Tensor]], penalty: float) -> Tensor:
-        """The codes of a wav; `wavs` as of `_results`."""
-        bottleneck = self.model.discrete
-        if not penalty:
-            codes = array("q")  # small tensors, kept between large ones that come and go, would hold these' memory
-            for part in self._results(wavs, self.model.encode):
-                codes.frombytes(part.numpy().tobytes())
-            return torch.from_numpy(np.array(codes))
-        latents = self._results(wavs, self.model.latents)
-        return penalized_codes(bottleneck, (piece[None].to(self.device) for piece in latents), penalty)
-
-    def _windows(self, wavs: Callable[[], Iterable[Tensor]], run: Callable[[Tensor], Tensor]) -> Tensor:
-        """The results of `run`, window by window, joined (see `_results`)."""
-        return torch.cat([*self._results(wavs, run)], -1)
-
-    @torch.inference_mode()
-    def _results(self, wavs: Callable[[], Iterable[Tensor]], run: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-        """The results of `run` for a wav at the high-pass and the loudness of training, window by window.
-
-        wavs: returns the wav in pieces; called twice, the first time to measure the loudness.
-        run: a window (1, T) -> (1, ..., N).
-        """
-        gain = Meter(high_passed(wavs(), self.high_pass)).gain()
-        for window in windows(high_passed(wavs(), self.high_pass), self.hop_length, self.model.encoder.margin):
-            yield run((window.wav * gain)[None].to(self.device))[0, ..., window.first : window.end].cpu()
-
-    def _mono(self, wav: ArrayLike | Tensor, sample_rate: int) -> Tensor:
-        check_sound(sample_rate, 1, "audio")
-        mono = validate(wav if isinstance(wav, Tensor) else torch.from_numpy(np.array(wav, np.float32)), "audio")
-        return resample(mono, sample_rate, self.sample_rate)
+    def check_pitch(self, semitones: float, keep_pitch: bool) -> None:
+        """Raises SpeechVQError if the pitch is to be another than predicted, and the decoder predicts none."""
+        if (semitones or keep_pitch) and not self.model.speech_decoder.predicts_pitch:
+            kind = self.card.config.model.decoder.kind  # type: ignore[union-attr]
+            raise SpeechVQError(
+                f"the pitch of a {kind} decoder cannot be changed, only that of a source_filter decoder"
+            )
 
     def _speaker(self, name: str) -> int:
         """The row of a speaker; raises SpeechVQError if there is no such speaker, or no decoder."""
         _ = self.model.speech_decoder
         return speaker_index(self.speakers, name)
-
-    def _codes(self, codes: ArrayLike | Tensor) -> Tensor:
-        row = torch.as_tensor(codes, dtype=torch.int64, device=self.device)
-        size = self.model.discrete.codes
-        if row.ndim != 1 or not len(row):
-            raise SpeechVQError(f"codes are a sequence of at least one integer, not of shape {tuple(row.shape)}")
-        if row.min() < 0 or row.max() >= size:
-            raise SpeechVQError(f"codes are between 0 and {size - 1}; got {row.min()} to {row.max()}")
-        return row

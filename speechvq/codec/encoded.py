@@ -17,6 +17,7 @@ class Encoded:
     alphabet: the model whose codes they are.
     speaker: the speaker to decode it with; '' if none is given.
     lost: ranges (first, end) of codes that a damaged file does not hold; these codes are 0.
+    pitch: that of the recording, (F,) in Hz by frame of the decoder; None if it is not kept.
     """
 
     codes: Tensor
@@ -24,6 +25,7 @@ class Encoded:
     alphabet: Alphabet
     speaker: str = ""
     lost: tuple[tuple[int, int], ...] = ()
+    pitch: Tensor | None = None
 
 
 def stream_number(codes: Tensor) -> int:

@@ -15,10 +15,11 @@ FAILED_FILE = "failed.tsv"  # names and reasons of the files of a folder that co
 
 @dataclass(frozen=True)
 class Job:
-    """An input file and the output file that it becomes."""
+    """An input file and the output file that it becomes; the speaker, if each has another."""
 
     source: Path
     target: Path
+    speaker: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def plan_files(
     force: bool = False,
     skip_existing: bool = False,
     options: str = "",
+    speakers: Sequence[str] = (),
 ) -> Plan:
     """The work on a file, or on every file in a folder.
 
@@ -63,24 +65,21 @@ def plan_files(
     force: overwrite existing files.
     skip_existing: keep them, whoever wrote them.
     options: names all that the content of the outputs depends on, besides the inputs.
+    speakers: for each of whom the work is done, into TARGET/SPEAKER.wav of a file, TARGET/SPEAKER/* of a folder.
 
     Raises SpeechVQError if the input is missing or has no files of these suffixes, or if an output is an input, has
     another suffix, or exists, and neither `force` nor `skip_existing` is given nor `options` are those of the output.
     """
     require_input(source)
-    if not source.is_dir():
+    if not source.is_dir() and not speakers:
         job = Job(source, target / f"{source.stem}{outputs[0]}" if target.is_dir() else target)
         _check_suffix(job.target, outputs)
         if skip_existing and _exists(job.target):
             return Plan([], [job])
         _check_absent(job.target, force)
         return Plan([job])
-    by_target = defaultdict(list)
-    for path in visible_files(source, suffixes, leave_out=None if _same(source, target) else target):
-        by_target[(target / path.relative_to(source)).with_suffix(outputs[0])].append(path)
-    if not by_target:
-        raise SpeechVQError(f"{source}: no files ending in {', '.join(suffixes)}")
-    inputs = {path.resolve() for paths in by_target.values() for path in paths}
+    by_target = _outputs(source, target, suffixes, outputs[0], speakers)
+    inputs = {job.source.resolve() for jobs in by_target.values() for job in jobs}
     if any(path.resolve() in inputs for path in by_target):
         raise SpeechVQError(f"{target}: its files would be overwritten by what is made of them; name another folder")
     log = OutputLog(target, options)
@@ -98,14 +97,40 @@ def plan_files(
     return plan
 
 
-def _unambiguous(plan: Plan, by_target: dict[Path, list[Path]]) -> Iterator[tuple[Path, Job]]:
+def _outputs(
+    source: Path, target: Path, suffixes: Sequence[str], suffix: str, speakers: Sequence[str]
+) -> dict[Path, list[Job]]:
+    """The jobs by output, those of an input for all speakers one after another (see `plan_files`)."""
+    by_target = defaultdict(list)
+    if not source.is_dir():
+        for name in speakers:
+            path = target / f"{_file_name(name)}{suffix}"
+            by_target[path].append(Job(source, path, name))
+        return by_target
+    for one in visible_files(source, suffixes, leave_out=None if _same(source, target) else target):
+        for name in speakers or [""]:
+            path = (target / _file_name(name) / one.relative_to(source)).with_suffix(suffix)
+            by_target[path].append(Job(one, path, name))
+    if not by_target:
+        raise SpeechVQError(f"{source}: no files ending in {', '.join(suffixes)}")
+    return by_target
+
+
+def _file_name(speaker: str) -> str:
+    """A speaker's name as that of a file. Raises SpeechVQError if it is none."""
+    if speaker and (Path(speaker).name != speaker or "\0" in speaker):
+        raise SpeechVQError(f"'{speaker}' cannot be the name of a file: name it by --speaker alone")
+    return speaker
+
+
+def _unambiguous(plan: Plan, by_target: dict[Path, list[Job]]) -> Iterator[tuple[Path, Job]]:
     """The outputs of one input each; the inputs that would become the same output are noted as failed."""
-    for path, sources in by_target.items():
-        if len(sources) == 1:
-            yield path, Job(sources[0], path)
+    for path, jobs in by_target.items():
+        if len(jobs) == 1:
+            yield path, jobs[0]
         else:
-            reason = Failure(f"{' and '.join(one.name for one in sources)} would both become {path.name}")
-            plan.failed.extend((Job(one, path), reason) for one in sources)
+            reason = Failure(f"{' and '.join(one.source.name for one in jobs)} would both become {path.name}")
+            plan.failed.extend((job, reason) for job in jobs)
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -131,7 +156,7 @@ def require_input(path: Path) -> None:
 
 
 def _check_suffix(path: Path, suffixes: Sequence[str]) -> None:
-    if path.suffix.lower() not in suffixes:
+    if path.suffix.lower() not in [suffix.lower() for suffix in suffixes]:
         raise SpeechVQError(f"{path}: the output ends in {' or '.join(dict.fromkeys(suffixes))}")
 
 

@@ -15,12 +15,14 @@ from torch import Tensor
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read, validate
+from speechvq.data.corpora.espeak import Espeak
 from speechvq.data.manifest import Utterance, read_manifest
 from speechvq.data.workers import in_processes
 from speechvq.extras import needed_for
 from speechvq.files import Failure, attempt, printable, save_failures
 from speechvq.progress import progress
 from speechvq.text.phones import SILENCE, arpabet
+from speechvq.text.pronunciations import Pronunciation, espeak_pronunciation, read_dictionary
 from speechvq.text.segments import Segment
 from speechvq.text.textgrid import write_textgrid
 from speechvq.text.transcript import words
@@ -65,14 +67,32 @@ class AlignmentReport:
     unaligned: list[tuple[str, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Words:
+    """Where the pronunciation of a word comes from that pocketsphinx's dictionary lacks.
+
+    dictionary: a file as of `read_dictionary`; its pronunciations stand beside those of pocketsphinx.
+    letter_to_sound: whether espeak-ng gives that of words which are in neither, with an American accent.
+    """
+
+    dictionary: Path | None = None
+    letter_to_sound: bool = False
+
+
 class Aligner:
     """The acoustic model and the dictionary of pocketsphinx.
 
-    Raises SpeechVQError if pocketsphinx is not installed.
+    more: other pronunciations.
+
+    Raises SpeechVQError if pocketsphinx or espeak-ng is needed and not installed, or the dictionary cannot be read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, more: Words = Words()) -> None:
+        self._espeak = Espeak("letter-to-sound") if more.letter_to_sound else None
+        own = read_dictionary(more.dictionary) if more.dictionary else {}
         self._decoder: Any = _pocketsphinx().Decoder(**DECODER_OPTIONS)
+        for word, pronunciations in own.items():
+            self._add(word, pronunciations)
 
     def align(self, wav: np.ndarray | Tensor, text: str) -> Alignment:
         """The times of a text in the speech that reads it; a text that differs from the speech is not noticed.
@@ -86,6 +106,8 @@ class Aligner:
         if not spoken:
             raise SpeechVQError("no text")
         unknown = [word for word in dict.fromkeys(spoken) if self._decoder.lookup_word(word) is None]
+        if self._espeak:
+            unknown = [word for word in unknown if not self._add(word, [self._sounds(word)])]
         if unknown:
             raise SpeechVQError(f"unknown words: {', '.join(unknown)}")
         samples = validate(torch.as_tensor(wav), "the speech to align").numpy()
@@ -94,6 +116,24 @@ class Aligner:
         if [name for name, _ in found if name[0] not in "<["] != spoken:  # <sil> and [NOISE] are no words
             raise SpeechVQError("cannot be aligned")
         return _alignment(found, len(samples) / SAMPLE_RATE)
+
+    def _add(self, word: str, pronunciations: Sequence[Pronunciation]) -> bool:
+        """Add pronunciations of a word to the dictionary -> whether there are any."""
+        for phones in filter(None, pronunciations):
+            number = 1
+            while self._decoder.lookup_word(f"{word}({number})" if number > 1 else word) is not None:
+                number += 1
+            name = f"{word}({number})" if number > 1 else word
+            self._decoder.add_word(name, " ".join(phones).upper(), True)
+        return any(pronunciations)
+
+    def _sounds(self, word: str) -> Pronunciation:
+        """The phones of a word by espeak-ng; () if it has none."""
+        assert self._espeak is not None
+        try:
+            return espeak_pronunciation(self._espeak.pronounce(word))
+        except SpeechVQError:  # a sound that English does not have
+            return ()
 
     def _search(self, data: bytes, spoken: list[str]) -> list[tuple[str, list[tuple[str, int]]]]:
         """(word, [(phone, first frame), ...]) of each word and pause; [] if there is no path through the text."""
@@ -149,21 +189,29 @@ def _alignment(found: list[tuple[str, list[tuple[str, int]]]], duration: float) 
     return Alignment([segment for segment, _ in rows], spoken)
 
 
-def align_corpus(data: Path, out: Path, *, workers: int, force: bool = False) -> AlignmentReport:
+def align_corpus(
+    data: Path,
+    out: Path,
+    *,
+    workers: int,
+    force: bool = False,
+    more: Words = Words(),
+) -> AlignmentReport:
     """Align a prepared corpus -> OUT/ID.TextGrid (tiers `words`, `phones`) and OUT/unaligned.tsv (id, tab, reason).
 
     Times are those of the source recording, not of the trimmed audio. A label file that is there already is kept.
 
     workers: processes
     force: align again what is there already
-    Raises SpeechVQError if no utterance can be aligned, or pocketsphinx is not installed.
+    more: pronunciations of words that pocketsphinx does not know
+    Raises SpeechVQError if no utterance can be aligned, a package is not installed, or the dictionary cannot be read.
     """
-    _pocketsphinx()  # raises before the work
+    _aligner(more)  # raises before the work
     utterances = read_manifest(data)
     missing = [utterance for utterance in utterances if force or not _label_file(out, utterance).is_file()]
     todo = {utterance.id for utterance in missing}
     report = AlignmentReport(kept=[utterance.id for utterance in utterances if utterance.id not in todo])
-    jobs = [(utterance, data, out) for utterance in missing]
+    jobs = [(utterance, data, out, more) for utterance in missing]
     for name, reason in progress(in_processes(_align_one, jobs, workers), len(jobs), unit="file"):
         if reason:
             report.unaligned.append((name, reason))
@@ -181,16 +229,16 @@ def _label_file(out: Path, utterance: Utterance) -> Path:
     return out / f"{utterance.id}.TextGrid"
 
 
-def _align_one(job: tuple[Utterance, Path, Path]) -> tuple[str, str | None]:
+def _align_one(job: tuple[Utterance, Path, Path, Words]) -> tuple[str, str | None]:
     """Align one utterance -> its id, and the reason if it cannot be aligned."""
     done = attempt(_write_labels, job)
     return job[0].id, printable(done.reason) if isinstance(done, Failure) else None
 
 
-def _write_labels(job: tuple[Utterance, Path, Path]) -> None:
-    utterance, data, out = job
+def _write_labels(job: tuple[Utterance, Path, Path, Words]) -> None:
+    utterance, data, out, more = job
     _check_duration(utterance.samples)  # before it is read
-    found = _aligner().align(read(data / utterance.path), utterance.text)
+    found = _aligner(more).align(read(data / utterance.path), utterance.text)
     offset = utterance.start / SAMPLE_RATE  # of the trimmed audio in its source
     write_textgrid(_label_file(out, utterance), _shifted(found.phones, offset), words=_shifted(found.words, offset))
 
@@ -200,5 +248,5 @@ def _shifted(segments: Sequence[Segment], seconds: float) -> list[Segment]:
 
 
 @functools.cache
-def _aligner() -> Aligner:
-    return Aligner()
+def _aligner(more: Words) -> Aligner:
+    return Aligner(more)

@@ -66,7 +66,7 @@ def run_demo(out: Path, *, minutes: float, seed: int, force: bool) -> dict[str, 
     labels = out / "corpus" / "lab"
     with clock.stage("phonemes", "evaluating codes against phones"):
         phonemes = evaluate_phonemes(Codec.load(out / "mel"), out / "data", labels, seed=seed)
-        save_result(out / "mel" / "phonemes.json", phonemes.figures())
+        save_result(out / "mel" / "phonemes.json", phonemes.figures(), out / "mel")
         draw_heat_maps(phonemes, out / "mel")
     with clock.stage("page", "writing a page of results"):
         page = write_report([out / name for name in DECODERS], out / "page", out / "data", labels, CONVERTED)
@@ -142,7 +142,7 @@ def _convert(out: Path, name: str, seed: int) -> dict[str, dict[str, float | Non
     codec, pairs = Codec.load(out / name), _pairs(read_manifest(out / "data"))
     sampling = Sampling(seed=seed, progress=True)
     result = evaluate_conversion(codec, out / "data", pairs, installed_judges(), sampling, out / name / "wavs")
-    save_result(out / name / "conversion.json", asdict(result))
+    save_result(out / name / "conversion.json", asdict(result), out / name)
     return result.figures
 
 

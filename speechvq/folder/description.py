@@ -1,7 +1,7 @@
 """The description of a model: the result of `speechvq info`. Needs no torch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,10 @@ from speechvq.config import CodecRun, EncoderRun, PriorRun
 from speechvq.folder.card import WEIGHTS, Card, load_card
 from speechvq.folder.fingerprint import WeightsSummary, summarize_weights
 from speechvq.folder.readme import read_readme
+
+# Minutes of speech in training, and how well a voice is then known.
+KNOWN = ((5.0, "well"), (1.0, "a little"), (0.0, "hardly"))
+VOICE_COLUMNS = ("sex", "accent", "minutes")  # of what a card may say of a speaker
 
 
 def describe_folder(folder: Path) -> dict[str, Any]:
@@ -88,6 +92,32 @@ def _describe_encoder(card: Card, weights: WeightsSummary) -> dict[str, Any]:
         **_training_audio(card),
         "held_out": weights.metadata,
     }
+
+
+def known(info: Mapping[str, str]) -> str:
+    """How well a model knows a voice, by the minutes of its speech in training; '' if they are not on the card."""
+    try:
+        minutes = float(info["minutes"])
+    except (KeyError, ValueError):
+        return ""
+    return next(mark for least, mark in KNOWN if minutes >= least)
+
+
+def voices(speakers: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """A table of speakers with what is on the card of them, those with the most speech first; lines of text."""
+    rows = [["voice", *VOICE_COLUMNS, "known"]]
+    for name in sorted(speakers, key=lambda name: -_minutes(speakers[name])):
+        info = speakers[name]
+        rows.append([name, *(str(info.get(column, "")) for column in VOICE_COLUMNS), known(info)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _minutes(info: Mapping[str, str]) -> float:
+    try:
+        return float(info.get("minutes", 0))
+    except ValueError:
+        return 0.0
 
 
 DESCRIPTIONS: dict[str, Callable[[Card, WeightsSummary], dict[str, Any]]] = {

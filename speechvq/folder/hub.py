@@ -9,6 +9,8 @@ from speechvq.folder.readme import README
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
 
+from speechvq.folder.card import model_folder
+
 TAGS = ["audio", "speech-codec", "voice-conversion", "vq-vae"]
 TEXT = """---
 {{ card_data }}
@@ -88,13 +90,13 @@ class Pretrained:
         revision: str | None = None,
         device: str = "cpu",
     ) -> Self:
-        """The model of a folder, or of a repository of the hub.
+        """The model of a folder, the packaged model of that name, or that of a repository of the hub.
 
-        pretrained_model_name_or_path: a folder, or the name of a repository.
+        pretrained_model_name_or_path: a folder, or the name of a packaged model or of a repository.
         device: as of `load`.
         Other arguments as of huggingface_hub's `snapshot_download`.
         """
-        folder = str(pretrained_model_name_or_path)
+        folder = str(model_folder(pretrained_model_name_or_path))
         if not Path(folder).is_dir():
             from huggingface_hub import snapshot_download
 

@@ -11,11 +11,22 @@ import torch
 
 from speechvq import __version__
 from speechvq.files import save_json
+from speechvq.folder.fingerprint import files_digest
 
 
-def save_result(path: Path, result: dict[str, Any]) -> None:
-    """Write a result as JSON, with where it comes from."""
-    save_json(path, {"made_by": provenance(), **result})
+def save_result(path: Path, result: dict[str, Any], model: Path | None = None) -> None:
+    """Write a result as JSON, with where it comes from.
+
+    model: the folder of the model that was measured; None for several.
+    """
+    made_by = provenance() | ({} if model is None else {"model": files_digest(model)})
+    save_json(path, {"made_by": made_by, **result})
+
+
+def is_of_another(result: dict[str, Any], model: Path) -> bool:
+    """Whether a saved result is of another model than the one that is in the folder now, as far as that is known."""
+    measured = result.get("made_by", {}).get("model")
+    return measured is not None and measured != files_digest(model)
 
 
 def provenance() -> dict[str, str]:

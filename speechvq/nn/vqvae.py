@@ -13,7 +13,7 @@ from speechvq.config import ModelConfig, NoDecoderConfig
 from speechvq.nn.augment import Augment
 from speechvq.nn.bottleneck import BOTTLENECKS, Bottleneck, Discrete
 from speechvq.nn.decoder import DECODERS
-from speechvq.nn.decoder.contract import Decoder
+from speechvq.nn.decoder.contract import Decoder, PitchChange
 from speechvq.nn.encoder import ENCODERS, Encoder
 from speechvq.nn.layers import Jitter
 from speechvq.nn.objective.latent_cpc import LatentCPC
@@ -113,18 +113,24 @@ class VQVAE(Trainable):
         return F.pad(wav, (0, -wav.shape[1] % self.hop_length))
 
     def decode(
-        self, codes: Sequence[Tensor], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+        self,
+        codes: Sequence[Tensor],
+        speaker: Tensor,
+        sampling: Sampling,
+        utterances: Sequence[int],
+        pitches: Sequence[PitchChange] = (),
     ) -> list[Tensor]:
         """Decode a batch of utterances.
 
         codes: (N_i,) of each of B utterances.
         speaker: (B,) int64.
         utterances: the number of the random stream of each.
+        pitches: the change of each one's pitch, for a decoder that predicts it; () leaves it.
         Returns B wavs (N_i * hop_length,).
         Raises SpeechVQError if the model has no codes or no decoder.
         """
         latents = [self.discrete.vectors(row) for row in codes]
-        return self.speech_decoder.generate(latents, speaker, sampling, utterances)
+        return self.speech_decoder.generate(latents, speaker, sampling, utterances, pitches)
 
     @property
     def reconstruction(self) -> str:

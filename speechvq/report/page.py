@@ -25,18 +25,20 @@ def write_report(
     labels: Path | None,
     count: int,
     reading: LabelReading = USUAL,
+    device: str = "cpu",
 ) -> Path:
     """Write OUT/index.html of run folders.
 
     data, labels: prepared corpus and folder of label files, for the phones below spectrograms
     count: utterances of each run
     reading: how label files are read
+    device: where models compute
 
     Returns the path of the page. Raises SpeechVQError if a folder is not a run.
     """
     if labels and not data:
         raise SpeechVQError("labels are of a prepared corpus: --labels needs --data")
-    runs, phones = read_runs(folders), read_phones(data, labels, reading)
+    runs, phones = read_runs(folders, device), read_phones(data, labels, reading)
     environment = Environment(
         loader=PackageLoader("speechvq.report", "."),
         autoescape=True,

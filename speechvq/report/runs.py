@@ -11,6 +11,7 @@ from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.evaluate.conversion import wav_name
 from speechvq.folder.card import Card, load_card
+from speechvq.folder.provenance import is_of_another
 from speechvq.train.loop import read_log
 from speechvq.train.run import MADE
 
@@ -56,6 +57,7 @@ class Run:
     log: rows of held-out figures while training
     provenance: how training was started, and resumed
     results: saved results, by question of QUESTIONS
+    device: where its model computes
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class Run:
     log: list[dict[str, float]]
     provenance: list[dict[str, str]]
     results: dict[str, dict[str, Any]]
+    device: str = "cpu"
 
     @property
     def kind(self) -> str:
@@ -73,7 +76,12 @@ class Run:
     @cached_property
     def codec(self) -> Codec:
         """The model, loaded."""
-        return Codec.load(self.folder)
+        return Codec.load(self.folder, self.device)
+
+    @property
+    def foreign(self) -> list[str]:
+        """The questions whose saved results are of another model than that of the folder."""
+        return [question for question, result in self.results.items() if is_of_another(result, self.folder)]
 
     @property
     def heat_maps(self) -> list[tuple[Path, str]]:
@@ -101,12 +109,14 @@ class Run:
         return [Utterance(name, speaker, clips) for speaker, name, clips in ordered[:count]]
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
+def read_runs(folders: Sequence[Path], device: str = "cpu") -> list[Run]:
     """Read run folders, each named by the last part of its path, or by the last two if names would be equal.
+
+    device: where their models compute
 
     Raises SpeechVQError if a folder is not a run.
     """
-    return [_read_run(folder, _name(folder, folders)) for folder in folders]
+    return [_read_run(folder, _name(folder, folders), device) for folder in folders]
 
 
 def _name(folder: Path, folders: Sequence[Path]) -> str:
@@ -115,11 +125,11 @@ def _name(folder: Path, folders: Sequence[Path]) -> str:
     return path.name if len(same) == 1 else "/".join(path.parts[-2:])
 
 
-def _read_run(folder: Path, name: str) -> Run:
+def _read_run(folder: Path, name: str, device: str) -> Run:
     files = {question: folder / f"{question}.json" for question in QUESTIONS}
     results = {question: _read_json(path) for question, path in files.items() if path.is_file()}
     provenance = _read_json(folder / MADE) if (folder / MADE).is_file() else []
-    return Run(folder, name, load_card(folder), read_log(folder), provenance, results)
+    return Run(folder, name, load_card(folder), read_log(folder), provenance, results, device)
 
 
 def _read_json(path: Path) -> Any:

@@ -24,7 +24,7 @@ from speechvq.text.segments import Segment
 
 log = logging.getLogger(__name__)
 
-SPECTROGRAM_KINDS = ("natural", "reconstruction")
+DRAWN_CONVERSIONS = 2  # of an utterance; the others can be played
 CURVES = ("loss", "bits_per_sample", "perplexity", "bits_per_code")  # of these, the learning curves that a run has
 
 Phones = Callable[[str], list[Segment]]  # the phones of an utterance id in the time of its prepared audio
@@ -59,6 +59,7 @@ class Section:
     samples: speech drawn from a prior
     tables: all that was measured
     pictures: learning curves and use of codes
+    warnings: what a reader of the figures must know
     config: the configuration as JSON
     """
 
@@ -68,6 +69,7 @@ class Section:
     samples: list[Player]
     tables: list[Table]
     pictures: list[Picture]
+    warnings: list[str]
     config: str
 
 
@@ -113,7 +115,15 @@ def _section(run: Run, about: str) -> Section:
     """The parts that runs of all kinds may have: samples, tables, learning curves, and the configuration."""
     samples = [player(Clip(path, path.stem, {})) for path in run.samples]
     config = json.dumps(dataclasses.asdict(run.card.config), indent=1)
-    return Section(run, about, [], samples, result_tables(run), _curves(run), config)
+    return Section(run, about, [], samples, result_tables(run), _curves(run), _warnings(run), config)
+
+
+def _warnings(run: Run) -> list[str]:
+    """That saved results are of another model than that of the folder."""
+    return [
+        f"The figures of {question} were measured of another model than the one that is in {run.folder} now."
+        for question in run.foreign
+    ]
 
 
 def read_phones(data: Path | None, labels: Path | None, reading: LabelReading = USUAL) -> Phones:
@@ -148,11 +158,10 @@ def _about_codec(run: Run) -> str:
 
 def _speech(run: Run, utterance: Utterance, phones: list[Segment]) -> Speech:
     natural = utterance.clips[0]
-    wavs = {
-        SPEECH_NAMES.get(clip.kind, clip.kind): read(clip.path)
-        for clip in utterance.clips
-        if clip.kind in SPECTROGRAM_KINDS
-    }
+    conversions = [clip for clip in utterance.clips if clip.kind.startswith("as ")]
+    others = [clip for clip in utterance.clips if clip.kind != "copy" and clip not in conversions]
+    shown = [*others, *conversions[:DRAWN_CONVERSIONS]]
+    wavs = {SPEECH_NAMES.get(clip.kind, clip.kind): read(clip.path) for clip in shown}
     wav = read(natural.path)
     codec = run.codec.after_high_pass(run.card.high_pass)  # the recordings that are kept are prepared ones
     codes = codec.encode(wav, SAMPLE_RATE).tolist() if run.codec.model.bottleneck.codes else []

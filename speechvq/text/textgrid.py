@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -136,18 +136,31 @@ def write_textgrid(path: Path, segments: Sequence[Segment], words: Sequence[Segm
     words: of the tier `words`; None for no such tier
     Raises SpeechVQError if segments overlap or have no length, or there are none.
     """
+    write_tiers(path, ({} if words is None else {"words": words}) | {"phones": segments})
+
+
+def check_writer() -> None:
+    """Raises SpeechVQError if what writes TextGrids is not installed."""
+    with needed_for("writing .TextGrid files", "align"):
+        import praatio  # noqa: F401
+
+
+def write_tiers(path: Path, tiers: Mapping[str, Sequence[Segment]]) -> None:
+    """Write a Praat TextGrid of tiers of intervals, from 0 to the last end of all; gaps become empty intervals.
+
+    Raises SpeechVQError if segments of a tier overlap or have no length, or the last tier has none.
+    """
     with needed_for("writing .TextGrid files", "align"):
         from praatio import textgrid
         from praatio.utilities.errors import PraatioException
 
-    if not segments:
+    if not [*tiers.values()][-1]:
         raise SpeechVQError(f"{path}: a TextGrid without segments cannot be written")
-    tiers = {"words": words or [], "phones": segments}
     end = max(segment.end for tier in tiers.values() for segment in tier)
     grid = textgrid.Textgrid(0.0, end)
     try:
-        for name in tiers if words is not None else ["phones"]:
-            entries = [(s.start, s.end, s.label) for s in tiers[name]]
+        for name, segments in tiers.items():
+            entries = [(s.start, s.end, s.label) for s in segments]
             grid.addTier(textgrid.IntervalTier(name, entries, 0.0, end))
         with atomic_write(path) as temporary:
             # Short: other readers do not take the exponents that praatio writes into the long form.

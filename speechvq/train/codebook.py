@@ -10,6 +10,7 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from speechvq import SpeechVQError
+from speechvq.codec.devices import torch_device
 from speechvq.config import CausalEncoderConfig, CodecRun, EMAConfig, EncoderRun, ModelConfig, NoDecoderConfig
 from speechvq.config.parsing import parse
 from speechvq.data.feature_store import FeatureStore, feature_store
@@ -55,18 +56,21 @@ class Clustering:
     seed: int = 0
 
 
-def make_codebook(run: Path, data: Path, out: Path, how: Clustering, force: bool = False) -> dict[str, float]:
+def make_codebook(
+    run: Path, data: Path, out: Path, how: Clustering, force: bool = False, device: str = "cpu"
+) -> dict[str, float]:
     """Cluster the layers of a run's encoder on the training speech prepared in `data` -> figures of the codes.
 
     `out` becomes the folder of a codec without a decoder: the encoder, a projection (the linear map that the rounds of
     discriminant analysis found), and the codebook. It encodes, can be evaluated, and starts other trainings.
+    device: where the encoder computes; clusters are found on the CPU.
     Raises SpeechVQError as `load_encoder` and `check_high_pass` do, if a codec cannot have these sizes, if there is too
     little speech, if `out` is `run`, or if it holds a model and `force` is not given.
     """
     check_run(out, resume=False, force=force)  # before the work
     if out.resolve() == run.resolve():
         raise SpeechVQError(f"{out}: the codec cannot take the place of its encoder; --out names another folder")
-    high_pass, encoder = check_high_pass(run, load_card(run), data), load_encoder(run, how)
+    high_pass, encoder = check_high_pass(run, load_card(run), data), load_encoder(run, how, device)
     model_config = ModelConfig(encoder.config, EMAConfig(codes=how.codes, dim=how.dim), NoDecoderConfig())
     config = parse(CodecRun, asdict(CodecRun(model_config)))  # refuses what could not be read again
     store = feature_store(data)
@@ -102,10 +106,11 @@ class Projection:
     matrix: Tensor
 
 
-def load_encoder(run: Path, how: Clustering) -> CausalEncoder:
+def load_encoder(run: Path, how: Clustering, device: str = "cpu") -> CausalEncoder:
     """The encoder of a pretraining run or of a codec, to be projected as `how` says; its projection is not loaded.
 
-    Raises SpeechVQError if it is not causal, or has no such layers, or these have too few dimensions.
+    Raises SpeechVQError if it is not causal, has no such layers, these have too few dimensions, or the device cannot be
+    used.
     """
     config = load_card(run).config
     trained = config.encoder if isinstance(config, EncoderRun) else None
@@ -134,7 +139,7 @@ def load_encoder(run: Path, how: Clustering) -> CausalEncoder:
     # Rounded before anything is clustered, so that a model packed as float16 has the same codes.
     own = {name: value.half().to(value.dtype) if value.is_floating_point() else value for name, value in own.items()}
     encoder.load_state_dict(encoder.state_dict() | own)
-    return encoder.eval()
+    return encoder.eval().to(torch_device(device))
 
 
 @torch.inference_mode()
@@ -165,15 +170,15 @@ def layer_rows(encoder: CausalEncoder, store: FeatureStore, how: Clustering) -> 
 def joined_layers(
     encoder: CausalEncoder, feats: Tensor, outputs: Sequence[int], stride: int, posteriors: float = 0.0
 ) -> Tensor:
-    """feats (B, 80, F) -> layers of the encoder, averaged over `stride` steps, one below another (B, C, N).
+    """feats (B, 80, F) -> layers of the encoder, averaged over `stride` steps, one below another (B, C, N), on the CPU.
 
     posteriors: weight of the square roots of the classifier's probabilities, which follow; 0 leaves them out.
     """
-    layers = encoder.layers(feats)
+    layers = encoder.layers(feats.to(next(encoder.parameters()).device))
     parts = [layers[k].unfold(2, stride, stride).mean(3) for k in outputs]
     if posteriors:
         parts.append(posteriors * encoder.root_probabilities(layers))
-    return torch.cat(parts, 1)
+    return torch.cat(parts, 1).cpu()
 
 
 def loud(feats: Tensor, hop: int) -> Tensor:

@@ -52,12 +52,15 @@ class Neighbourhood:
     seed: int = 0
 
 
-def make_targets(run: Path, data: Path, out: Path, how: Neighbourhood, force: bool = False) -> dict[str, float]:
+def make_targets(
+    run: Path, data: Path, out: Path, how: Neighbourhood, force: bool = False, device: str = "cpu"
+) -> dict[str, float]:
     """Cluster the training and validation speech prepared in `data` by a run's encoder, into the file `out` -> figures.
 
     Neighbours of other speakers share what is said, and not the voice: spectral clusters of their graph (Ng, Jordan and
     Weiss 2002) follow phones better than clusters of the layers themselves do. The last target is silence.
     force: overwrite a file that is there.
+    device: where the encoder computes and neighbours are searched.
     Raises SpeechVQError as `load_encoder`, `check_high_pass` and `FeatureStore.check_hop` do, for too little speech, or
     if the file exists and `force` is not given.
     """
@@ -65,7 +68,7 @@ def make_targets(run: Path, data: Path, out: Path, how: Neighbourhood, force: bo
         raise SpeechVQError(f"{out} exists; --force overwrites it")
     card = load_card(run)
     check_high_pass(run, card, data)
-    encoder = load_encoder(run, Clustering(outputs=how.outputs, stride=how.stride, dim=1))
+    encoder = load_encoder(run, Clustering(outputs=how.outputs, stride=how.stride, dim=1), device)
     store = feature_store(data)
     store.check_hop(encoder.hop_length)
     hop = encoder.hop_length // store.hop_length
@@ -75,7 +78,7 @@ def make_targets(run: Path, data: Path, out: Path, how: Neighbourhood, force: bo
     pool = np.sort(random.permutation(np.flatnonzero(train))[: how.frames])
     if len(pool) <= max(how.clusters, how.vectors + 1, how.neighbours) or len(set(speakers[pool].tolist())) < 2:
         raise SpeechVQError(f"{data}: {len(pool)} frames of speech are too few, or of one speaker")
-    nearest, similarity = neighbours(rows, speakers, pool, how.neighbours)
+    nearest, similarity = neighbours(rows, speakers, pool, how.neighbours, device)
     weights = torch.exp((similarity - 1) / WIDTH)
     inside = torch.from_numpy(pool)
     embedding, values = graph_embedding(nearest[inside], weights[inside], how.vectors)
@@ -130,21 +133,24 @@ def splice(rows: Tensor, reach: int) -> Tensor:
     return F.normalize(torch.cat([padded[k : k + len(rows)] for k in range(2 * reach + 1)], 1), dim=1)
 
 
-def neighbours(rows: Tensor, speakers: Tensor, pool: np.ndarray, count: int) -> tuple[Tensor, Tensor]:
+def neighbours(
+    rows: Tensor, speakers: Tensor, pool: np.ndarray, count: int, device: str = "cpu"
+) -> tuple[Tensor, Tensor]:
     """The nearest rows of the pool that are of other speakers: their numbers in it and similarities, (M, count) both.
 
     rows: (M, C) of unit length.
     speakers: (M,) int64.
     pool: numbers of the rows that are searched.
     """
+    rows, speakers = rows.to(device), speakers.to(device)
     candidates, owners = rows[pool], speakers[pool]
     nearest, similarity = [], []
     for begin in progress(range(0, len(rows), QUERIES), unit="block"):
         scores = rows[begin : begin + QUERIES] @ candidates.T
         scores.masked_fill_(speakers[begin : begin + QUERIES, None] == owners, -1)
         best = scores.topk(count)
-        nearest.append(best.indices)
-        similarity.append(best.values)
+        nearest.append(best.indices.cpu())
+        similarity.append(best.values.cpu())
     return torch.cat(nearest), torch.cat(similarity)
 
 

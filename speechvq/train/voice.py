@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.audio import AUDIO_SUFFIXES
+from speechvq.audio import AUDIO_SUFFIXES, SAMPLE_RATE
 from speechvq.codec import Codec
 from speechvq.config import CodecRun, TrainConfig
 from speechvq.data.corpora.contract import Source
@@ -18,12 +18,20 @@ from speechvq.data.manifest import Split, Treatment, Utterance, rank_key, read_m
 from speechvq.data.prepare import prepare
 from speechvq.files import visible_files
 from speechvq.folder.histogram import save_histogram
+from speechvq.folder.readme import derived_readme, save_readme
 from speechvq.nn.vqvae import VQVAE, build
 from speechvq.train.batches import Crops, held_out_batches
 from speechvq.train.run import Training, run
 
 log = logging.getLogger(__name__)
 
+ADAPTED = """# {name} with the voice {speaker}
+
+One more voice, `{speaker}`, learned by `speechvq adapt` from {minutes} minutes of recordings, in {steps} steps, seed
+{seed}. Codes and the other voices are those of `{name}`, and so are its licence and what it was trained on; the
+recordings of `{speaker}` come under the terms of whoever made them. Nothing has been measured of this voice but the
+losses that `speechvq info` prints.
+"""
 HELD_OUT = 0.15  # of the speech, to find the best step
 EVALUATIONS = 6
 
@@ -57,9 +65,13 @@ def adapt(
         def finish(out: Path) -> None:
             if codec.histogram is not None:
                 save_histogram(out, codec.histogram)
+            save_readme(out, derived_readme(codec.readme, text))
 
         torch.manual_seed(seed)
-        card = replace(codec.card, speakers=speakers)
+        minutes = f"{sum(u.samples for u in train) / SAMPLE_RATE / 60:.1f}"
+        info = codec.card.speaker_info | {speaker: {"minutes": minutes}}
+        card = replace(codec.card, speakers=speakers, speaker_info=info)
+        text = ADAPTED.format(speaker=speaker, name=folder.resolve().name, minutes=minutes, steps=steps, seed=seed)
         return run(Training(card, model, crops, held_out, how, finish), out, force=force)
 
 

@@ -24,6 +24,7 @@ _UTF8 = 1
 _RATE, _PITCH = 1, 3
 _EVENT_END, _EVENT_PHONEME = 0, 7
 PAUSE = "pau"
+_SEPARATOR = "|"  # of mnemonics: none has it
 
 
 class _Identifier(ctypes.Union):
@@ -85,11 +86,13 @@ class Spoken:
 class Espeak:
     """The library, initialized.
 
+    purpose: what needs it, for the error.
+
     Raises SpeechVQError if it is not installed or cannot be initialized.
     """
 
-    def __init__(self) -> None:
-        with needed_for("the demo corpus", "demo"):
+    def __init__(self, purpose: str = "the demo corpus") -> None:
+        with needed_for(purpose, "demo"):
             import espeakng_loader
         self._library: Any = ctypes.CDLL(espeakng_loader.get_library_path())
         path = espeakng_loader.get_data_path().encode()
@@ -118,6 +121,22 @@ class Espeak:
             raise SpeechVQError(f"espeak-ng cannot speak {text!r}")
         wav = np.concatenate(audio)
         return Spoken(wav, self.sample_rate, segments(events, len(wav), self.sample_rate))
+
+    def pronounce(self, text: str, voice: str = "en-us") -> list[str]:
+        """The mnemonics of the phones of a text, without stress marks and pauses, as the voice of that name says it.
+
+        Raises SpeechVQError if espeak-ng has no such voice.
+        """
+        if self._library.espeak_SetVoiceByName(voice.encode()):
+            raise SpeechVQError(f"espeak-ng has no voice '{voice}'")
+        translate = self._library.espeak_TextToPhonemes
+        translate.restype = ctypes.c_char_p
+        rest, found = ctypes.c_char_p(text.encode()), []
+        while rest.value is not None:  # clause by clause
+            said = translate(ctypes.byref(rest), _UTF8, ord(_SEPARATOR) << 8)
+            words = (said or b"").decode("utf-8", "replace").split()
+            found += [name.lstrip("',%=") for word in words for name in word.split(_SEPARATOR)]
+        return [name for name in found if name and not name.startswith("_")]
 
 
 def _collector(audio: list[np.ndarray], events: list[tuple[int, str]]) -> Callable[[Any, int, Any], int]:

@@ -1,5 +1,7 @@
 """Finite scalar quantization (Mentzer et al. 2023): each of a few dimensions is bounded and rounded."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -73,7 +75,8 @@ class FSQ(Discrete):
     @property
     def _radix(self) -> Tensor:
         """(len(levels), 1): what one step of each digit adds to the code."""
-        return (self.levels.cumprod(0) // self.levels)[:, None]
+        levels = self.config.levels
+        return torch.tensor([math.prod(levels[:i]) for i in range(len(levels))], device=self.levels.device)[:, None]
 
     def _bound(self, y: Tensor) -> Tensor:
         """y (B, len(levels), N) -> as many, within half a step of the outermost levels.

@@ -1,6 +1,7 @@
 """The contract of a decoder, and the parts that decoders share: speakers, conditioner, log-mel head."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -66,17 +67,44 @@ class MelHead(nn.Module):
         return F.l1_loss(self(frames).float(), target)
 
 
+@dataclass(frozen=True)
+class PitchChange:
+    """How the pitch of decoded speech is to differ from the predicted one.
+
+    semitones: by which it is raised; below 0 lowered.
+    contour: (F,) in Hz, the pitch of each frame before it is raised; None for the predicted one.
+    """
+
+    semitones: float = 0.0
+    contour: Tensor | None = None
+
+    def of_frames(self, first: int, end: int) -> "PitchChange":
+        """The change of the frames from `first` to `end`."""
+        return self if self.contour is None else PitchChange(self.semitones, self.contour[first:end])
+
+    def applied(self, predicted: Tensor) -> Tensor:
+        """The pitch (..., F) in Hz to decode with, of a predicted one (..., F)."""
+        if self.contour is not None:
+            predicted = self.contour.to(predicted).expand_as(predicted)
+        return predicted * 2 ** (self.semitones / 12) if self.semitones else predicted
+
+
+UNCHANGED = PitchChange()
+
+
 class Decoder(nn.Module):
     """The contract of every decoder, and what all share: the speakers and the conditioner.
 
     A subclass defines `reconstruction`, `losses` and `stream`.
 
     reconstruction: the name of the loss that measures how much of the speech comes back; held-out comparisons use it.
+    predicts_pitch: whether it does, so that the pitch can be changed.
     hop_length: samples per code.
     frame_length: samples per frame of the conditioner.
     """
 
     reconstruction: ClassVar[str]
+    predicts_pitch: ClassVar[bool] = False
 
     def __init__(self, config: ConditionerConfig, dim: int, speakers: int, hop_length: int) -> None:
         super().__init__()
@@ -100,13 +128,19 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def stream(
-        self, latents: Sequence[Latents], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+        self,
+        latents: Sequence[Latents],
+        speaker: Tensor,
+        sampling: Sampling,
+        utterances: Sequence[int],
+        pitches: Sequence[PitchChange] = (),
     ) -> Iterator[list[Tensor]]:
         """Decode utterances side by side, piece by piece, until all are complete.
 
         latents: for each utterance, (D, N_i); of long ones, take a piece at a time.
         speaker: (B,) int64.
         utterances: the numbers of the random streams.
+        pitches: of each utterance, for a decoder that predicts a pitch; () leaves it as predicted.
 
         Yields the next piece of each of the B wavs; an utterance that is complete gets empty ones. An utterance does
         not depend on the others.
@@ -114,10 +148,15 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def generate(
-        self, latents: Sequence[Latents], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+        self,
+        latents: Sequence[Latents],
+        speaker: Tensor,
+        sampling: Sampling,
+        utterances: Sequence[int],
+        pitches: Sequence[PitchChange] = (),
     ) -> list[Tensor]:
         """The pieces of `stream` put together: B wavs (N_i * hop_length,)."""
-        pieces = self.stream(latents, speaker, sampling, utterances)
+        pieces = self.stream(latents, speaker, sampling, utterances, pitches)
         return [torch.cat(parts) for parts in zip(*pieces, strict=True)]
 
     def _frames(self, z_q: Tensor, vector: Tensor) -> Tensor:

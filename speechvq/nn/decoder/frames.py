@@ -7,7 +7,7 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from speechvq.nn.decoder.contract import Decoder, Latents
+from speechvq.nn.decoder.contract import UNCHANGED, Decoder, Latents, PitchChange
 from speechvq.wavenet.sampler import Sampling
 
 PIECE_LENGTH = 2**19  # samples: half a minute
@@ -26,8 +26,12 @@ class FrameDecoder(Decoder):
         """The number of codes in a piece."""
         return max(PIECE_LENGTH // self.hop_length, 1)
 
-    def render(self, frames: Tensor, seed: int) -> Tensor:
-        """frames (1, C, F) -> wav (F * frame_length,); seed: of all random numbers."""
+    def render(self, frames: Tensor, seed: int, pitch: PitchChange = UNCHANGED) -> Tensor:
+        """frames (1, C, F) -> wav (F * frame_length,).
+
+        seed: of all random numbers.
+        pitch: the change of these frames, for a decoder that predicts one.
+        """
         raise NotImplementedError
 
     def join(self, tail: Tensor, head: Tensor) -> Tensor:
@@ -41,21 +45,30 @@ class FrameDecoder(Decoder):
         raise NotImplementedError
 
     def stream(
-        self, latents: Sequence[Latents], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+        self,
+        latents: Sequence[Latents],
+        speaker: Tensor,
+        sampling: Sampling,
+        utterances: Sequence[int],
+        pitches: Sequence[PitchChange] = (),
     ) -> Iterator[list[Tensor]]:
         vectors = self.speakers(speaker)
-        pieces = [self.pieces(*pair, sampling.seed) for pair in zip(latents, vectors, strict=True)]
+        rows = zip(latents, vectors, pitches or [UNCHANGED] * len(latents), strict=True)
+        pieces = [self.pieces(z_q, vector, sampling.seed, pitch) for z_q, vector, pitch in rows]
         for row in zip_longest(*pieces, fillvalue=vectors.new_empty(0)):
             yield list(row)
 
-    def pieces(self, z_q: Latents, vector: Tensor, seed: int) -> Iterator[Tensor]:
+    def pieces(self, z_q: Latents, vector: Tensor, seed: int, pitch: PitchChange = UNCHANGED) -> Iterator[Tensor]:
         """The wav of one utterance, z_q (D, N), by a speaker's vector (E,)."""
         hop, codes = self.hop_length, z_q.shape[1]
         block, margin = self.piece_codes, PIECE_MARGIN // hop + 1
         tail = vector.new_empty(0)
         for begin in range(0, codes, block):
             left, end = max(begin - margin, 0), min(begin + block, codes)
-            wav = self.render(self._frames(z_q[:, left : end + margin], vector), seed)[(begin - left) * hop :]
+            frames = self._frames(z_q[:, left : end + margin], vector)
+            first = left * hop // self.frame_length
+            change = pitch.of_frames(first, first + frames.shape[2])
+            wav = self.render(frames, seed, change)[(begin - left) * hop :]
             shared = min(len(tail), len(wav))
             if shared:
                 wav[:shared] = self.join(tail[:shared], wav[:shared])

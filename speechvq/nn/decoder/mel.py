@@ -4,7 +4,7 @@ from torch import Tensor
 
 from speechvq.audio.features import griffin_lim
 from speechvq.config import MelDecoderConfig
-from speechvq.nn.decoder.contract import MEL_WINDOW, MelHead
+from speechvq.nn.decoder.contract import MEL_WINDOW, UNCHANGED, MelHead, PitchChange
 from speechvq.nn.decoder.frames import FrameDecoder, equal_power
 
 
@@ -20,7 +20,7 @@ class MelDecoder(FrameDecoder):
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
         return {"mel": self.mel.loss(self.conditioner(z_q, self.speakers(speaker)), wav)}
 
-    def render(self, frames: Tensor, seed: int) -> Tensor:
+    def render(self, frames: Tensor, seed: int, pitch: PitchChange = UNCHANGED) -> Tensor:
         return griffin_lim(self.mel(frames), self.frame_length, MEL_WINDOW, seed=seed)[0]
 
     def join(self, tail: Tensor, head: Tensor) -> Tensor:

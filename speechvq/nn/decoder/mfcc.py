@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from speechvq import SpeechVQError
 from speechvq.audio.features import MFCC
 from speechvq.config import MFCCDecoderConfig
-from speechvq.nn.decoder.contract import Decoder, Latents
+from speechvq.nn.decoder.contract import Decoder, Latents, PitchChange
 from speechvq.nn.distributed import BatchNorm
 from speechvq.wavenet.sampler import Sampling
 
@@ -35,7 +35,12 @@ class MFCCDecoder(Decoder):
         return {"mfcc": F.mse_loss(predicted.float(), target)}
 
     def stream(
-        self, latents: Sequence[Latents], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+        self,
+        latents: Sequence[Latents],
+        speaker: Tensor,
+        sampling: Sampling,
+        utterances: Sequence[int],
+        pitches: Sequence[PitchChange] = (),
     ) -> Iterator[list[Tensor]]:
         """Raises SpeechVQError."""
         raise SpeechVQError("an mfcc decoder renders no speech: train a wavenet decoder on its codes (init.path)")

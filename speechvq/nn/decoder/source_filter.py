@@ -10,7 +10,7 @@ from speechvq import SpeechVQError
 from speechvq.audio import source_filter as source
 from speechvq.audio.features import LogMel
 from speechvq.config import SourceFilterDecoderConfig
-from speechvq.nn.decoder.contract import MEL_WINDOW, Latents
+from speechvq.nn.decoder.contract import MEL_WINDOW, UNCHANGED, Latents, PitchChange
 from speechvq.nn.decoder.frames import FrameDecoder
 from speechvq.nn.decoder.synthesis import Synthesis
 from speechvq.nn.distributed import drawn_rows
@@ -32,6 +32,7 @@ class SourceFilterDecoder(FrameDecoder):
     """
 
     reconstruction = "mel"
+    predicts_pitch = True
     weights: Tensor
     sharper: Tensor
 
@@ -63,7 +64,7 @@ class SourceFilterDecoder(FrameDecoder):
                 "pitch": by_crop.mean(),
             }
 
-    def pieces(self, z_q: Latents, vector: Tensor, seed: int) -> Iterator[Tensor]:
+    def pieces(self, z_q: Latents, vector: Tensor, seed: int, pitch: PitchChange = UNCHANGED) -> Iterator[Tensor]:
         state, block, (before, after) = self.synthesis(seed), self.piece_codes, self.reach
         codes = z_q.shape[1]
         for begin in range(0, codes, block):
@@ -71,7 +72,9 @@ class SourceFilterDecoder(FrameDecoder):
             last = end + after > codes
             known = z_q[:, left : codes if last else end + after]
             predicted = self.predict(known, vector, begin - left, None if last else end - left)
-            yield self.speak(state, predicted, last=last)
+            first = begin * self.hop_length // self.frame_length
+            change = pitch.of_frames(first, first + predicted.shape[2])
+            yield self.speak(state, predicted, change, last=last)
             if last:
                 return
 
@@ -90,10 +93,10 @@ class SourceFilterDecoder(FrameDecoder):
         """The state of `speak` before the first frame."""
         return Synthesis(self.frame_length, seed, self.sharper.device)
 
-    def speak(self, state: Synthesis, predicted: Tensor, *, last: bool) -> Tensor:
-        """The next samples (T,) of what was predicted; `last` if no more follows."""
-        pitch = (source.DEFAULT_PITCH * predicted[:, -1].exp()).clamp(source.MIN_PITCH, source.MAX_PITCH)
-        return state.push(pitch, *self._log_gains(predicted, self.sharper), last=last)
+    def speak(self, state: Synthesis, predicted: Tensor, pitch: PitchChange = UNCHANGED, *, last: bool) -> Tensor:
+        """The next samples (T,) of what was predicted, at another pitch; `last` if no more follows."""
+        own = (source.DEFAULT_PITCH * predicted[:, -1].exp()).clamp(source.MIN_PITCH, source.MAX_PITCH)
+        return state.push(pitch.applied(own), *self._log_gains(predicted, self.sharper), last=last)
 
     def _synthesize(self, predicted: Tensor, pitch: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
         """The wav (B, F * frame_length) of predictions (B, 2 * FILTER_BANDS + 1, F), a pitch in Hz (B, F) and noise."""

@@ -55,7 +55,7 @@ class Synthesis:
         self._generator = torch.Generator().manual_seed(seed)
         self._voice, self._breath = Filters(hop, device), Filters(hop, device)
         self._pitch: Tensor | None = None
-        self._cycles = torch.zeros(1, 1, dtype=torch.float64, device=device)
+        self._cycles = torch.zeros(1, 1, dtype=torch.float64, device=source.exact_device(device))
         self._noise = torch.zeros(1, 0, device=device)
         self._early = self.delay  # samples before the first frame, which are not said
 
@@ -87,4 +87,4 @@ class Synthesis:
         steps = torch.cat([self._cycles, frequency / SAMPLE_RATE], -1)
         cycles = steps.cumsum(-1)[:, 1:]
         self._cycles, self._pitch = cycles[:, -1:] % 1, pitch[:, -1:]
-        return source.pulse_train(cycles, frequency)
+        return source.pulse_train(cycles, frequency).to(pitch.device)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from speechvq.audio.mulaw import MU_CLASSES, mulaw_decode, mulaw_encode
 from speechvq.config import WaveNetDecoderConfig
-from speechvq.nn.decoder.contract import Decoder, Latents, MelHead
+from speechvq.nn.decoder.contract import Decoder, Latents, MelHead, PitchChange
 from speechvq.wavenet.net import WaveNet
 from speechvq.wavenet.sampler import Sampler, Sampling
 
@@ -42,7 +42,12 @@ class WaveNetDecoder(Decoder):
         return result
 
     def stream(
-        self, latents: Sequence[Latents], speaker: Tensor, sampling: Sampling, utterances: Sequence[int]
+        self,
+        latents: Sequence[Latents],
+        speaker: Tensor,
+        sampling: Sampling,
+        utterances: Sequence[int],
+        pitches: Sequence[PitchChange] = (),
     ) -> Iterator[list[Tensor]]:
         vectors = self.speakers(speaker)
         frames = [self._frames(z_q[:, :], vector) for z_q, vector in zip(latents, vectors, strict=True)]
