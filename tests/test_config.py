@@ -229,10 +229,10 @@ def test_a_second_stage_fits_the_first_one_beside_it(path):
     assert any(fits(other) for other in MODELS if other.parent == path.parent and other != path)
 
 
-def test_the_codes_of_convert_25hz_are_of_the_encoder_that_phones_trains():
+def test_the_codes_of_convert_50hz_are_of_its_encoder():
     """What `speechvq codebook` adds are outputs, classes and the projection."""
-    codec = load_config(ROOT / "recipes" / "models" / "convert-25hz.toml").model.encoder
-    trained = load_config(ROOT / "recipes" / "vctk" / "phones.toml").encoder
+    codec = load_config(ROOT / "recipes" / "models" / "convert-50hz.toml").model.encoder
+    trained = load_config(ROOT / "recipes" / "models" / "convert-50hz-encoder.toml").encoder
     assert codec == replace(trained, outputs=(len(trained.dilations),), classes=len(INVENTORY))
 
 

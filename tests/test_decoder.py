@@ -180,6 +180,20 @@ def crops(rows: Rows, codes: int, first: int) -> Rows:
     return z_q[..., first : first + codes], speaker, wav[:, first * HOP : (first + codes) * HOP]
 
 
+@pytest.mark.parametrize(("upsample", "lookahead"), [(1, 0), (2, 0), (2, 3), (4, 1)])
+def test_a_causal_conditioner_waits_for_its_lookahead_only(upsample, lookahead):
+    config = ConditionerConfig(upsample, channels=8, blocks=2, speaker_dim=2, causal=True, lookahead=lookahead)
+    net, speaker = Conditioner(config, D).eval(), torch.ones(1, 2)
+    [z_q] = latents(30)
+    changed = z_q.clone()
+    changed[:, 20:] += 1
+    with torch.inference_mode():
+        before, after = net(z_q[None], speaker), net(changed[None], speaker)
+    assert before.shape == (1, 8, 30 * upsample)
+    differs = (before != after).any(1)[0]
+    assert differs.nonzero()[0].item() == (20 - lookahead) * upsample
+
+
 def test_the_predicted_pitch_is_rendered():
     decoder = fresh("source_filter").eval()
     with torch.no_grad():
@@ -220,6 +234,35 @@ def test_the_losses_of_source_and_filter():
         assert decoder.losses(z_q, speaker, 0 * wav)["pitch"] == 0  # silence has none to be missed
 
 
+def test_the_losses_of_the_vocoder():
+    """They have gradients apart: that of the vocoder none for what predicts, nor the other way round."""
+    decoder = fresh("vocoder").train()
+    wav = torch.from_numpy(np.stack([speech(120.0, [0, 1, 2, 3], np.random.default_rng(i)) for i in range(3)]))
+    losses = decoder.losses(torch.zeros(3, D, wav.shape[1] // HOP), torch.arange(3), wav)
+    assert list(losses) == ["mel", "pitch", "vocoder"]
+    parts = {"vocoder": [*decoder.vocoder.parameters()], "mel": [*decoder.project.parameters()]}
+    for name, parameters in parts.items():
+        for loss in losses:
+            gradients = torch.autograd.grad(losses[loss], parameters, retain_graph=True, allow_unused=True)
+            assert any(one is not None for one in gradients) == ((name == "vocoder") == (loss == "vocoder"))
+
+
+def test_the_vocoder_speaks_the_spectrum_and_pitch_of_a_recording():
+    """An untrained one copies the spectrum into both filters; the pitch is exact, and loud bands stay loud."""
+    decoder = fresh("vocoder").eval()
+    wav = torch.from_numpy(speech(120.0, [0, 1, 2, 3], np.random.default_rng(0)))[None]
+    mel, (hertz, voiced) = decoder.short(wav), pitch(wav, decoder.frame_length)
+    with torch.inference_mode():
+        filters = decoder.vocoder(mel, (hertz[:, None] / DEFAULT_PITCH).log())
+        decoded = decoder._synthesize(filters, hertz, torch.zeros_like(wav), decoder.weights)
+    again, still = pitch(decoded, decoder.frame_length)
+    both = voiced & still
+    assert both.sum() > 0.8 * voiced.sum()
+    assert ((again / hertz).log().abs() < 0.03)[both].float().mean() > 0.9
+    spectra = torch.stack([decoder.short(decoded), mel])[..., 0, :, :].mean(2)
+    assert torch.corrcoef(spectra)[0, 1] > 0.9
+
+
 def test_cepstra_render_no_speech():
     with pytest.raises(SpeechVQError, match="train a wavenet decoder on its codes"):
         speak(fresh("mfcc").eval(), latents(3), [0])
@@ -236,7 +279,8 @@ def test_cepstra_are_standardised():
 
 
 @pytest.mark.parametrize(
-    ("kind", "codes", "bound"), [("mel", 20, 0.25), ("source_filter", 20, 0.6), ("mfcc", 20, 0.6), ("wavenet", 2, 0.7)]
+    ("kind", "codes", "bound"),
+    [("mel", 20, 0.25), ("source_filter", 20, 0.6), ("vocoder", 20, 0.4), ("mfcc", 20, 0.6), ("wavenet", 2, 0.7)],
 )
 def test_learns_speech(kind, codes, bound, vowels):
     """A real run on synthetic vowels brings the loss on held-out ones below `bound` of the untrained decoder's."""

@@ -29,16 +29,20 @@ ENCODERS = {
     "logmel": {"kind": "logmel", "strides": [2], "channels": 24, "blocks": 2},
     "wave": {"kind": "wave", "strides": [4, 4, 4, 5], "channels": 12, "blocks": 1},
 }
+DECODERS = {
+    "source_filter": {"kind": "source_filter", "conditioner": CONDITIONER},
+    "vocoder": {"kind": "vocoder", "conditioner": CONDITIONER | {"causal": True, "lookahead": 2}},
+}
 SPEECH = torch.from_numpy(speech(120.0, [0, 1, 2, 3, 1, 0, 2], np.random.default_rng(3)))[:16_123]
 PIECES = [1, 7, 160, 1000, 5000, 16_122, 16_123]
 
 
-def fresh(encoder: str) -> Codec:
+def fresh(encoder: str, decoder: str = "source_filter") -> Codec:
     """A codec of random weights with 2 voices."""
     model = {
         "encoder": ENCODERS[encoder],
         "bottleneck": {"kind": "ema", "codes": 32, "dim": 8},
-        "decoder": {"kind": "source_filter", "conditioner": CONDITIONER},
+        "decoder": DECODERS[decoder],
     }
     config = parse(CodecRun, {"model": model})
     torch.manual_seed(0)
@@ -55,9 +59,9 @@ def in_pieces(stream, wav: Tensor, length: int) -> Tensor:
     return torch.cat([*(stream.push(piece) for piece in wav.split(length)), stream.flush()])
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_a_stream_is_the_whole_bit_by_bit(encoder):
-    codec = fresh(encoder)
+@pytest.mark.parametrize(("encoder", "decoder"), [*((one, "source_filter") for one in ENCODERS), ("causal", "vocoder")])
+def test_a_stream_is_the_whole_bit_by_bit(encoder, decoder):
+    codec = fresh(encoder, decoder)
     codes, whole = codec.encode(SPEECH, 16_000, gain=0.8), codec.convert(SPEECH, 16_000, "b", gain=0.8, seed=5)
     assert len(whole) == len(SPEECH)
     assert len(codes) == -(-len(SPEECH) // codec.hop_length)

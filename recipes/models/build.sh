@@ -21,28 +21,23 @@ corpus_key=$key
 unseen=p229,p237,p253,p264,p282,p310,p347
 data=$out/speech
 step prepare speechvq prepare folder "$out/corpus" "$data" --unseen-speakers "p228,$unseen"
-step convert-codes train "$convert-codes" "$recipe/convert-50hz-codes.toml"
-step convert-voice train "$convert-voice" "$recipe/convert-50hz.toml" --init "$convert-codes" \
-    --set model.jitter=0.1 --set 'init.parts=["encoder", "bottleneck"]' --set train.steps=2500 --set train.learning_rate=1e-3
-step convert train "$convert" "$recipe/convert-50hz.toml" --init "$convert-voice"
-step convert-evaluate evaluate "$convert" conversion --count 3 --wavs "$convert/wavs"
-step convert-pack python "$recipe/pack.py" "$convert" "$packaged/convert-50hz"
-convert_key=$key
 
-# The codes of convert-25hz are learned from text, with the speech of 379 speakers; its voices are those of convert-50hz. Not packaged: RESULTS.md.
-key=$corpus_key
+# The codes of convert-50hz are learned from text, with the speech of 379 speakers; its voices are those with minutes of speech here.
 others=0001,0056,0114,0482,0981,1061,1203,1408,1503,2061,2251,2450,3002,3075,5017,5424,6902,9034,9604,9617,9633,1272,1988,2277,2902
-data=$out/all-speech
+all=$out/all-speech
 step corpus-all python "$recipe/corpus.py" "$sources" "$out/corpus-all" arctic librispeech librispeech-dev-clean speechocean762
-step prepare-all speechvq prepare folder "$out/corpus-all" "$data" --unseen-speakers "27,p226,p228,$unseen,$others"
-step align-all speechvq align "$data" "$out/labels-all"
-step taught train "$out/taught" "$recipe/../vctk/phones.toml" --labels "$out/labels-all"
-step taught-codes speechvq codebook "$out/taught" --data "$data" --out "$out/convert-25hz-codes" --codes 1024 --layers 8 \
-    --posteriors 20 --quiet 0.15 --rounds 0 --force
+step prepare-all speechvq prepare folder "$out/corpus-all" "$all" --unseen-speakers "27,p226,p228,$unseen,$others"
+step align-all speechvq align "$all" "$out/labels-all"
+data=$all
+step convert-encoder train "$out/convert-encoder" "$recipe/convert-50hz-encoder.toml" --labels "$out/labels-all"
+step convert-codes speechvq codebook "$out/convert-encoder" --data "$all" --out "$out/convert-codes" --codes 4096 --stride 1 \
+    --layers 8 --posteriors 20 --quiet 0.15 --rounds 0 --dim 64 --force
 data=$out/speech
-step convert-25hz train "$out/convert-25hz" "$recipe/convert-25hz.toml" --init "$out/convert-25hz-codes"
-step convert-25hz-evaluate evaluate "$out/convert-25hz" conversion --count 3
-convert_key+=$key
+step convert train "$convert" "$recipe/convert-50hz.toml" --init "$out/convert-codes"
+step convert-prior train "$out/convert-prior" "$recipe/../vctk/prior.toml" --model "$convert" --set train.steps=2000
+step convert-evaluate evaluate "$convert" conversion --count 3 --wavs "$convert/wavs"
+step convert-pack python "$recipe/pack.py" "$convert" "$packaged/convert-50hz" "$out/convert-prior"
+convert_key=$key
 
 # Phone accuracy is scored on half an hour of speakers that neither the codes nor the mapping to phones have seen.
 key=$corpus_key # the steps above are not before these

@@ -23,6 +23,7 @@ from speechvq.config.model import (
     SourceFilterDecoderConfig,
     StridedEncoderConfig,
     VAEConfig,
+    VocoderDecoderConfig,
     VQConfig,
     WaveNetConfig,
     WaveNetDecoderConfig,
@@ -63,6 +64,7 @@ __all__ = [
     "TrainConfig",
     "VAEConfig",
     "VQConfig",
+    "VocoderDecoderConfig",
     "WaveNetConfig",
     "WaveNetDecoderConfig",
 ]

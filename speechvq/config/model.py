@@ -165,14 +165,18 @@ class ConditionerConfig:
 
     upsample: frames per code.
     channels: of all layers, and of the frames.
-    blocks: number of residual blocks.
+    blocks: number of residual blocks at the rate of codes, and again at that of frames.
     speaker_dim: width of a speaker embedding.
+    causal: whether the convolutions see the past only, in place of both sides.
+    lookahead: number of codes that causal convolutions wait for before a frame.
     """
 
     upsample: int = 4
     channels: int = 256
     blocks: int = 4
     speaker_dim: int = 64
+    causal: bool = False
+    lookahead: int = 0
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,19 @@ class SourceFilterDecoderConfig:
 
 
 @dataclass(frozen=True)
+class VocoderDecoderConfig:
+    """Frames to log-mel and pitch, and a source-filter vocoder of these.
+
+    vocoder_channels, vocoder_blocks: of the vocoder's net.
+    """
+
+    kind: Literal["vocoder"] = "vocoder"
+    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
+    vocoder_channels: int = 192
+    vocoder_blocks: int = 4
+
+
+@dataclass(frozen=True)
 class MFCCDecoderConfig:
     """Frames to MFCC by one 1x1 convolution, so that no codes are spent on pitch; it gives no audio."""
 
@@ -248,7 +265,12 @@ class NoDecoderConfig:
 
 
 DecoderConfig = (
-    MelDecoderConfig | SourceFilterDecoderConfig | MFCCDecoderConfig | WaveNetDecoderConfig | NoDecoderConfig
+    MelDecoderConfig
+    | SourceFilterDecoderConfig
+    | VocoderDecoderConfig
+    | MFCCDecoderConfig
+    | WaveNetDecoderConfig
+    | NoDecoderConfig
 )
 
 

@@ -2,34 +2,36 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from speechvq.nn.distributed import drawn_rows
 
 
 class ResidualBlock(nn.Module):
-    """x + conv1x1(relu(conv3_dilated(relu(x)))), x (B, C, N), centred in time.
+    """x + conv1x1(relu(conv3_dilated(relu(x)))), x (B, C, N), centred in time or causal.
 
     reach: the number of steps before and after its own on which an output depends.
     """
 
-    def __init__(self, channels: int, dilation: int) -> None:
+    def __init__(self, channels: int, dilation: int, causal: bool = False) -> None:
         super().__init__()
-        self.reach = dilation, dilation
+        self.reach = (2 * dilation, 0) if causal else (dilation, dilation)
+        self.past = 2 * dilation * causal
         self.net = nn.Sequential(
             nn.ReLU(),
-            nn.Conv1d(channels, channels, 3, dilation=dilation, padding=dilation),
+            nn.Conv1d(channels, channels, 3, dilation=dilation, padding=0 if causal else dilation),
             nn.ReLU(),
             nn.Conv1d(channels, channels, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.net(x)
+        residual: Tensor = self.net(F.pad(x, (self.past, 0)))
         return x + residual
 
 
-def residual_stack(channels: int, blocks: int) -> nn.Sequential:
+def residual_stack(channels: int, blocks: int, causal: bool = False) -> nn.Sequential:
     """Residual blocks with dilations 1, 3, 9, 1, 3, 9, ..."""
-    return nn.Sequential(*(ResidualBlock(channels, 3 ** (i % 3)) for i in range(blocks)))
+    return nn.Sequential(*(ResidualBlock(channels, 3 ** (i % 3), causal) for i in range(blocks)))
 
 
 def stack_reach(stack: nn.Module) -> tuple[int, int]:

@@ -4,12 +4,14 @@ from speechvq.nn.decoder.contract import Decoder
 from speechvq.nn.decoder.mel import MelDecoder
 from speechvq.nn.decoder.mfcc import MFCCDecoder
 from speechvq.nn.decoder.source_filter import SourceFilterDecoder
+from speechvq.nn.decoder.vocoder import VocoderDecoder
 from speechvq.nn.decoder.wavenet import WaveNetDecoder
 
 __all__ = ["DECODERS", "Decoder"]
 DECODERS: dict[str, type[Decoder]] = {
     "mel": MelDecoder,
     "source_filter": SourceFilterDecoder,
+    "vocoder": VocoderDecoder,
     "mfcc": MFCCDecoder,
     "wavenet": WaveNetDecoder,
 }

@@ -19,16 +19,23 @@ MEL_WINDOW = 1024  # 64 ms: long enough to resolve the harmonics of a low voice,
 
 
 class Conditioner(nn.Module):
-    """Quantized latents z_q (B, D, N) and speaker vectors (B, E) to frames (B, C, N * upsample), centred in time."""
+    """Quantized latents z_q (B, D, N) and speaker vectors (B, E) to frames (B, C, N * upsample).
+
+    Centred in time, or causal with a look-ahead: then all frames are computed so many codes late.
+    """
 
     def __init__(self, config: ConditionerConfig, dim: int) -> None:
         super().__init__()
-        self.codes = nn.Conv1d(dim, config.channels, 3, padding=1)
-        self.speaker = nn.Linear(config.speaker_dim, config.channels)
+        channels, blocks, causal = config.channels, config.blocks, config.causal
+        self.padding = (2, config.lookahead) if causal else (1, 1)
+        self.late = config.lookahead * config.upsample if causal else 0  # frames
+        up = nn.ConvTranspose1d(channels, channels, config.upsample, config.upsample) if causal else None
+        self.codes = nn.Conv1d(dim, channels, 3)
+        self.speaker = nn.Linear(config.speaker_dim, channels)
         self.net = nn.Sequential(
-            residual_stack(config.channels, config.blocks),
-            upsample(config.channels, config.upsample),
-            residual_stack(config.channels, config.blocks),
+            residual_stack(channels, blocks, causal),
+            up or upsample(channels, config.upsample),
+            residual_stack(channels, blocks, causal),
         )
 
     @property
@@ -38,14 +45,15 @@ class Conditioner(nn.Module):
         stride, kernel = (middle.stride[0], middle.kernel_size[0]) if isinstance(middle, nn.ConvTranspose1d) else (1, 1)
         pad = (kernel - stride) // 2
         before, after = (
-            1 + by_codes + (by_frames + pad + stride - 1) // stride
+            by_codes + (by_frames + pad + stride - 1) // stride
             for by_codes, by_frames in zip(stack_reach(first), stack_reach(last), strict=True)
         )
-        return before, after
+        lookahead = self.late // stride
+        return max(before + self.padding[0] - lookahead, 0), after + self.padding[1]
 
     def forward(self, z_q: Tensor, speaker: Tensor) -> Tensor:
-        frames: Tensor = self.net(self.codes(z_q) + self.speaker(speaker)[..., None])
-        return frames
+        frames: Tensor = self.net(self.codes(F.pad(z_q, self.padding)) + self.speaker(speaker)[..., None])
+        return frames[..., self.late :]
 
 
 class MelHead(nn.Module):

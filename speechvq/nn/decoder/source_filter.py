@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from speechvq import SpeechVQError
 from speechvq.audio import source_filter as source
 from speechvq.audio.features import LogMel
-from speechvq.config import SourceFilterDecoderConfig
+from speechvq.config import SourceFilterDecoderConfig, VocoderDecoderConfig
 from speechvq.nn.decoder.contract import MEL_WINDOW, UNCHANGED, Latents, PitchChange
 from speechvq.nn.decoder.frames import FrameDecoder
 from speechvq.nn.decoder.synthesis import Synthesis
@@ -17,7 +17,6 @@ from speechvq.nn.distributed import drawn_rows
 
 MAX_FRAME_LENGTH = 320  # samples: the sound of vowels moves within 20 ms
 SHORT_WINDOW = 400  # 25 ms: the window of the loss that sees single moments
-EMPHASIS = 1.2  # of the spectrum's shape when rendered: the mean of what a code may mean is flatter than any of it
 FILTER_BANDS = 80
 INITIAL_GAIN = -4.0  # nats: the gain of a filter whose prediction is 0
 
@@ -33,10 +32,13 @@ class SourceFilterDecoder(FrameDecoder):
 
     reconstruction = "mel"
     predicts_pitch = True
+    emphasis = 1.2  # of the spectrum's shape when rendered: the mean of what a code may mean is flatter than any of it
     weights: Tensor
     sharper: Tensor
 
-    def __init__(self, config: SourceFilterDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
+    def __init__(
+        self, config: SourceFilterDecoderConfig | VocoderDecoderConfig, dim: int, speakers: int, hop_length: int
+    ) -> None:
         super().__init__(config.conditioner, dim, speakers, hop_length)
         if self.frame_length > MAX_FRAME_LENGTH:
             raise SpeechVQError(
@@ -46,7 +48,7 @@ class SourceFilterDecoder(FrameDecoder):
         self.long, self.short = (LogMel(self.frame_length, window) for window in (MEL_WINDOW, SHORT_WINDOW))
         weights = source.band_weights(FILTER_BANDS)
         self.register_buffer("weights", weights, persistent=False)
-        self.register_buffer("sharper", weights @ source.emphasis(FILTER_BANDS, EMPHASIS), persistent=False)
+        self.register_buffer("sharper", weights @ source.emphasis(FILTER_BANDS, self.emphasis), persistent=False)
         self.project = nn.Conv1d(config.conditioner.channels, 2 * FILTER_BANDS + 1, 1)
 
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
@@ -54,15 +56,18 @@ class SourceFilterDecoder(FrameDecoder):
         with torch.autocast(wav.device.type, enabled=False):
             wav, predicted = wav.float(), predicted.float()
             pitch, voiced = source.pitch(wav, self.frame_length)
-            noise = drawn_rows(torch.randn, wav.shape, wav.device) if self.training else white_noise(wav, seed=0)
-            decoded = self._synthesize(predicted, pitch, noise, self.weights)
-            error = (predicted[:, -1] - (pitch / source.DEFAULT_PITCH).log()).abs() * voiced
-            by_crop = error.sum(1) / voiced.sum(1).clamp(min=1)  # the voiced frames of other crops must not matter
-            return {
-                "mel": F.l1_loss(self.long(decoded), self.long(wav)),
-                "mel_short": F.l1_loss(self.short(decoded), self.short(wav)),
-                "pitch": by_crop.mean(),
-            }
+            mel, mel_short = self.spectral_losses(predicted, pitch, wav)
+            return {"mel": mel, "mel_short": mel_short, "pitch": pitch_loss(predicted[:, -1], pitch, voiced)}
+
+    def spectral_losses(self, filters: Tensor, pitch: Tensor, wav: Tensor) -> tuple[Tensor, Tensor]:
+        """How far speech of these filters and this pitch is from wav, by the log-mel of long and of short windows."""
+        noise = drawn_rows(torch.randn, wav.shape, wav.device) if self.training else white_noise(wav, seed=0)
+        decoded = self._synthesize(filters, pitch, noise, self.weights)
+        return F.l1_loss(self.long(decoded), self.long(wav)), F.l1_loss(self.short(decoded), self.short(wav))
+
+    def filters(self, predicted: Tensor) -> Tensor:
+        """What the conditioner predicts (B, ..., F), to the filters and the pitch (B, 2 * FILTER_BANDS + 1, F)."""
+        return predicted
 
     def pieces(self, z_q: Latents, vector: Tensor, seed: int, pitch: PitchChange = UNCHANGED) -> Iterator[Tensor]:
         state, block, (before, after) = self.synthesis(seed), self.piece_codes, self.reach
@@ -85,7 +90,7 @@ class SourceFilterDecoder(FrameDecoder):
         vector: (E,), of the speaker.
         first, end: the codes, among those of z_q; None for all to the end.
         """
-        predicted: Tensor = self.project(self._frames(z_q, vector).relu())
+        predicted = self.filters(self.project(self._frames(z_q, vector).relu()))
         upsample = self.hop_length // self.frame_length
         return predicted[..., first * upsample : None if end is None else end * upsample]
 
@@ -107,8 +112,19 @@ class SourceFilterDecoder(FrameDecoder):
 
     def _log_gains(self, predicted: Tensor, weights: Tensor) -> list[Tensor]:
         """The log gains of voice and breath, (B, FFT_SIZE / 2 + 1, F) each, of predictions."""
-        gains = predicted[:, :FILTER_BANDS], predicted[:, FILTER_BANDS:-1]
+        gains = predicted[:, :FILTER_BANDS], predicted[:, FILTER_BANDS : 2 * FILTER_BANDS]
         return [weights @ (gain + INITIAL_GAIN) for gain in gains]
+
+
+def pitch_loss(predicted: Tensor, pitch: Tensor, voiced: Tensor) -> Tensor:
+    """The mean absolute difference of the logarithms of pitches, over the voiced frames of each crop.
+
+    predicted: (B, F), the logarithm of the ratio to DEFAULT_PITCH.
+    pitch, voiced: (B, F) of the speech (see `source_filter.pitch`).
+    """
+    error = (predicted - (pitch / source.DEFAULT_PITCH).log()).abs() * voiced
+    by_crop = error.sum(1) / voiced.sum(1).clamp(min=1)  # the voiced frames of other crops must not matter
+    return by_crop.mean()
 
 
 def white_noise(like: Tensor, seed: int) -> Tensor:

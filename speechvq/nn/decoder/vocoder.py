@@ -1,0 +1,84 @@
+"""The decoder that predicts a log-mel spectrogram and pitch, and speaks them with a vocoder trained on recordings."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechvq.audio import source_filter as source
+from speechvq.config import VocoderDecoderConfig
+from speechvq.nn.decoder.source_filter import FILTER_BANDS, SourceFilterDecoder, pitch_loss
+
+MEL_MEAN, MEL_SCALE = -5.0, 2.5  # nats: of the log-mel of speech, about
+VOCODER_SHARE = 8  # one of so many rows of a batch trains the vocoder, which needs less speech than the conditioner
+VOCODER_KERNEL = 5  # frames of the first convolution; the others have a kernel of 1
+
+
+class Vocoder(nn.Module):
+    """Log-mel (B, FILTER_BANDS, F) and log pitch (B, 1, F) to the filters (B, 2 * FILTER_BANDS, F) of pulses and noise.
+
+    The filters are corrections of the spectrum itself: where it has a harmonic depends on the pitch, and how much of it
+    is noise on its neighbours.
+    """
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.input = nn.Conv1d(FILTER_BANDS + 2, channels, VOCODER_KERNEL, padding=VOCODER_KERNEL // 2)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.GELU(), nn.Conv1d(channels, channels, 1), nn.GELU(), nn.Conv1d(channels, channels, 1))
+            for _ in range(blocks)
+        )
+        self.output = nn.Conv1d(channels, 2 * FILTER_BANDS, 1)
+
+    def forward(self, mel: Tensor, pitch: Tensor) -> Tensor:
+        x = self.input(torch.cat([(mel - MEL_MEAN) / MEL_SCALE, pitch, pitch.square()], 1))
+        for block in self.blocks:
+            x = x + block(x)
+        filters: Tensor = self.output(F.gelu(x)) + (mel - MEL_MEAN).repeat(1, 2, 1)
+        return filters
+
+
+class VocoderDecoder(SourceFilterDecoder):
+    """Log-mel and pitch by regression, and a source-filter vocoder, which is trained on recordings' own.
+
+    The loss `mel` is the mean absolute difference of the log-mel, in nats; `pitch` as in `SourceFilterDecoder`;
+    `vocoder` compares the spectra of speech that the vocoder makes of the log-mel and pitch of recordings to theirs.
+
+    Raises SpeechVQError if frames are longer than MAX_FRAME_LENGTH.
+    """
+
+    emphasis = 1.0
+
+    def __init__(self, config: VocoderDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
+        super().__init__(config, dim, speakers, hop_length)
+        self.project = nn.Conv1d(config.conditioner.channels, FILTER_BANDS + 1, 1)
+        self.vocoder = Vocoder(config.vocoder_channels, config.vocoder_blocks)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        before, after = super().reach
+        more = math.ceil(VOCODER_KERNEL // 2 * self.frame_length / self.hop_length)
+        return before + more, after + more
+
+    def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
+        predicted = self.project(self.conditioner(z_q, self.speakers(speaker)).relu()).float()
+        with torch.autocast(wav.device.type, enabled=False):
+            wav = wav.float()
+            mel, (pitch, voiced) = self.short(wav), source.pitch(wav, self.frame_length)
+            some = slice(-(-len(wav) // VOCODER_SHARE))
+            filters = self.vocoder(mel[some], (pitch[some, None] / source.DEFAULT_PITCH).log())
+            return {
+                "mel": F.l1_loss(log_mel(predicted), mel),
+                "pitch": pitch_loss(predicted[:, -1], pitch, voiced),
+                "vocoder": torch.stack(self.spectral_losses(filters, pitch[some], wav[some])).sum(),
+            }
+
+    def filters(self, predicted: Tensor) -> Tensor:
+        pitch = predicted[:, -1:]
+        return torch.cat([self.vocoder(log_mel(predicted), pitch), pitch], 1)
+
+
+def log_mel(predicted: Tensor) -> Tensor:
+    """The log-mel (B, FILTER_BANDS, F), in nats, of a prediction (B, FILTER_BANDS + 1, F)."""
+    return MEL_MEAN + MEL_SCALE * predicted[:, :-1]
