@@ -77,6 +77,32 @@ def test_the_pitch_of_the_recording_is_kept(voice, semitones, monkeypatch):
     assert contour(voice.convert(wav, RATE, "two")).std() < 3
 
 
+def test_a_stream_raises_the_pitch_too(voice):
+    wav = glide(110, 180)
+    stream = voice.streamer("one", gain=1.0, semitones=7)
+    said = torch.cat([*(stream.push(part) for part in wav.split(1_000)), stream.flush()])
+    assert contour(said).median().item() == pytest.approx(MONOTONE * 2 ** (7 / 12), rel=0.01)
+    assert torch.equal(said, voice.convert(wav, RATE, "one", gain=1.0, semitones=7))
+    with pytest.raises(SpeechVQError, match="does not keep the pitch"):
+        voice.convert(wav, RATE, "one", gain=1.0, keep_pitch=True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "convert - - --raw --speaker one --level -20",
+        "convert - - --raw --speaker one --sample-rate 8000",
+        "convert - - --raw --all-speakers",
+        "convert - - --raw --speaker one --keep-pitch",
+        "encode - - --raw --phones",
+        "encode - - --raw --format tsv",
+    ],
+)
+def test_a_stream_refuses_what_is_of_whole_files(command, capsys):
+    assert main([*command.split(), "--model", str(GOLDEN / "mel")]) == 2
+    assert "is of whole files: not with --raw" in capsys.readouterr().err
+
+
 def test_a_contour_does_not_depend_on_the_pieces_it_comes_in(monkeypatch):
     wav = glide(100, 300)
     whole = pitch_contour([wav], 160)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 READ_BYTES = 2**16  # at most, of what has arrived
+# Options that need the whole of a file, or write another one, and what they are if they are not given.
+OF_WHOLE_FILES = {"keep_pitch": False, "level": None, "sample_rate": SAMPLE_RATE, "all_speakers": False, "phones": None}
 FULL_SCALE = 32768  # of 16-bit samples that are read; those that are written are clipped to it
 
 
@@ -47,7 +49,12 @@ def convert_stream(options: argparse.Namespace) -> int:
     """Samples to samples."""
     codec = _codec(options)
     stream = codec.streamer(
-        options.speaker, options.rate, gain=_factor(options.gain), lookahead=options.lookahead, seed=options.seed
+        options.speaker,
+        options.rate,
+        gain=_factor(options.gain),
+        lookahead=options.lookahead,
+        seed=options.seed,
+        semitones=options.pitch,
     )
     print(f"latency: {stream.latency / SAMPLE_RATE:.3f} s", file=sys.stderr)
     return _pipe(lambda data: [_bytes(stream.push(data))], lambda: [_bytes(stream.flush())], _samples())
@@ -57,6 +64,8 @@ def encode_stream(options: argparse.Namespace) -> int:
     """Samples to packets."""
     if options.penalty:
         raise SpeechVQError("a stream has no --penalty: it would wait for codes that follow")
+    if options.format not in (None, "svq"):
+        raise SpeechVQError(f"--format {options.format} is of whole files: not with --raw")
     codec = _codec(options)
     from speechvq.coding.code_files import CodeFiles
     from speechvq.coding.packets.framing import PacketWriter, StreamHeader
@@ -83,16 +92,20 @@ def decode_stream(options: argparse.Namespace) -> int:
         name = options.speaker or header.speaker
         if not name:
             raise SpeechVQError("the stream names no speaker to decode it with; give one (--speaker)")
-        return codec.speech_stream(name, lookahead=options.lookahead, seed=options.seed)
+        return codec.speech_stream(name, lookahead=options.lookahead, seed=options.seed, semitones=options.pitch)
 
     stream = PacketDecoder(CodeFiles(codec, options.prior).coder_of, speech)
     return _pipe(lambda data: [_bytes(stream.push(data))], lambda: [_bytes(stream.flush())], _arriving())
 
 
 def _codec(options: argparse.Namespace) -> Any:
-    """The model. Raises SpeechVQError if input and output are not stdin and stdout."""
+    """The model. Raises SpeechVQError if IN and OUT are not stdin and stdout, or an option is of whole files."""
     if str(options.source) != "-" or str(options.target) != "-":
         raise SpeechVQError("--raw reads stdin and writes stdout: IN and OUT are -")
+    given = vars(options)
+    for name, usual in OF_WHOLE_FILES.items():
+        if given.get(name, usual) not in (usual, None):
+            raise SpeechVQError(f"--{name.replace('_', '-')} is of whole files: not with --raw")
     return load_codec(options)
 
 

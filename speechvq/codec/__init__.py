@@ -156,13 +156,13 @@ class Codec(SpeechEncoder, Pretrained):
         """The same words with the voice of `speaker`: a wav at 16 kHz of the same duration.
 
         keep_pitch: with the pitch of the wav instead of that predicted for the speaker, raised by `semitones`.
-        gain: as of `encode`; with one, the result is that of `streamer`, bit for bit, and the pitch is as predicted.
+        gain: as of `encode`; with one, the result is that of `streamer`, bit for bit, which does not keep the pitch.
         Other arguments, and errors, as of `encode` and `decode`.
         """
         if gain is not None:
-            if semitones or keep_pitch:
-                raise SpeechVQError("a stream (gain) has the predicted pitch: neither semitones nor keep_pitch")
-            stream = self.streamer(speaker, gain=gain, seed=seed)
+            if keep_pitch:
+                raise SpeechVQError("with a gain, the speech is that of a stream, which does not keep the pitch")
+            stream = self.streamer(speaker, gain=gain, seed=seed, semitones=semitones)
             return torch.cat([stream.push(self._mono(wav, sample_rate)), stream.flush()])
         return self.convert_many(
             [wav],

@@ -18,6 +18,7 @@ from speechvq.audio.decoding.libsndfile import check_sound
 from speechvq.audio.high_pass import HighPass
 from speechvq.audio.level import RunningGain
 from speechvq.audio.windows import Windows
+from speechvq.nn.decoder.contract import PitchChange
 from speechvq.nn.decoder.source_filter import SourceFilterDecoder
 from speechvq.nn.vqvae import VQVAE
 
@@ -99,6 +100,7 @@ class SpeechStream:
     seed: of the noise.
     lookahead: number of codes after its own that the speech of a code may depend on; None for all that the decoder
         was trained to look at. With fewer, it is as if the codes so far were the last ones.
+    semitones: by which the pitch is raised.
 
     ahead: that number.
     block: codes in a block.
@@ -108,7 +110,7 @@ class SpeechStream:
     Raises SpeechVQError if the model has no decoder, or one that does not decode in a stream.
     """
 
-    def __init__(self, model: VQVAE, speaker: int, seed: int, lookahead: int | None) -> None:
+    def __init__(self, model: VQVAE, speaker: int, seed: int, lookahead: int | None, semitones: float = 0.0) -> None:
         decoder, hop = model.speech_decoder, model.hop_length
         if not isinstance(decoder, SourceFilterDecoder):
             raise SpeechVQError("only a source_filter decoder decodes in a stream (model.decoder.kind)")
@@ -118,7 +120,7 @@ class SpeechStream:
         self.ahead = after if lookahead is None else min(lookahead, after)
         self.block = block_codes(hop)
         self._windows = Windows(1, before, self.ahead, self.block)
-        self._state = decoder.synthesis(seed)
+        self._state, self._pitch = decoder.synthesis(seed), PitchChange(semitones)
         self._none: Tensor | None = None  # predictions of no frames, once there have been some
         self.delay = self._state.delay
         self.latency = (self.block + self.ahead) * hop + self.delay
@@ -139,10 +141,10 @@ class SpeechStream:
         for window in windows:
             z_q = self._bottleneck.lookup(window.wav[None].to(self._vector.device))[0]
             predicted = self._decoder.predict(z_q, self._vector, window.first, window.end)
-            parts.append(self._decoder.speak(self._state, predicted, last=False).cpu())
+            parts.append(self._decoder.speak(self._state, predicted, self._pitch, last=False).cpu())
             self._none = predicted[..., :0]
         if last and self._none is not None:
-            parts.append(self._decoder.speak(self._state, self._none, last=True).cpu())
+            parts.append(self._decoder.speak(self._state, self._none, self._pitch, last=True).cpu())
         return torch.cat(parts)
 
 
@@ -195,14 +197,17 @@ class Streams:
         """
         return CodeStream(self.model, self.high_pass, sample_rate, gain)
 
-    def speech_stream(self, speaker: str, *, lookahead: int | None = None, seed: int = 0) -> SpeechStream:
+    def speech_stream(
+        self, speaker: str, *, lookahead: int | None = None, seed: int = 0, semitones: float = 0.0
+    ) -> SpeechStream:
         """Decode in a stream: `push` codes, get samples at 16 kHz.
 
         lookahead: codes that the decoder waits for, None for all that it was trained to look at (see `SpeechStream`).
+        semitones: by which the pitch is raised.
 
         Raises SpeechVQError if there is no such speaker, or the decoder does not decode in a stream.
         """
-        return SpeechStream(self.model, self._speaker(speaker), seed, lookahead)
+        return SpeechStream(self.model, self._speaker(speaker), seed, lookahead, semitones)
 
     def streamer(
         self,
@@ -212,13 +217,14 @@ class Streams:
         gain: float | None = None,
         lookahead: int | None = None,
         seed: int = 0,
+        semitones: float = 0.0,
     ) -> Streamer:
         """Convert in a stream: `push` samples, get samples at 16 kHz with another voice; `flush` gives the rest.
 
         Arguments and errors as of `code_stream` and `speech_stream`.
         """
         codes = self.code_stream(sample_rate, gain=gain)
-        return Streamer(codes, self.speech_stream(speaker, lookahead=lookahead, seed=seed))
+        return Streamer(codes, self.speech_stream(speaker, lookahead=lookahead, seed=seed, semitones=semitones))
 
 
 def block_codes(hop: int) -> int:
