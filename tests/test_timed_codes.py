@@ -86,5 +86,7 @@ def test_encode_writes_codes_with_times(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == "0 written, 1 were there, 0 failed\n"
     assert main([*encode, str(wav), "b.tsv", "--phones"]) == 2
     assert f"{GOLDEN / 'phones.tsv'}: no such table of codes" in capsys.readouterr().err
+    assert main([*encode, str(wav), "b.svq", "--phones", "phones.txt"]) == 2
+    assert "--phones is of codes with times" in capsys.readouterr().err
     assert main([*encode, str(wav), "b.wav"]) == 2
     assert "the output ends in .svq or .tsv or .TextGrid" in capsys.readouterr().err

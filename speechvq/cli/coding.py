@@ -152,6 +152,8 @@ def _encode(options: argparse.Namespace) -> int:
         plan = _plan("encode", options, source, target, AUDIO_SUFFIXES, (suffix, *FORMATS.values()))
         if any(job.target.suffix.lower() == GRID_SUFFIX.lower() for job in plan.jobs):
             check_writer()
+        if options.phones and any(job.target.suffix.lower() in CODE_SUFFIXES for job in plan.jobs):
+            raise SpeechVQError("--phones is of codes with times (--format tsv or textgrid), not of .svq files")
         phones = _code_phones(options)
         codec = load_codec(options)
         from speechvq.coding.code_files import CodeFiles
