@@ -1,11 +1,11 @@
 """Log-mel spectrograms and cepstra, and Griffin-Lim back from a spectrogram."""
 
 import torch
-import torchaudio.functional as AF
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.spectra import cosine_matrix, deltas, mel_filterbank, phases_found
 
 MEL_FLOOR = 1e-5  # log-mel below this magnitude is silence
 
@@ -59,12 +59,12 @@ class MFCC(nn.Module):
         super().__init__()
         self.mel = LogMel(hop, window)
         self.hop, self.receptive_field = hop, window + 8 * hop  # a delta looks at 2 frames on either side
-        self.register_buffer("dct", AF.create_dct(13, self.mel.channels, norm="ortho"), persistent=False)
+        self.register_buffer("dct", cosine_matrix(13, self.mel.channels), persistent=False)
 
     def forward(self, wav: Tensor) -> Tensor:
         cepstrum = self.dct.T @ self.mel(wav)
-        delta = AF.compute_deltas(cepstrum)
-        return torch.cat([cepstrum, delta, AF.compute_deltas(delta)], dim=1)
+        delta = deltas(cepstrum)
+        return torch.cat([cepstrum, delta, deltas(delta)], dim=1)
 
 
 def fft_size(hop: int, window: int) -> int:
@@ -74,8 +74,7 @@ def fft_size(hop: int, window: int) -> int:
 
 def mel_filters(n_fft: int, n_mels: int) -> Tensor:
     """Triangular filters (n_fft / 2 + 1, n_mels), Slaney's mel scale and norm, 0 to 8 kHz."""
-    filters: Tensor = AF.melscale_fbanks(n_fft // 2 + 1, 0.0, SAMPLE_RATE / 2, n_mels, SAMPLE_RATE, "slaney", "slaney")
-    return filters
+    return mel_filterbank(n_fft // 2 + 1, n_mels, SAMPLE_RATE)
 
 
 def griffin_lim(log_mel: Tensor, hop: int, window: int, iterations: int = 60, seed: int = 0) -> Tensor:
@@ -92,18 +91,7 @@ def griffin_lim(log_mel: Tensor, hop: int, window: int, iterations: int = 60, se
     edges = F.pad(magnitude, (1, n_fft // (2 * hop) + 2))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        wav: Tensor = AF.griffinlim(
-            edges,
-            torch.hann_window(window, device=log_mel.device),
-            n_fft,
-            hop,
-            window,
-            power=1.0,
-            n_iter=iterations,
-            momentum=0.99,
-            length=None,
-            rand_init=True,
-        )
+        wav = phases_found(edges, torch.hann_window(window, device=log_mel.device), n_fft, hop, iterations)
     # Frame 0 of `edges` is a hop before the first frame, whose centre lies half a hop into the result.
     start = hop - hop // 2
     return wav[:, start : start + log_mel.shape[2] * hop].clamp(-1, 1)

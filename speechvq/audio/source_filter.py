@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable
 
 import torch
-import torchaudio.functional as AF
 from torch import Tensor
 from torch.nn import functional as F
 
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.features import mel_filters
+from speechvq.audio.spectra import cosine_matrix
 from speechvq.audio.windows import windows
 
 MIN_PITCH, MAX_PITCH = 60.0, 500.0  # Hz
@@ -135,7 +135,7 @@ def emphasis(bands: int, factor: float) -> Tensor:
 
     It multiplies their cepstrum by `factor`, but for the first two coefficients, which are level and tilt.
     """
-    cosines = AF.create_dct(bands, bands, norm="ortho")
+    cosines = cosine_matrix(bands, bands)
     factors = torch.full((bands,), factor)
     factors[:2] = 1.0
     matrix: Tensor = cosines * factors @ cosines.T

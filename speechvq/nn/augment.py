@@ -3,11 +3,11 @@
 import math
 
 import torch
-import torchaudio.functional as AF
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.audio import SAMPLE_RATE
+from speechvq.audio.spectra import stretched
 from speechvq.config import AugmentConfig, MelAugmentConfig
 from speechvq.nn.distributed import drawn_rows
 
@@ -59,8 +59,8 @@ class Augment(nn.Module):
             length = max(round(samples / 2 ** octaves.item() / VOCODER_STEP), 3) * VOCODER_STEP
             resampled = torch.fft.irfft(torch.fft.rfft(row), n=length) * (length / samples)
             frames = torch.stft(resampled, VOCODER_FRAME, VOCODER_STEP, window=window, return_complex=True)
-            stretched = AF.phase_vocoder(frames, length / samples, advance)
-            rows.append(torch.istft(stretched, VOCODER_FRAME, VOCODER_STEP, window=window, length=samples))
+            frames = stretched(frames, length / samples, advance)
+            rows.append(torch.istft(frames, VOCODER_FRAME, VOCODER_STEP, window=window, length=samples))
         return torch.stack(rows)
 
     def _filter(self, wav: Tensor) -> Tensor:

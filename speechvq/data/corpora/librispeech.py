@@ -12,6 +12,7 @@ from pathlib import Path
 from speechvq import SpeechVQError
 from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.data.corpora.contract import Corpus, Source
+from speechvq.extras import needed_for
 from speechvq.files import nearest_folders, visible_files
 from speechvq.text.transcript import read_transcripts
 
@@ -27,7 +28,8 @@ def download(folder: Path, count: int | None = None) -> Path:
     """
     if count is not None:
         raise SpeechVQError("LibriSpeech is downloaded by whole sets, not by a number of sentences")
-    from torchaudio.datasets import LIBRISPEECH
+    with needed_for("downloading LibriSpeech", "corpora"):
+        from torchaudio.datasets import LIBRISPEECH
 
     root, partial = folder / ROOT, folder / "incomplete"
     for subset in DOWNLOADED:

@@ -8,6 +8,7 @@ from pathlib import Path
 from speechvq import SpeechVQError
 from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.data.corpora.contract import Corpus, Source
+from speechvq.extras import needed_for
 from speechvq.files import utf8, visible_files
 from speechvq.text.transcript import read_text
 
@@ -26,7 +27,8 @@ def download(folder: Path, count: int | None = None, url: str | None = None) -> 
     """
     if count is not None:
         raise SpeechVQError("VCTK is downloaded whole, not by a number of sentences")
-    from torchaudio.datasets import vctk
+    with needed_for("downloading VCTK", "corpora"):
+        from torchaudio.datasets import vctk
 
     root, partial = folder / RELEASE, folder / "incomplete"
     if root.is_dir():
