@@ -95,7 +95,7 @@ def test_no_circles():
 
 def test_a_wing_is_seen_at_a_glance():
     for folder in {path.parent for path in FILES}:
-        entries = {path.name for path in folder.iterdir()} - {"__pycache__"}
+        entries = {path.name for path in folder.iterdir()} - {"__pycache__", "py.typed"}
         assert len(entries) <= (20 if folder == PACKAGE else 12), f"{folder.name} has {len(entries)} entries"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from browsers import ARTEFACTS, chromium, serious
 from PIL import Image
 
 from speechvq import SpeechVQError
@@ -24,9 +25,6 @@ from speechvq.report.runs import read_runs
 from speechvq.report.sections import SECTIONS
 from speechvq.text.segments import Segment
 from speechvq.train.kinds import KINDS, train
-
-ARTEFACTS = Path(__file__).parents[1] / "test-artefacts"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -273,21 +271,14 @@ def test_curves_and_usage_draw_any_run():
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("no browser here (chromium)")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.mark.parametrize(("name", "width", "scheme"), [("phone", 390, "dark"), ("desktop", 1280, "light")])
 def test_in_a_browser(page, browser, name, width, scheme):
     """Players load and are as long as their recordings; nothing is asked of a network; nothing is wide of the screen;
     axe finds nothing serious. Screenshots are kept in test-artefacts/."""
-    from axe_playwright_python.sync_playwright import Axe
-
     view = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     said, asked = [], []
     view.on("console", lambda message: said.append(message.text))
@@ -302,8 +293,7 @@ def test_in_a_browser(page, browser, name, width, scheme):
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert said == []
     assert view.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(view).response["violations"]
-    assert [(one["id"], one["impact"]) for one in found if one["impact"] in ("serious", "critical")] == []
+    assert serious(view) == []
     ARTEFACTS.mkdir(exist_ok=True)
     view.screenshot(path=ARTEFACTS / f"report-{name}.png", full_page=True)
     view.close()

@@ -37,6 +37,9 @@ step convert train "$convert" "$recipe/convert-50hz.toml" --init "$out/convert-c
 step convert-prior train "$out/convert-prior" "$recipe/../vctk/prior.toml" --model "$convert" --set train.steps=2000
 step convert-evaluate evaluate "$convert" conversion --count 3 --wavs "$convert/wavs"
 step convert-pack python "$recipe/pack.py" "$convert" "$packaged/convert-50hz" "$out/convert-prior"
+# The sentence with which its voices introduce themselves in `speechvq serve`.
+step convert-sample speechvq encode "$sources/arctic/slt/arctic_a0009.opus" "$packaged/convert-50hz/sample.svq" \
+    --model "$packaged/convert-50hz" --force
 convert_key=$key
 
 # Phone accuracy is scored on half an hour of speakers that neither the codes nor the mapping to phones have seen.

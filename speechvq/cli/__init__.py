@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechvq import SpeechVQError, __version__
-from speechvq.cli import coding, evaluating, information, making
+from speechvq.cli import coding, evaluating, information, making, serving
 from speechvq.extras import needed_for
 from speechvq.files import printable
 
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="speechvq", description="Speech codecs with a discrete bottleneck.")
     top.add_argument("--version", action="version", version=f"speechvq {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for group in (making, coding, information, evaluating):
+    for group in (making, coding, information, evaluating, serving):
         group.add_commands(commands)
     completion = commands.add_parser("completion", help="print a script that completes commands and options in a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))

@@ -245,6 +245,11 @@ def natural(text: str) -> int:
     return _int(text, 0, 2**63 - 1)
 
 
+def port(text: str) -> int:
+    """A port of TCP, 0 for any that is free."""
+    return _int(text, 0, 2**16 - 1)
+
+
 def _float(text: str, low: float, high: float = math.inf, *, above: bool = False) -> float:
     """A finite number from `low` to `high`, or `above` `low`."""
     try:
