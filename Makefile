@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lock clean
+.PHONY: setup demo test docs lock clean
 
 setup: .venv/ready
 
@@ -27,5 +27,9 @@ lock:
 	uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements.lock
 
+docs: setup
+	$(BIN)/mkdocs build --strict
+	@echo site/index.html
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site
