@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from speechvq.audio import SAMPLE_RATE
-from speechvq.audio.features import mel_filters
-from speechvq.audio.spectra import cosine_matrix
+from speechvq.audio.features import cosine_matrix, mel_filters
 from speechvq.audio.windows import windows
 
 MIN_PITCH, MAX_PITCH = 60.0, 500.0  # Hz

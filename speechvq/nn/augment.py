@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.audio import SAMPLE_RATE
-from speechvq.audio.spectra import stretched
 from speechvq.config import AugmentConfig, MelAugmentConfig
 from speechvq.nn.distributed import drawn_rows
 
@@ -128,3 +127,20 @@ def interpolation(points: Tensor, size: int) -> Tensor:
     below = points.floor().long().clamp(max=max(size - 2, 0))
     above = F.one_hot((below + 1).clamp(max=size - 1), size) * (points - below)[:, None]
     return F.one_hot(below, size) * (1 - (points - below))[:, None] + above
+
+
+def stretched(frames: Tensor, rate: float, advance: Tensor) -> Tensor:
+    """Complex spectra (C, F) with 1 / rate times as many frames, of the same pitch: a phase vocoder.
+
+    advance: (C, 1), the phase that each frequency gains from frame to frame, in radians.
+    """
+    if rate == 1.0:
+        return frames
+    times = torch.arange(0, frames.shape[-1], rate, device=frames.device, dtype=torch.float32)
+    between = times % 1.0
+    padded = F.pad(frames, [0, 2])
+    before, after = padded.index_select(-1, times.long()), padded.index_select(-1, (times + 1).long())
+    gained = after.angle() - before.angle() - advance
+    gained = gained - 2 * math.pi * torch.round(gained / (2 * math.pi)) + advance
+    phase = torch.cat([frames[..., :1].angle(), gained[..., :-1]], -1).cumsum(-1)
+    return torch.polar(between * after.abs() + (1 - between) * before.abs(), phase)

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from speechvq.audio.features import cosine_matrix, deltas, mel_filterbank, phases_found
 from speechvq.audio.mulaw import mulaw_decode, mulaw_encode
-from speechvq.audio.spectra import cosine_matrix, deltas, mel_filterbank, phases_found, stretched
+from speechvq.nn.augment import stretched
 
 AF = pytest.importorskip("torchaudio.functional")
 
