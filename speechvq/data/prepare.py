@@ -201,8 +201,9 @@ def _prepared(job: tuple[Source, Path, Treatment]) -> dict[str, Any]:
 
     def levelled() -> Iterator[Tensor]:
         for wav in _part(filtered(), start, end):
-            digest.update((wav * gain).numpy().tobytes())
-            yield wav * gain
+            part = wav * gain
+            digest.update(part.numpy().tobytes())
+            yield part
 
     write(out / path, levelled(), SAMPLE_RATE)
     row = {"id": source.id, "path": path, "samples": end - start, "start": start}

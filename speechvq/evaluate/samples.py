@@ -89,10 +89,8 @@ def evaluate_samples(
     }
     by_id = dict(zip((u.id for u in train), rows, strict=True))
     phones = None if labels is None else _phone_pairs(files, labels, by_id)
-    return {name: diverge(some, rows, codec.alphabet.codes, phones) for name, some in sets.items()}, [
-        *left_out,
-        *others,
-    ]
+    divergences = {name: diverge(some, rows, codec.alphabet.codes, phones) for name, some in sets.items()}
+    return divergences, [*left_out, *others]
 
 
 def _usable(
