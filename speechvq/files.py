@@ -1,44 +1,188 @@
-"""Files: written whole or not at all, found in folders, worked on one by one. Standard library only."""
+"""Files: written whole or not at all, found in folders, worked on one by one. Standard library only.
 
+What a killed process leaves behind is known by its lock, which the system releases when a process ends.
+"""
+
+import enum
 import errno
 import json
 import logging
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from speechvq import SpeechVQError
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-TEMPORARY_STEM = 20  # characters: with more, a name of 250 bytes would have no temporary file
+TEMPORARY_PREFIX = ".speechvq-"  # of the names of temporary files and folders
 # Errors of the system that come from a file's name: other files can still be written.
 NAME_ERRORS = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR}
 
 log = logging.getLogger(__name__)
 
 
+_held: set[int] = set()  # descriptors of what this process has locked
+_swept: set[Path] = set()  # folders in which this process has removed what killed processes left
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path (same folder, same suffix) that becomes `path` when the block ends without an exception.
 
-    On any exception, Ctrl-C included, the temporary file is removed and `path` is left as it was.
+    On any exception, Ctrl-C included, the temporary file is removed and `path` is left as it was. Those of killed
+    processes are removed by the next process that writes into the folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:TEMPORARY_STEM]}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    _sweep(path.parent)
+    descriptor, temporary = _new(lambda: _new_file(path.parent, path.suffix))
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:  # a full disk, say: of the file that the user knows
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+        _let_go(descriptor)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a new folder among the system's temporary files; it is removed when the block ends.
+
+    Those of killed processes are removed by the next process that needs one.
+    """
+    _sweep(Path(tempfile.gettempdir()))
+    descriptor, folder = _new(lambda: tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _let_go(descriptor)
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made if it is missing, until the block ends or the process does.
+
+    If it was made, and is still empty at the end, it is removed.
+    Raises SpeechVQError if another run, also of this process, is at work in the folder.
+    """
+    is_new, state = False, Lock.GONE
+    while state is Lock.GONE:  # another run may remove the empty folder that it made
+        is_new = not folder.is_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            descriptor, path = _open_to_lock(folder)
+            state = _lock(descriptor, path)
+    if state is Lock.TAKEN:
+        raise SpeechVQError(f"{folder}: another run is at work in this folder; wait for its end, or name another")
+    try:
+        yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+        _let_go(descriptor)
+
+
+def _new_file(folder: Path, suffix: str) -> str:
+    descriptor, name = tempfile.mkstemp(suffix, TEMPORARY_PREFIX, folder)
+    os.close(descriptor)
+    return name
+
+
+def _new(create: Callable[[], str]) -> tuple[int, Path]:
+    """A new temporary file or folder and the descriptor by which it is held (on Windows none)."""
+    while True:
+        path = Path(create())
+        if sys.platform == "win32":
+            return -1, path
+        with suppress(FileNotFoundError):  # swept by another process before it was held
+            descriptor = os.open(path, os.O_RDONLY)
+            if _lock(descriptor, path) in (Lock.OURS, Lock.IMPOSSIBLE):
+                return descriptor, path
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes have left in a folder, once in each process."""
+    if folder in _swept or sys.platform == "win32":
+        return
+    _swept.add(folder)
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with suppress(OSError):  # gone meanwhile, or of another user
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            if _lock(descriptor, path) is Lock.OURS and os.fstat(descriptor).st_uid == os.getuid():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            _let_go(descriptor)
+
+
+class Lock(enum.Enum):
+    """The outcome of locking a file or a folder; where the file system has no locks, it is impossible."""
+
+    OURS = enum.auto()
+    TAKEN = enum.auto()
+    GONE = enum.auto()
+    IMPOSSIBLE = enum.auto()
+
+
+def _open_to_lock(folder: Path) -> tuple[int, Path]:
+    """A descriptor and what it is of: the folder or, on Windows, a file in it that goes when it is closed."""
+    if sys.platform == "win32":
+        path = folder / f"{TEMPORARY_PREFIX}lock"
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TEMPORARY), path
+    return os.open(folder, os.O_RDONLY), folder
+
+
+def _lock(descriptor: int, path: Path) -> Lock:
+    """Lock the file or folder that is open, until `_let_go` or the end of this process.
+
+    It is closed if it is another's, or if it is no longer what has this path.
+    """
+    _held.add(descriptor)
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        state = Lock.OURS if os.path.samestat(os.fstat(descriptor), path.stat()) else Lock.GONE
+    except FileNotFoundError:
+        state = Lock.GONE
+    except OSError as error:
+        state = Lock.TAKEN if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK) else Lock.IMPOSSIBLE
+    if state in (Lock.TAKEN, Lock.GONE):
+        _let_go(descriptor)
+    return state
+
+
+def _let_go(descriptor: int) -> None:
+    if descriptor in _held:
+        _held.discard(descriptor)
+        os.close(descriptor)
+
+
+def _let_go_of_all() -> None:
+    for descriptor in [*_held]:
+        _let_go(descriptor)
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_let_go_of_all)  # else a worker would hold the locks of its killed parent
 
 
 def _umask() -> int:

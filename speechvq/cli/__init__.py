@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        name = printable(os.fsdecode(error.filename or ""))
-        print(f"speechvq: error: {name}: {error.strerror or error}", file=sys.stderr)
+        name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        print(f"speechvq: error: {printable(name)}{error.strerror or error}", file=sys.stderr)
         return 2
 
 

@@ -5,9 +5,8 @@ import hashlib
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +42,7 @@ from speechvq.cli.streaming import (
 )
 from speechvq.coding.header import CODER_TAGS
 from speechvq.coding.plan import CODE_SUFFIXES, FAILED_FILE, Plan, plan_files, plan_samples, require_input
-from speechvq.files import Failure, printable, save_failures
+from speechvq.files import Failure, only_run, printable, save_failures, temporary_folder
 from speechvq.text.textgrid import check_writer
 from speechvq.text.timed_codes import GRID_SUFFIX, TABLE_SUFFIX, read_code_table
 
@@ -276,17 +275,19 @@ def streams(options: argparse.Namespace, suffix: str) -> Iterator[tuple[Path, Pa
 
     suffix: of the temporary output.
 
-    stdin is copied into a file because input is read twice; stdout gets its file when the block ends.
+    stdin is copied into a file because input is read twice; stdout gets its file when the block ends. Of a folder, no
+    other run may write into the output meanwhile.
     """
     source, target = getattr(options, "source", Path()), getattr(options, "target", Path())
-    with tempfile.TemporaryDirectory(prefix="speechvq-") as folder:
+    of_folder = "source" in options and source.is_dir()
+    with temporary_folder() as folder, only_run(target) if of_folder else nullcontext():
         if source == STREAM:
-            source = Path(folder) / "stdin"
+            source = folder / "stdin"
             with source.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
-        yield source, Path(folder) / f"stdout{suffix}" if target == STREAM else target
+        yield source, folder / f"stdout{suffix}" if target == STREAM else target
         if target == STREAM:
-            with (Path(folder) / f"stdout{suffix}").open("rb") as file:
+            with (folder / f"stdout{suffix}").open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
 
 

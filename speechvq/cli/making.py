@@ -36,6 +36,7 @@ from speechvq.data.corpora import CORPORA
 from speechvq.data.corpora.contract import Corpus
 from speechvq.data.corpora.folder import folder_corpus
 from speechvq.data.manifest import SPLITS, Split, Treatment, read_manifest
+from speechvq.files import only_run
 
 
 def add_commands(commands: Any) -> None:
@@ -206,7 +207,8 @@ def _codebook(options: argparse.Namespace) -> None:
         options.clusters,
     )
     how = Clustering(*sizes, quiet=options.quiet, seed=options.seed)
-    figures = make_codebook(options.encoder, options.data, options.out, how, options.force, options.device)
+    with only_run(options.out):
+        figures = make_codebook(options.encoder, options.data, options.out, how, options.force, options.device)
     report(options, figures, table(figures))
 
 
@@ -236,7 +238,8 @@ def _demo(options: argparse.Namespace) -> None:
     choose_training_device(options)
     from speechvq.demo.pipeline import run_demo
 
-    summary = run_demo(options.out, minutes=options.minutes, seed=options.seed, force=options.force)
+    with only_run(options.out):
+        summary = run_demo(options.out, minutes=options.minutes, seed=options.seed, force=options.force)
     lines = [f"{name}: {plain(figures)}" for name, figures in summary["models"].items()]
     lines += [f"{options.out / 'summary.json'}: all that was measured", f"{summary['page']}: to listen and to look"]
     report(options, summary, lines)
@@ -260,7 +263,8 @@ def _prepare(options: argparse.Namespace) -> None:
     from speechvq.data.prepare import DUPLICATES_FILE, SKIPPED_FILE, prepare  # torch: not before the corpus is found
 
     treatment = Treatment(options.trim_db, options.high_pass)
-    done = prepare(sources, options.out, treatment, split, speakers=speakers, workers=options.workers)
+    with only_run(options.out):
+        done = prepare(sources, options.out, treatment, split, speakers=speakers, workers=options.workers)
     counts = Counter(utterance.split for utterance in read_manifest(options.out))
     lines = [f"{len(done.written)} prepared, {len(done.reused)} were there, {len(done.skipped)} skipped"]
     lines.append("utterances: " + ", ".join(f"{counts[name]} {name}" for name in SPLITS))
@@ -282,7 +286,8 @@ def _align(options: argparse.Namespace) -> int:
     from speechvq.data.align import UNALIGNED_FILE, Words, align_corpus
 
     more = Words(options.dictionary, options.letter_to_sound)
-    done = align_corpus(options.data, options.out, workers=options.workers, force=options.force, more=more)
+    with only_run(options.out):
+        done = align_corpus(options.data, options.out, workers=options.workers, force=options.force, more=more)
     lines = [f"{len(done.aligned)} aligned, {len(done.kept)} were there, {len(done.unaligned)} cannot be aligned"]
     report(options, dataclasses.asdict(done), lines)
     return report_failures(done.unaligned, "not aligned", options.out / UNALIGNED_FILE)

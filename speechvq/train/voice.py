@@ -1,7 +1,6 @@
 """Add a speaker to a trained codec: one more speaker embedding is learned, and nothing else changes."""
 
 import logging
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ from speechvq.config import CodecRun, TrainConfig
 from speechvq.data.corpora.contract import Source
 from speechvq.data.manifest import Split, Treatment, Utterance, rank_key, read_manifest
 from speechvq.data.prepare import prepare
-from speechvq.files import visible_files
+from speechvq.files import temporary_folder, visible_files
 from speechvq.folder.histogram import save_histogram
 from speechvq.folder.readme import derived_readme, save_readme
 from speechvq.nn.vqvae import VQVAE, build
@@ -43,7 +42,7 @@ def adapt(
 
     `out` becomes a model folder with one more speaker, and the same codes and other voices.
     Raises SpeechVQError if the model has no decoder, or the speaker already, if there is too little speech, or if `out`
-    holds a run and `force` is not given.
+    holds another run and `force` is not given.
     """
     codec = Codec.load(folder)
     if speaker in codec.speakers:
@@ -51,8 +50,7 @@ def adapt(
     assert isinstance(codec.card.config, CodecRun)
     speakers = (*codec.speakers, speaker)
     model = with_new_speaker(codec)
-    with tempfile.TemporaryDirectory(prefix="speechvq-") as name:
-        data = Path(name)
+    with temporary_folder() as data:
         train, valid = _prepared(source, speaker, data, codec.high_pass)
         how = _few_steps(codec.card.config.train, steps, seed)
         crops = Crops(data, train, speakers, how)
