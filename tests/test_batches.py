@@ -83,6 +83,14 @@ def test_crops_are_uniform_over_the_audio(ramps):
     assert abs(starts.mean() - 1400) < 60
 
 
+def test_the_utterances_of_a_batch_are_named(corpus):
+    data = crops(corpus)
+    wavs = {u.id: read_crop(corpus, u, 0, u.samples).tobytes() for u in read_manifest(corpus)}
+    for step in range(5):
+        rows = [row.numpy().tobytes() for row in data[step].wav]
+        assert all(row in wavs[name] for row, name in zip(rows, data.names(step), strict=True))
+
+
 def test_held_out_batches_are_fixed_whole_and_of_different_utterances(corpus):
     valid = [u for u in read_manifest(corpus) if u.split == "valid"]
     assert len(valid) >= 4
@@ -136,6 +144,11 @@ def test_feature_crops_are_of_one_speaker_and_have_the_targets_of_their_latents(
             assert torch.equal(row, torch.arange(start // 2, start // 2 + 10))
             np.testing.assert_array_equal(feats.T.numpy(), store.frames[start : start + 20].astype(np.float32))
             assert any(begin <= start and start + 20 <= end for begin, end in store.spans("train"))
+        starts = [2 * int(row[0]) for row in data[step].targets]
+        pairs = zip(store.utterances, store.starts[:-1], store.starts[1:], strict=True)
+        spans = [(u.id, begin, end) for u, begin, end in pairs]
+        read = [name for start in starts for name, begin, end in spans if begin < start + 20 and end > start]
+        assert data.names(step) == read
     shards = [FeatureCrops(store, "train", targets, how, (rank, 2))[3].targets for rank in range(2)]
     assert torch.equal(torch.stack(shards, 1).flatten(0, 1), data[3].targets)
     assert FeatureCrops(store, "train", None, how)[0].targets.shape == (6, 0)

@@ -66,7 +66,7 @@ def test_ngrams_against_a_loop():
 def test_training_windows_are_parts_of_utterances_with_the_code_before():
     rows = [np.arange(100, 130), np.arange(200, 205)]
     how = TrainConfig(crop=8, batch_size=16, seed=1, steps=9)
-    dataset = CodeWindows(rows, [4, 7], 999, how)
+    dataset = CodeWindows(rows, [4, 7], 999, how, ids=["a", "b"])
     seen = set()
     for step in range(len(dataset)):
         codes, speakers = dataset[step]
@@ -78,11 +78,12 @@ def test_training_windows_are_parts_of_utterances_with_the_code_before():
             assert (row[0] == 999) == (row[1] % 100 == 0)
             assert (np.diff(row[1:]) == 1).all()
             assert len(row) == (6 if speaker == 7 else 9)
+        assert dataset.names(step) == [{4: "a", 7: "b"}[speaker] for speaker in speakers.tolist()]
     assert {(7, 999), (4, 999), (4, 121)} <= seen
-    shards = [CodeWindows(rows, [4, 7], 999, how, (rank, 2))[3].speaker for rank in range(2)]
+    shards = [CodeWindows(rows, [4, 7], 999, how, (rank, 2), ids=["a", "b"])[3].speaker for rank in range(2)]
     assert torch.equal(torch.stack(shards, 1).flatten(), dataset[3].speaker)
     with pytest.raises(SpeechVQError, match="not a multiple of the 3 processes"):
-        CodeWindows(rows, [4, 7], 999, how, (0, 3))
+        CodeWindows(rows, [4, 7], 999, how, (0, 3), ids=["a", "b"])
 
 
 def test_held_out_windows_have_every_code_once():

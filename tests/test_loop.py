@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from speechvq import SpeechVQError
 from speechvq.config import CodecRun, InitConfig, TrainConfig, VQConfig
@@ -24,7 +23,7 @@ from speechvq.folder.weights import load_tensors
 from speechvq.nn.trainable import Trainable
 from speechvq.train.batches import Crops
 from speechvq.train.kinds import train
-from speechvq.train.loop import LAST, LOG, Trainer, learning_rate, read_log
+from speechvq.train.loop import LAST, LOG, Batches, Trainer, learning_rate, read_log
 
 
 class Row(NamedTuple):
@@ -50,7 +49,7 @@ class Toy(Trainable):
         return {"loss": abs(self.weight.item() - self.target), "rows": float(len(list(batches)))}
 
 
-class Ones(Dataset[Row]):
+class Ones(Batches[Row]):
     """Batches of ones, or of the value that `visit` returns for the step."""
 
     def __init__(self, visit: Callable[[int], float | None] = lambda step: None) -> None:
@@ -60,8 +59,11 @@ class Ones(Dataset[Row]):
         value = self.visit(step)
         return Row(torch.full((2,), 1.0 if value is None else value))
 
+    def names(self, step: int) -> list[str]:
+        return [f"one-{step}", "two"]
 
-def toy_run(out: Path, config: TrainConfig, model: Toy, data: Dataset[Row] | None = None) -> dict[str, float]:
+
+def toy_run(out: Path, config: TrainConfig, model: Toy, data: Batches[Row] | None = None) -> dict[str, float]:
     out.mkdir(exist_ok=True)
     return Trainer(model, data or Ones(), lambda: iter([Row(torch.ones(2))]), config, out).run()
 
@@ -115,7 +117,7 @@ def test_killed_and_resumed_equals_one_go(whole, tiny, corpus, tmp_path):
     arguments = (tiny, corpus, out, 5, torch.get_num_threads())
     process = multiprocessing.get_context("spawn").Process(target=train_and_die, args=arguments)
     process.start()
-    process.join(120)
+    process.join(900)
     assert process.exitcode == -signal.SIGKILL
     assert load_tensors(out / LAST)[1]["step"] == 3
     train(tiny, corpus, out, resume=True)
@@ -284,13 +286,6 @@ def test_minutes_limit_a_run_and_its_schedule(tmp_path):
     assert load_tensors(tmp_path / LAST)[1]["step"] == last["step"]
 
 
-def test_divergence_is_an_error_that_leaves_the_best_in_place(tmp_path):
-    with pytest.raises(SpeechVQError, match=r"diverged at step 30: .*learning_rate"):
-        toy_run(tmp_path, replace(TOY, learning_rate=0.01), Toy(), Ones(lambda step: math.inf if step == 30 else None))
-    assert load_tensors(tmp_path / WEIGHTS)[1]["step"] == 28
-    assert load_tensors(tmp_path / LAST)[0]["model.weight"].isfinite()
-
-
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_learning_rate(schedule):
     config = TrainConfig(steps=1000, learning_rate=2.0, warmup=9, schedule=schedule)
@@ -307,12 +302,13 @@ def test_resuming_nothing_or_something_else_is_refused(whole, tiny, corpus, tmp_
     with pytest.raises(SpeechVQError, match="nothing to resume"):
         train(tiny, corpus, tmp_path / "new", resume=True)
     assert not (tmp_path / "new").exists()
+    before = {path: path.read_bytes() for path in whole.iterdir()}
     other = replace(tiny, model=replace(tiny.model, jitter=0.0))
     with pytest.raises(SpeechVQError, match="cannot resume"):
         train(other, corpus, whole, resume=True)
-    before = {path: path.read_bytes() for path in whole.iterdir()}
-    with pytest.raises(SpeechVQError, match="--force"):
-        train(tiny, corpus, whole)
+    for config in (other, replace(tiny, train=replace(tiny.train, steps=9))):
+        with pytest.raises(SpeechVQError, match="holds another run; --force"):
+            train(config, corpus, whole)
     assert before == {path: path.read_bytes() for path in whole.iterdir()}
 
 

@@ -8,13 +8,12 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from speechvq.config import TrainConfig
 from speechvq.folder.card import WEIGHTS
 from speechvq.folder.weights import load_tensors
 from speechvq.nn.trainable import Trainable
-from speechvq.train.loop import LAST, Trainer
+from speechvq.train.loop import LAST, Batches, Trainer
 
 HOW = TrainConfig(steps=20, learning_rate=0.05, schedule="constant", warmup=0, average=0.0, eval_every=5, clip=0.7)
 
@@ -66,7 +65,7 @@ class Adversarial(Trainable):
         return {"critic": wrong}
 
 
-class Rows(Dataset[Row]):
+class Rows(Batches[Row]):
     """Batches that depend on the step only."""
 
     def __getitem__(self, step: int) -> Row:

@@ -113,8 +113,8 @@ def test_known_speakers_and_too_little_speech_are_refused(model, recordings, ada
     with pytest.raises(SpeechVQError, match="too little speech"):
         adapt(model, "new", tmp_path / "short", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(SpeechVQError, match="holds a run"):
-        adapt(model, "new", recordings, adapted)
+    with pytest.raises(SpeechVQError, match="holds another run"):
+        adapt(model, "newer", recordings, adapted)
 
 
 def test_it_has_a_card(model, adapted):

@@ -116,7 +116,7 @@ def _convert_variant(variants: tuple[Any, ...], value: Any, name: str) -> Any:
 # The lowest and highest value of a number, by its name, which means the same in every table.
 _LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("channels", "dim", "upsample", "speaker_dim", "cycles", "residual", "gate", "skip"), (1, 2**16)),
-    **dict.fromkeys(("steps", "batch_size", "crop", "eval_every"), (1, 2**40)),
+    **dict.fromkeys(("steps", "batch_size", "crop", "eval_every", "skips"), (1, 2**40)),
     **dict.fromkeys(
         ("blocks", "warmup", "workers", "minutes", "beta", "mel_weight", "weight", "weight_decay"), (0, 2**40)
     ),

@@ -54,6 +54,7 @@ class TrainConfig:
     eval_every: steps between evaluations on held-out data.
     eval_crops: largest number of held-out crops, of the same length, in an evaluation.
     workers: processes that read batches; 0 reads them in the training process.
+    skips: so many steps in a row whose gradient is not finite, and which are skipped, end training.
     """
 
     seed: int = 0
@@ -72,6 +73,7 @@ class TrainConfig:
     eval_every: int = 1_000
     eval_crops: int = 256
     workers: int = 0
+    skips: int = 10
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,11 @@ def feature_store(data: Path) -> FeatureStore:
 @torch.inference_mode()
 def _compute(path: Path, data: Path, utterances: Sequence[Utterance], starts: np.ndarray) -> None:
     mel = LogMel()
-    with atomic_write(path) as temporary:
-        frames = np.lib.format.open_memmap(temporary, "w+", np.float16, (int(starts[-1]), mel.channels))
+    layout = {"descr": "<f2", "fortran_order": False, "shape": (int(starts[-1]), mel.channels)}
+    # Not memory-mapped: a full disk would end the process without a word.
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, layout)
         for i, utterance in enumerate(progress(utterances, unit="utterance")):
             wav = read(data / utterance.path)
             padded = F.pad(wav, (0, int(starts[i + 1] - starts[i]) * mel.hop - len(wav)))
-            frames[starts[i] : starts[i + 1]] = mel(padded[None])[0].T.numpy()
-        frames.flush()
+            file.write(mel(padded[None])[0].T.to(torch.float16).numpy().tobytes())

@@ -5,10 +5,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from typing import Any, TypeVar
 
 import torch
+
+from speechvq import SpeechVQError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -24,6 +27,7 @@ def in_processes(
     (Windows). One worker works in this process.
 
     needed: modules that `work` imports late, to be imported once for all processes
+    Raises SpeechVQError if one of the processes is killed.
     """
     if workers <= 1 or len(jobs) < 2:
         yield from map(work, jobs)
@@ -32,7 +36,10 @@ def in_processes(
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([work.__module__, *needed])
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
-        yield from pool.map(work, jobs, chunksize=max(1, min(32, len(jobs) // (4 * workers))))
+        try:
+            yield from pool.map(work, jobs, chunksize=max(1, min(32, len(jobs) // (4 * workers))))
+        except BrokenProcessPool:
+            raise SpeechVQError("a worker process was killed, perhaps for want of memory (--workers)") from None
 
 
 def _begin_worker() -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -17,7 +18,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
     # Clones: safetensors refuses tensors that share memory.
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(whole, temporary, {key: json.dumps(value) for key, value in metadata.items()})
+        try:
+            save_file(whole, temporary, {key: json.dumps(value) for key, value in metadata.items()})
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(None, str(error), str(path)) from None
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

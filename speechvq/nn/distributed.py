@@ -37,6 +37,15 @@ def from_first(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def object_from_first(value: T) -> T:
+    """The value of the first process, in every process."""
+    if dist.is_initialized():
+        values = [value]
+        dist.broadcast_object_list(values, 0)
+        value = values[0]
+    return value
+
+
 def all_rows(rows: Tensor) -> Tensor:
     """The rows (B, ...) of all processes in the order of one process's batch; no gradient."""
     if not dist.is_initialized():

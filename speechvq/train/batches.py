@@ -8,7 +8,6 @@ from typing import TypeVar
 import numpy as np
 import soundfile
 import torch
-from torch.utils.data import Dataset
 
 from speechvq import SpeechVQError
 from speechvq.config import TrainConfig
@@ -17,6 +16,7 @@ from speechvq.data.manifest import Utterance, rank_key
 from speechvq.nn.objective import FeatureBatch
 from speechvq.nn.prior import PADDING, Windows
 from speechvq.nn.vqvae import Batch
+from speechvq.train.loop import Batches
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ B = TypeVar("B")
 Drawn = tuple[int, int, float]
 
 
-class DrawnBatches(Dataset[B]):
+class DrawnBatches(Batches[B]):
     """Item `step` is the batch of that training step. Its sources are drawn in proportion to their sizes.
 
     how: gives the seed, the number of steps, and the rows of a batch of all processes together.
@@ -95,6 +95,9 @@ class Crops(DrawnBatches[Batch]):
     def __getitem__(self, step: int) -> Batch:
         return collate([self._row(self.utterances[i], share) for i, _, share in self.draw_own(step)])
 
+    def names(self, step: int) -> list[str]:
+        return [self.utterances[i].id for i, _, _ in self.draw_own(step)]
+
     def _row(self, utterance: Utterance, share: float) -> tuple[np.ndarray, int]:
         start = int(share * max(utterance.samples - self.how.crop + 1, 1))
         return read_crop(self.root, utterance, start, self.how.crop), self.index[utterance.speaker]
@@ -146,6 +149,7 @@ class CodeWindows(DrawnBatches[Windows]):
     rows: codes (N,) of each utterance. Shorter ones than a window are whole.
     speakers: the speaker's index for each row.
     start: the class before the first code.
+    ids: of the utterance of each row.
     """
 
     def __init__(
@@ -155,13 +159,18 @@ class CodeWindows(DrawnBatches[Windows]):
         start: int,
         how: TrainConfig,
         shard: tuple[int, int] = (0, 1),
+        *,
+        ids: Sequence[str],
     ) -> None:
         super().__init__(how, shard, [len(row) for row in rows])
-        self.rows, self.speakers = [np.append(start, row) for row in rows], speakers
+        self.rows, self.speakers, self.ids = [np.append(start, row) for row in rows], speakers, ids
 
     def __getitem__(self, step: int) -> Windows:
         whole = pad_windows([(self._window(self.rows[i], share), self.speakers[i]) for i, _, share in self.draw(step)])
         return Windows(*(part[self.rank :: self.processes] for part in whole))  # as long as the longest of all
+
+    def names(self, step: int) -> list[str]:
+        return [self.ids[i] for i, _, _ in self.draw_own(step)]
 
     def _window(self, row: np.ndarray, share: float) -> np.ndarray:
         begin = int(share * max(len(row) - self.how.crop, 1))
@@ -212,9 +221,16 @@ class FeatureCrops(DrawnBatches[FeatureBatch]):
         super().__init__(how, shard, [end - begin - self.frames + 1 for begin, end in spans])
 
     def __getitem__(self, step: int) -> FeatureBatch:
-        # At the start of a latent.
-        starts = [self.begins[i] + frame // FRAMES * FRAMES for i, frame, _ in self.draw_own(step)]
-        return crop_features(self.store, self.targets, starts, self.frames)
+        return crop_features(self.store, self.targets, self._starts(step), self.frames)
+
+    def names(self, step: int) -> list[str]:
+        ends = [(start, start + self.frames - 1) for start in self._starts(step)]
+        spans = [np.searchsorted(self.store.starts, pair, side="right") for pair in ends]
+        return [u.id for first, last in spans for u in self.store.utterances[first - 1 : last]]
+
+    def _starts(self, step: int) -> list[int]:
+        """The first frames of the crops, each at the start of a latent."""
+        return [self.begins[i] + frame // FRAMES * FRAMES for i, frame, _ in self.draw_own(step)]
 
 
 def crop_features(store: FeatureStore, targets: np.ndarray | None, starts: Sequence[int], frames: int) -> FeatureBatch:

@@ -93,8 +93,8 @@ def make_codebook(
         "perplexity": perplexity(counts),
     }
     open_run(out, Card(config, (), high_pass=high_pass, taught=load_card(run).taught), resume=False, force=force)
-    save_tensors(out / WEIGHTS, model.state_dict(), figures)
     save_histogram(out, counts.numpy())
+    save_tensors(out / WEIGHTS, model.state_dict(), figures)  # last: with it, the folder holds a run
     return figures
 
 

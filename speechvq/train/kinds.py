@@ -35,6 +35,7 @@ def train(
 ) -> dict[str, float]:
     """Train a configuration on the corpus prepared in `data`, into the folder `out` -> the last held-out figures.
 
+    A run that was ended early goes on if it began with the same configuration, weights and first batch.
     codec: the model whose codes are learned, by a prior or by masked prediction.
     targets: a file of `speechvq targets`, in place of a codec for masked prediction.
     labels: a folder of label files, whose phones an encoder learns. reading: how they are read.
@@ -49,7 +50,7 @@ def train(
         )
     if config.needs_labels != (labels is not None):
         raise SpeechVQError("--labels names label files whose phones an encoder learns; other runs take none")
-    check_run(out, resume, force)
+    check_run(out, resume, force, config)
     parts = {"codec": codec, "targets": targets, "labels": labels, "reading": reading if labels else None}
     given = {name: part for name, part in parts.items() if part is not None}
     return run(KINDS[config.kind](config, data, **given), out, resume=resume, force=force)

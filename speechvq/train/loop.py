@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -28,6 +28,17 @@ from speechvq.progress import interval
 log = logging.getLogger(__name__)
 LAST = "last.safetensors"
 LOG = "log.jsonl"
+SKIPPED_STEPS = "skipped.jsonl"  # steps whose gradient was not finite, and their utterances
+
+B = TypeVar("B")
+
+
+class Batches(Dataset[B]):
+    """Item `step` is the batch of that training step."""
+
+    def names(self, step: int) -> list[str]:
+        """The ids of the utterances that this process reads for a step."""
+        raise NotImplementedError
 
 
 def processes() -> tuple[int, int]:
@@ -62,7 +73,7 @@ class Trainer:
     def __init__(
         self,
         model: Trainable,
-        data: Dataset[Any],
+        data: Batches[Any],
         held_out: Callable[[], Iterator[Any]],
         config: TrainConfig,
         out: Path,
@@ -84,6 +95,7 @@ class Trainer:
             for turn, parameters in self.parameters.items()
         }
         self.step, self.seconds, self.best = 0, 0.0, math.inf
+        self.skipped, self.skipped_in_a_row = 0, 0
 
     def run(self, resume: bool = False) -> dict[str, float]:
         """Train to the end -> the figures of the last evaluation.
@@ -109,7 +121,7 @@ class Trainer:
         name = self.model.reconstruction
         wrapped.train()
         with self._progress_bar() as bar:
-            for batch in loader:
+            for batch in _read(loader):
                 losses = self._train_step(wrapped, optimizers, batch)
                 self.seconds = self._first_clock(before + time.monotonic() - started)
                 done = self.progress() >= 1
@@ -133,10 +145,14 @@ class Trainer:
         return min(max(self.step / self.config.steps, by_time), 1.0)
 
     def _train_step(self, wrapped: Any, optimizers: list[Any], batch: Any) -> dict[str, Tensor]:
-        """One step of every optimizer, in turns -> the losses of all turns by name, and `total` of the first."""
+        """One step of every optimizer, in turns -> the losses of all turns by name, and `total` of the first.
+
+        The step ends at a turn whose gradient is not finite; nothing is learned from it.
+        """
         rate = learning_rate(self.config, self.step, self.progress())
-        batch, all_losses = _to_device(batch, self.device), dict[str, Tensor]()
+        batch, all_losses, is_finite = _to_device(batch, self.device), dict[str, Tensor](), True
         for turn, optimizer in zip(self.optimizers, optimizers, strict=True):
+            before = [buffer.clone() for buffer in self.model.buffers()]
             for group in self.optimizers[turn].param_groups:
                 group["lr"] = rate
             with self.accelerator.autocast():
@@ -144,16 +160,39 @@ class Trainer:
             loss = total(losses)
             self.accelerator.backward(loss)
             norm = self.accelerator.clip_grad_norm_(self.parameters[turn], self.config.clip)
-            if norm is not None and not torch.isfinite(norm) and self.config.precision != "fp16":
-                raise SpeechVQError(
-                    f"training diverged at step {self.step}: the gradient is not finite; lower train.learning_rate"
-                )
-            optimizer.step()
+            is_finite = norm is None or bool(torch.isfinite(norm))
+            if is_finite or self.config.precision == "fp16":  # whose scaler skips by itself, and lowers its scale
+                optimizer.step()
             self.model.zero_grad()  # of all turns: the generator's loss leaves gradients in the critic, too
             all_losses = {**losses, "total": loss, **all_losses}
+            if not is_finite:
+                for buffer, value in zip(self.model.buffers(), before, strict=True):
+                    buffer.copy_(value)
+                break
+        if is_finite:
+            self.averaged.update_parameters(self.model.exported)
+            self.skipped_in_a_row = 0
+        else:
+            self._note_skipped()
         self.step += 1
-        self.averaged.update_parameters(self.model.exported)
         return all_losses
+
+    def _note_skipped(self) -> None:
+        """Count a step whose gradient is not finite, and name its utterances.
+
+        Raises SpeechVQError if it is the last of too many in a row.
+        """
+        self.skipped, self.skipped_in_a_row = self.skipped + 1, self.skipped_in_a_row + 1
+        names = self.data.names(self.step)
+        log.warning("step %d skipped: the gradient is not finite; utterances: %s", self.step, ", ".join(names))
+        if self.accelerator.is_main_process:
+            with (self.out / SKIPPED_STEPS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": self.step, "utterances": names}) + "\n")
+        if self.skipped_in_a_row == self.config.skips:
+            raise SpeechVQError(
+                f"training diverged: the gradients of {self.skipped_in_a_row} steps in a row, to step {self.step}, are "
+                f"not finite; lower train.learning_rate, or look at the utterances in {self.out / SKIPPED_STEPS}"
+            )
 
     def _evaluate(self, writer: Any) -> dict[str, float]:
         """Measure, log, and save: the averaged weights if they are the best so far, and always the last state."""
@@ -163,6 +202,8 @@ class Trainer:
         state = torch.get_rng_state()  # measuring must not change what training draws next
         figures = evaluated.held_out(_to_device(batch, self.device) for batch in self.held_out())
         torch.set_rng_state(state)
+        if self.skipped:
+            figures = {**figures, "skipped_steps": float(self.skipped)}
         _write_scalars(writer, "held_out", figures, self.step)
         row = {"step": self.step, "seconds": round(self.seconds, 1), **figures}
         with (self.out / LOG).open("a", encoding="utf-8") as file:
@@ -185,12 +226,15 @@ class Trainer:
                 f"optimizer.{turn}.{i}.{key}": value for i, slot in slots.items() for key, value in slot.items()
             }
         tensors["random"] = torch.get_rng_state()
-        save_tensors(self.out / LAST, tensors, {"step": self.step, "seconds": self.seconds, "best": self.best})
+        clock = {"step": self.step, "seconds": self.seconds, "best": self.best}
+        skipped = {"skipped": self.skipped, "skipped_in_a_row": self.skipped_in_a_row}
+        save_tensors(self.out / LAST, tensors, clock | skipped)
 
     def _load(self) -> None:
         tensors, metadata = load_tensors(self.out / LAST)
         try:
             self.step, self.seconds, self.best = metadata["step"], metadata["seconds"], metadata["best"]
+            self.skipped, self.skipped_in_a_row = metadata.get("skipped", 0), metadata.get("skipped_in_a_row", 0)
             torch.set_rng_state(tensors.pop("random"))
         except KeyError as error:
             raise SpeechVQError(f"{self.out / LAST}: not a training state ({error} is missing)") from None
@@ -211,9 +255,8 @@ class Trainer:
         for turn, optimizer in self.optimizers.items():
             optimizer.load_state_dict(optimizer.state_dict() | {"state": slots[turn]})
         if self.accelerator.is_main_process:
-            kept = [json.dumps(row) + "\n" for row in read_log(self.out) if row["step"] <= self.step]
-            with atomic_write(self.out / LOG) as temporary:  # without rows after this state, or cut off
-                temporary.write_text("".join(kept), encoding="utf-8")
+            _cut(self.out / LOG, self.step)
+            _cut(self.out / SKIPPED_STEPS, self.step - 1)
 
     def _first_clock(self, seconds: float) -> float:
         """The seconds of the first process, so that all have the same learning rate and end at the same step."""
@@ -253,12 +296,35 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
 
 def read_log(folder: Path) -> list[dict[str, float]]:
     """The evaluations of a run, oldest first."""
+    return _rows(folder / LOG)
+
+
+def _cut(path: Path, last: int) -> None:
+    """Leave out the rows of a log after the step `last`, and one that a kill cut off."""
+    if path.is_file():
+        kept = [json.dumps(row) + "\n" for row in _rows(path) if row["step"] <= last]
+        with atomic_write(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
     rows = []
-    path = folder / LOG
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         with suppress(ValueError):  # a last line cut off by a kill
             rows.append(json.loads(line))
     return rows
+
+
+def _read(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The batches. Raises SpeechVQError if a worker that reads them is killed."""
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise SpeechVQError(
+            "a worker that reads batches was killed, perhaps for want of memory (train.workers)"
+        ) from None
 
 
 def _to_device(batch: Any, device: torch.device) -> Any:

@@ -62,7 +62,8 @@ def assemble_prior(config: PriorRun, data: Path, codec: Codec) -> Training:
     versions = [corpus_codes(codec, data, train, codec.hop_length * i // shifts) for i in range(shifts)]
     rows, held_out = [row for version in versions for row in version], corpus_codes(codec, data, valid)
     prior.baselines = ngram_bits(rows, held_out, prior.codes)
-    windows = CodeWindows(rows, [speakers.index(u.speaker) for u in train] * shifts, prior.codes, how, shard)
+    ids = [u.id for u in train] * shifts
+    windows = CodeWindows(rows, [speakers.index(u.speaker) for u in train] * shifts, prior.codes, how, shard, ids=ids)
     known = [speakers.index(u.speaker) for u in valid]
     batches = partial(held_out_windows, held_out, known, prior.codes, how.crop, how.eval_crops)
     return Training(Card(config, speakers, info, codec.alphabet), prior, windows, batches, how)

@@ -1,26 +1,30 @@
 """The parts of a run, its folder and its training, the same for all kinds of run."""
 
+import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from speechvq import SpeechVQError
-from speechvq.config import InitConfig, TrainConfig
+from speechvq.config import InitConfig, Run, TrainConfig
 from speechvq.data.manifest import read_treatment
-from speechvq.files import save_json
+from speechvq.files import only_run, save_json
 from speechvq.folder.card import WEIGHTS, Card, load_card, save_card
 from speechvq.folder.histogram import HISTOGRAM
 from speechvq.folder.provenance import provenance
-from speechvq.folder.weights import load_tensors
+from speechvq.folder.weights import fingerprint, load_tensors
+from speechvq.nn.distributed import object_from_first
 from speechvq.nn.trainable import Trainable, submodule
-from speechvq.train.loop import LAST, LOG, Trainer, processes
+from speechvq.train.loop import LAST, LOG, SKIPPED_STEPS, Batches, Trainer, processes
 
 MADE = "made.json"
-MAY_CHANGE = ("steps", "minutes", "eval_every", "eval_crops", "workers")
+MAY_CHANGE = ("steps", "minutes", "eval_every", "eval_crops", "workers", "skips")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,26 +41,36 @@ class Training:
 
     card: Card
     model: Trainable
-    data: Dataset[Any]
+    data: Batches[Any]
     held_out: Callable[[], Iterator[Any]]
     how: TrainConfig
     finish: Callable[[Path], None] = lambda out: None
 
 
 def run(training: Training, out: Path, *, resume: bool = False, force: bool = False) -> dict[str, float]:
-    """Train into the folder `out` -> the last held-out figures.
+    """Train into the folder `out` -> the last held-out figures. A run that was ended early goes on.
 
-    Raises SpeechVQError if `out` holds another run and neither `resume` nor `force` is given, or if nothing can be
-    measured.
+    Raises SpeechVQError if `out` holds another run and neither `resume` nor `force` is given, if a run is at work in
+    it, or if nothing can be measured.
     """
     next(training.held_out())  # refused before anything is written
     is_first = processes()[0] == 0
-    if is_first:
-        open_run(out, training.card, resume, force)
-    figures = Trainer(training.model, training.data, training.held_out, training.how, out).run(resume)
-    if is_first:
-        training.finish(out)
+    with only_run(out) if is_first else nullcontext():
+        if is_first:
+            resume = open_run(out, training.card, resume, force, _beginning(training))
+        resume = object_from_first(resume)
+        figures = Trainer(training.model, training.data, training.held_out, training.how, out).run(resume)
+        if is_first:
+            training.finish(out)
     return figures
+
+
+def _beginning(training: Training) -> str:
+    """16 hex digits that name what a run begins with: its card, its weights and its first batch."""
+    digest = hashlib.sha256(f"{training.card} {fingerprint(training.model)}".encode())
+    for tensor in training.data[0]:
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def check_crop(config: TrainConfig, hop_length: int) -> None:
@@ -118,12 +132,27 @@ def initialize(model: Trainable, config: InitConfig, data: Path, speakers: tuple
     model.freeze(config.freeze)
 
 
-def check_run(out: Path, resume: bool, force: bool) -> None:
-    """Raise SpeechVQError if there is nothing to resume in `out`, or if it holds a run that must not be overwritten."""
+def check_run(out: Path, resume: bool, force: bool, config: Run | None = None) -> None:
+    """Raise SpeechVQError if there is nothing to resume in `out`, or if it holds a run that must not be overwritten.
+
+    config: of a run that goes on if it is the one in `out`; `open_run` compares the rest.
+    """
     if resume and not (out / LAST).is_file():
-        raise SpeechVQError(f"{out}: nothing to resume, {LAST} is missing")
-    if not (resume or force) and any((out / name).exists() for name in (LAST, WEIGHTS)):
-        raise SpeechVQError(f"{out} holds a run; --force overwrites it, and a training goes on with --resume")
+        raise SpeechVQError(f"{out}: nothing to resume, {LAST} is missing; leave out --resume")
+    if resume or force or not _holds_run(out):
+        return
+    if config is None or load_card(out).config != config:
+        raise _holds_another(out)
+
+
+def _holds_run(out: Path) -> bool:
+    return any((out / name).exists() for name in (LAST, WEIGHTS))
+
+
+def _holds_another(out: Path) -> SpeechVQError:
+    return SpeechVQError(
+        f"{out} holds another run; --force overwrites it; it goes on with --resume, or with the command that began it"
+    )
 
 
 def _fixed(card: Card) -> dict[str, object]:
@@ -134,35 +163,43 @@ def _fixed(card: Card) -> dict[str, object]:
     return {**parts, **config, **train}
 
 
-def open_run(out: Path, card: Card, resume: bool, force: bool) -> None:
+def open_run(out: Path, card: Card, resume: bool, force: bool, beginning: str = "") -> bool:
     """Make the run folder and remove another run's files from it, or check the run that is to be resumed.
 
-    Raises SpeechVQError if that run is of another configuration, or as `check_run` does.
+    beginning: names what the run begins with. The same run in the folder goes on.
+    Returns whether it goes on from its last state. Raises SpeechVQError if the run to resume is of another
+    configuration, or as `check_run` does.
     """
-    check_run(out, resume, force)
+    check_run(out, resume, force, card.config if beginning else None)
     if resume and _fixed(load_card(out)) != _fixed(card):
         raise SpeechVQError(
             f"{out}: cannot resume, because model, speakers or training differ from the run's own; "
             f"only train.{', train.'.join(MAY_CHANGE)} may change"
         )
+    if not (resume or force) and _holds_run(out):
+        if [start.get("beginning") for start in _starts(out)[-1:]] != [beginning]:
+            raise _holds_another(out)
+        resume = (out / LAST).is_file()  # killed before: from the start
+        log.warning("%s: the run that this command began goes on", out)
     if not resume:
-        files = (LAST, LOG, WEIGHTS, HISTOGRAM, MADE)
+        files = (LAST, LOG, SKIPPED_STEPS, WEIGHTS, HISTOGRAM, MADE)
         for path in [*out.glob("events.out.tfevents.*"), *(out / name for name in files)]:
             path.unlink(missing_ok=True)
     save_card(out, card)
-    _record_start(out)
+    save_json(out / MADE, [*_starts(out), provenance() | {"beginning": beginning}])
+    return resume
 
 
-def _record_start(out: Path) -> None:
-    """Append the command, versions and machine of this start to RUN/made.json.
+def _starts(out: Path) -> list[dict[str, str]]:
+    """The command, versions and machine of each start of a run, and what it began with, from RUN/made.json.
 
     Raises SpeechVQError if that is damaged.
     """
     path = out / MADE
     try:
-        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        starts: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     except ValueError as error:
         raise SpeechVQError(
             f"{path}: not JSON ({error}); remove it to go on without a record of earlier starts"
         ) from None
-    save_json(path, [*before, provenance()])
+    return starts
