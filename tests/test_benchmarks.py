@@ -1,6 +1,7 @@
 """Every benchmark can be started: its imports are there, and its help says the command."""
 
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,3 +42,12 @@ def test_the_smallest_training_is_measured(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert all(engine in printed for engine in ("plain", "modules", "ours"))
     assert (tmp_path / "out.json").is_file()
+
+
+def test_killed_commands_end_as_if_undisturbed():
+    """Two kills of each of three commands, at moments of another seed than the documented one."""
+    options = ["--kills", "6", "--seed", "1", "--commands", "prepare with,train with,encode"]
+    script = [sys.executable, str(FOLDER / "kills.py"), *options]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n6 kills: " in done.stdout
