@@ -141,7 +141,9 @@ def check_run(out: Path, resume: bool, force: bool, config: Run | None = None) -
         raise SpeechVQError(f"{out}: nothing to resume, {LAST} is missing; leave out --resume")
     if resume or force or not _holds_run(out):
         return
-    if config is None or load_card(out).config != config:
+    if config is None:
+        raise SpeechVQError(f"{out} holds a run; --force overwrites it, and a training goes on with --resume")
+    if load_card(out).config != config:
         raise _holds_another(out)
 
 
