@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 
 from speechvq import SpeechVQError
 
-if sys.platform == "win32":
-    import msvcrt
-else:
+try:
     import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -108,10 +108,10 @@ def _new_file(folder: Path, suffix: str) -> str:
 
 
 def _new(create: Callable[[], str]) -> tuple[int, Path]:
-    """A new temporary file or folder and the descriptor by which it is held (on Windows none)."""
+    """A new temporary file or folder and the descriptor by which it is held; none, and no sweep, on Windows."""
     while True:
         path = Path(create())
-        if sys.platform == "win32":
+        if fcntl is None:
             return -1, path
         with suppress(FileNotFoundError):  # swept by another process before it was held
             descriptor = os.open(path, os.O_RDONLY)
@@ -121,7 +121,7 @@ def _new(create: Callable[[], str]) -> tuple[int, Path]:
 
 def _sweep(folder: Path) -> None:
     """Remove the temporary files and folders that killed processes have left in a folder, once in each process."""
-    if folder in _swept or sys.platform == "win32":
+    if folder in _swept or fcntl is None:
         return
     _swept.add(folder)
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
@@ -157,6 +157,8 @@ def _lock(descriptor: int, path: Path) -> Lock:
     _held.add(descriptor)
     try:
         if sys.platform == "win32":
+            import msvcrt
+
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -181,7 +183,7 @@ def _let_go_of_all() -> None:
         _let_go(descriptor)
 
 
-if sys.platform != "win32":
+if fcntl is not None:
     os.register_at_fork(after_in_child=_let_go_of_all)  # else a worker would hold the locks of its killed parent
 
 

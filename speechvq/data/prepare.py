@@ -80,7 +80,7 @@ def prepare(
     chosen, skipped = _of_one_id(sources)
     jobs = [(source, out, treatment) for source in chosen if source.id not in finished]
     report = PreparationReport(reused=sorted(finished.keys() & {source.id for source in chosen}), skipped=skipped)
-    with (out / FINISHED_FILE).open("a", encoding="utf-8") as log:
+    with (out / FINISHED_FILE).open("a", 1, "utf-8") as log:  # line by line
         for row in progress(in_processes(_treat, jobs, workers, ["scipy.signal"]), len(jobs), unit="file"):
             if "error" in row:
                 report.skipped.append((row["id"], row["error"]))
