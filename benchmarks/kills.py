@@ -10,8 +10,10 @@ worker, after which it must end with one line. Wrong is a run that is refused, h
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -26,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import speechvq
 
 OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.chmod", "shutil.rmtree", "tempfile.mkstemp", "tempfile.mkdtemp"}
 KILL = "SPEECHVQ_KILL"  # of the environment: the number of a file operation, its folder, and the process to kill then
@@ -295,16 +299,14 @@ def main() -> int:
 
 
 def import_all() -> None:
-    """Import what the commands need, once for all of their processes."""
+    """Import all that the commands need, once for all of their processes."""
     import accelerate  # noqa: F401
     import pocketsphinx  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
 
-    import speechvq.coding.jobs
-    import speechvq.data.align
-    import speechvq.evaluate.phonemes
-    import speechvq.report.page
-    import speechvq.train.kinds  # noqa: F401
+    for module in pkgutil.walk_packages(speechvq.__path__, "speechvq."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 
 
 if __name__ == "__main__":
