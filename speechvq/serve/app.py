@@ -1,6 +1,5 @@
 """The addresses of the page and of its data."""
 
-import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.extras import needed_for
+from speechvq.files import temporary_folder
 from speechvq.serve.guard import Guard
 from speechvq.serve.studio import MAX_BYTES, Recording, Studio, UnknownRecording, wav_bytes
 
@@ -70,8 +70,8 @@ class Addresses:
     async def add(self, request: Request) -> Response:
         """Take in an audio file."""
         name = Path(request.query_params.get("name", "")).name or "recording"
-        with tempfile.TemporaryDirectory(prefix="speechvq-") as folder:
-            path, size = Path(folder) / "upload", 0
+        with temporary_folder() as folder:
+            path, size = folder / "upload", 0
             with path.open("wb") as file:
                 async for piece in request.stream():  # to its end, else the browser never reads the answer
                     size += len(piece)
