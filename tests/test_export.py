@@ -45,6 +45,7 @@ def fresh(encoder: dict[str, object], bottleneck: dict[str, object], decoder: st
 EMA = {"kind": "ema", "codes": 16, "dim": 4}
 MODELS = {
     "logmel": ({"kind": "logmel", "strides": [2], "channels": 8, "blocks": 1}, EMA, "source_filter"),
+    "vocoder": ({"kind": "logmel", "strides": [2], "channels": 8, "blocks": 1}, EMA, "vocoder"),
     "mfcc": ({"kind": "mfcc", "strides": [2], "channels": 8, "blocks": 1}, {"kind": "fsq"}, "none"),
     "wave": ({"kind": "wave", "strides": [4, 4, 5, 4], "channels": 8, "blocks": 1}, EMA, "mel"),
     "causal": (
@@ -68,7 +69,7 @@ def test_codes_are_those_of_the_model_at_any_length(name, tmp_path):
         assert (found == expected).mean() > 0.98
     about = json.loads((tmp_path / "export.json").read_text())
     assert about["speakers"] == list(codec.speakers)
-    assert about["decoder"] == (tmp_path / "decoder.onnx").exists() == (name == "logmel")
+    assert about["decoder"] == (tmp_path / "decoder.onnx").exists() == (name in ("logmel", "vocoder"))
     assert (about["hop_length"], about["codes"]) == (codec.hop_length, codec.alphabet.codes)
 
 

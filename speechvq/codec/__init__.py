@@ -253,7 +253,7 @@ class Codec(SpeechEncoder, Pretrained):
         if (semitones or keep_pitch) and not self.model.speech_decoder.predicts_pitch:
             kind = self.card.config.model.decoder.kind  # type: ignore[union-attr]
             raise SpeechVQError(
-                f"the pitch of a {kind} decoder cannot be changed, only that of a source_filter decoder"
+                f"the pitch of a {kind} decoder cannot be changed, only that of a source_filter or vocoder decoder"
             )
 
     def _speaker(self, name: str) -> int:

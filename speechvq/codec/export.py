@@ -126,8 +126,8 @@ class ExportedSourceFilter(nn.Module):
         self.register_buffer("overlap", torch.eye(FFT_SIZE)[:, None])
 
     def forward(self, codes: Tensor, speaker: Tensor, noise: Tensor) -> Tensor:
-        vectors = self.decoder.conditioner(self.bottleneck.lookup(codes), self.decoder.speakers(speaker))
-        predicted = self.decoder.project(vectors.relu())
+        frames = self.decoder.conditioner(self.bottleneck.lookup(codes), self.decoder.speakers(speaker))
+        predicted = self.decoder.filters(self.decoder.project(frames.relu()))
         pitch = (DEFAULT_PITCH * predicted[:, -1].exp()).clamp(MIN_PITCH, MAX_PITCH)
         voice = self.to_gains @ (predicted[:, :FILTER_BANDS] + INITIAL_GAIN)
         breath = self.to_gains @ (predicted[:, FILTER_BANDS : 2 * FILTER_BANDS] + INITIAL_GAIN)
@@ -170,7 +170,7 @@ def dft(size: int) -> tuple[Tensor, Tensor]:
 
 
 def export_codec(codec: Codec, out: Path) -> dict[str, float]:
-    """Write OUT/encoder.onnx, OUT/export.json and, of a source_filter decoder, OUT/decoder.onnx.
+    """Write OUT/encoder.onnx, OUT/export.json and, of a source_filter or a vocoder decoder, OUT/decoder.onnx.
 
     Returns `codes_equal`, the share of the codes of a probe signal that ONNX Runtime finds as the codec does, and
     `decoder_error_db`, the power of the difference of its speech from the codec's, below that of the speech.
