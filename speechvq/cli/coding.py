@@ -100,9 +100,7 @@ def _add_coding(commands: Any) -> None:
     for command in (decode, convert):
         add_sampling(command)
         add_lookahead(command)
-        text = (
-            "raise the pitch by so many semitones, from -12 to 12, of a source_filter or vocoder decoder (default: 0)"
-        )
+        text = "raise the pitch by so many semitones, -12 to 12, of a source_filter or vocoder decoder (default: 0)"
         command.add_argument("--pitch", type=semitones, default=0.0, metavar="N", help=text)
         text = "loudness of the speech in LUFS, from -60 to 0 (default: as it is decoded, about -24)"
         command.add_argument("--level", type=lufs, metavar="LUFS", help=text)
