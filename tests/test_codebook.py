@@ -20,7 +20,7 @@ from speechvq.codec import Codec
 from speechvq.data.feature_store import feature_store
 from speechvq.data.manifest import read_manifest
 from speechvq.folder.card import WEIGHTS
-from speechvq.folder.weights import load_tensors
+from speechvq.folder.weights import load_tensors, save_tensors
 from speechvq.train.codebook import (
     Clustering,
     discriminant,
@@ -139,6 +139,20 @@ def test_the_encoder_is_never_overwritten(pretrained, corpus):
     with pytest.raises(SpeechVQError, match="--out names another folder"):
         make_codebook(pretrained, corpus, pretrained, HOW, force=True)
     assert (pretrained / WEIGHTS).read_bytes() == before
+
+
+def test_a_weight_that_is_rounded_to_zero_has_no_sign(pretrained, corpus, tmp_path):
+    """The average of a training loses the sign of a zero, and the fingerprint of the same codes would be another."""
+    run = shutil.copytree(pretrained, tmp_path / "run")
+    tensors, metadata = load_tensors(run / WEIGHTS)
+    weight = tensors["encoder.blocks.0.dilated.weight"]
+    weight[0, :3] = torch.tensor([-1e-9, 1e-9, -0.0])[:, None]
+    save_tensors(run / WEIGHTS, tensors, metadata)
+    make_codebook(run, corpus, tmp_path / "codec", HOW)
+    rounded, _ = load_tensors(tmp_path / "codec" / WEIGHTS)
+    zeros = rounded["encoder.blocks.0.dilated.weight"][0, :3]
+    assert (zeros == 0).all()
+    assert not zeros.signbit().any()
 
 
 def test_features_that_were_cut_off_are_named(corpus, tmp_path):

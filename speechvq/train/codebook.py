@@ -136,8 +136,12 @@ def load_encoder(run: Path, how: Clustering, device: str = "cpu") -> CausalEncod
         if name.startswith("encoder.") and name.split(".")[1] not in ("project", "posterior", "classify")
     }
     own |= {f"classify.{name}": value for name, value in learned.items() if classes}
-    # Rounded before anything is clustered, so that a model packed as float16 has the same codes.
-    own = {name: value.half().to(value.dtype) if value.is_floating_point() else value for name, value in own.items()}
+    # Rounded before anything is clustered, so that a model packed as float16 has the same codes; + 0, as averages of
+    # weights in later trainings lose the sign of a zero, by which the fingerprint would be another.
+    own = {
+        name: (value.half() + 0.0).to(value.dtype) if value.is_floating_point() else value
+        for name, value in own.items()
+    }
     encoder.load_state_dict(encoder.state_dict() | own)
     return encoder.eval().to(torch_device(device))
 
