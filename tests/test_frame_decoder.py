@@ -90,8 +90,8 @@ def test_pieces_have_the_length_of_the_codes(kind, codes):
 
 
 @pytest.mark.parametrize("codes", [60, 61, 90])
-def test_a_decoder_that_carries_its_state_says_pieces_as_the_whole(codes, monkeypatch):
-    """Phases and noise, too: nothing tells where a piece ends."""
+def test_pieces_of_a_decoder_that_carries_its_state_are_the_whole(codes, monkeypatch):
+    """Phases and noise, too."""
     decoder, [z_q] = fresh("source_filter").eval(), latents(codes)
     [pieces] = speak(decoder, [z_q], [1], seed=3)
     monkeypatch.setattr(frames, "PIECE_LENGTH", 10_000 * HOP)

@@ -101,8 +101,8 @@ class RunningGain:
     def __init__(self) -> None:
         self._weighting, self._state = k_weighting(), np.zeros((2, 2))
         self._block = np.empty(0)  # K-weighted samples since the last gain
-        self._energies: list[float] = []
-        self._peak = 0.0
+        self._energies: list[float] = []  # of the blocks of the last half minute
+        self._peaks = [0.0]  # of the same, and of the block that is not complete
         self._before = self._gain = 1.0
 
     def push(self, wav: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class RunningGain:
             parts.append(now * (self._before + (self._gain - self._before) * ramp))
             weighted, self._state = filtered(self._weighting, now, self._state)
             self._block = np.concatenate([self._block, weighted])
-            self._peak = max(self._peak, np.abs(now).max().item())
+            self._peaks[-1] = max(self._peaks[-1], np.abs(now).max().item())
             if len(self._block) == LOUDNESS_HOP:
                 self._update()
         return torch.from_numpy(np.concatenate(parts)).float()
@@ -123,12 +123,13 @@ class RunningGain:
     def _update(self) -> None:
         """Choose the gain to move to, at the end of a block."""
         self._energies = [*self._energies, (self._block**2).mean().item()][-RECENT:]
-        self._block, self._before = np.empty(0), self._gain
+        self._block, self._before, peak = np.empty(0), self._gain, max(self._peaks)
+        self._peaks = [*self._peaks, 0.0][-RECENT:]
         known = np.array(self._energies)
         few = LOUDNESS_BLOCK // LOUDNESS_HOP
         loudness = gated_loudness(known if len(known) >= few else np.full(few, known.mean()))
-        if self._peak > DITHER and loudness > -math.inf:
-            self._gain = min(10 ** ((LOUDNESS - loudness) / 20), MAX_GAIN, 0.99 / self._peak)
+        if peak > DITHER and loudness > -math.inf:
+            self._gain = min(10 ** ((LOUDNESS - loudness) / 20), MAX_GAIN, 0.99 / peak)
 
 
 def gated_loudness(energies: np.ndarray) -> float:

@@ -237,7 +237,7 @@ def describe_packets(data: bytes) -> dict[str, Any]:
 
 
 def _packet_size(data: bytes) -> int | None:
-    """Bytes of the packet that may begin here, 0 if none does; None if more bytes are needed to say, or to read it."""
+    """Bytes of the packet that may begin here, 0 if none does; None if more bytes are needed."""
     mark = data[0]
     if mark == END_MARK:
         size = 7

@@ -11,7 +11,7 @@ from speechvq.coding.coders import Coder
 from speechvq.coding.packets.decoding import CodeReader, Codes
 from speechvq.coding.packets.framing import End, StreamHeader
 
-MOST_CODES_PER_BYTE = 1_000  # of a file: a packet of 9 bytes may say that 32 767 codes before it are lost
+MOST_CODES_PER_BYTE = 1_000  # of a file: a packet of 9 bytes may come after 32 767 lost codes
 
 
 def unpack_packets(data: bytes, choose: Callable[[StreamHeader], Coder]) -> Encoded:

@@ -11,8 +11,8 @@ from speechvq.audio.source_filter import FFT_SIZE
 class Filters:
     """Frames of a source through filters of their own, in pieces (see `source_filter.apply_filters`).
 
-    The state: the source from the beginning of the next frame on, the gains of that frame, and what the filters of the
-    frames so far still say behind its beginning.
+    The state: the source from the beginning of the next frame on, the gains of that frame, and the decay of the frames
+    before it.
     """
 
     def __init__(self, hop: int, device: torch.device) -> None:
@@ -46,7 +46,7 @@ class Synthesis:
     The pitch moves linearly between the middles of frames, and a frame fades into the next: so the samples come one
     and a half frames late (`delay`), the last of them with the last frame.
 
-    delay: samples between the end of a frame and the end of what can be said once it is known.
+    delay: samples at the end of the frames so far that wait for the next ones.
     """
 
     def __init__(self, hop: int, seed: int, device: torch.device) -> None:
@@ -57,7 +57,7 @@ class Synthesis:
         self._pitch: Tensor | None = None
         self._cycles = torch.zeros(1, 1, dtype=torch.float64, device=source.exact_device(device))
         self._noise = torch.zeros(1, 0, device=device)
-        self._early = self.delay  # samples before the first frame, which are not said
+        self._early = self.delay  # samples before the first frame, which are dropped
 
     def push(self, pitch: Tensor, voice: Tensor, breath: Tensor, *, last: bool) -> Tensor:
         """The next samples (T,), in [-1, 1].
