@@ -1,11 +1,13 @@
 """README.md of a model folder, in the manner of the Hugging Face hub: its head is metadata."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from speechvq.files import atomic_write
 
 README = "README.md"
+HEAD = re.compile(r"\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*\r?(?:\n|$)", re.DOTALL)  # YAML between two lines of dashes
 
 
 def read_readme(folder: Path) -> dict[str, Any]:
@@ -13,18 +15,30 @@ def read_readme(folder: Path) -> dict[str, Any]:
 
     Empty if it has no head, or one that is not of the hub's kind.
     """
-    if not (folder / README).is_file():
-        return {}
-    from huggingface_hub import ModelCardData, metadata_load  # here: it takes as long as converting a sentence
-    from yaml import YAMLError
+    data = _head(folder / README)
+    found = {"licence": data.get("license"), "training_data": data.get("datasets"), "measured": _measured(data)}
+    return {key: value for key, value in found.items() if value}
+
+
+def _head(path: Path) -> dict[str, Any]:
+    """The metadata; huggingface_hub would read them, too, but takes longer to import than all else of `info`."""
+    import yaml
 
     try:
-        data = ModelCardData(ignore_metadata_errors=True, **(metadata_load(folder / README) or {}))
-    except (OSError, YAMLError, ValueError, TypeError):
+        match = HEAD.match(path.read_text(encoding="utf-8-sig"))
+        data = yaml.safe_load(match[1]) if match else {}
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
-    measured = {result.metric_name or result.metric_type: result.metric_value for result in data.eval_results or []}
-    found = {"licence": data.license, "training_data": data.datasets, "measured": measured}
-    return {key: value for key, value in found.items() if value}
+    return data if isinstance(data, dict) else {}
+
+
+def _measured(data: dict[str, Any]) -> dict[str, Any]:
+    """The values of the metrics in the hub's `model-index`, by name, or by type where there is none."""
+    try:
+        metrics = [metric for model in data["model-index"] for row in model["results"] for metric in row["metrics"]]
+        return {metric.get("name") or metric["type"]: metric["value"] for metric in metrics}
+    except (LookupError, TypeError, AttributeError):
+        return {}
 
 
 def readme_text(folder: Path) -> str:
