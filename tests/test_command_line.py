@@ -9,7 +9,19 @@ import pytest
 
 from speechvq.cli import main, parser
 
-COMPUTING = {"encode", "decode", "convert", "sample", "train", "targets", "codebook", "adapt", "demo", "report"}
+COMPUTING = {
+    "encode",
+    "decode",
+    "convert",
+    "sample",
+    "serve",
+    "train",
+    "targets",
+    "codebook",
+    "adapt",
+    "demo",
+    "report",
+}
 COMPUTING |= {f"evaluate {question}" for question in ("reconstruction", "conversion", "phonemes", "leakage", "rate")}
 COMPUTING |= {"evaluate samples"}
 
