@@ -22,11 +22,11 @@ from speechvq.codec import Codec, Encoded
 from speechvq.coding.bitstream import pack
 from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.coders import Static
+from speechvq.folder.description import known
 
 MAX_SECONDS = 60  # of a recording
 MAX_BYTES = 32 * 2**20  # of an uploaded file
 MAX_RECORDINGS = 12  # kept at a time; the oldest is forgotten first
-GOOD_MINUTES = 5.0  # of training speech, from which a voice is shown as a good one
 NEAREST_OF = 16  # voices that are compared with a recording
 RANGE_DB = 70.0  # of a spectrogram
 SAMPLE_FILE = "sample.svq"  # of a model folder: codes of a sentence, with which its voices introduce themselves
@@ -198,8 +198,7 @@ class Studio:
 
     def _voice(self, name: str) -> dict[str, Any]:
         info = self.codec.card.speaker_info.get(name, {})
-        minutes = self._minutes(name)
-        good = minutes is None or minutes >= GOOD_MINUTES
+        good = known(info) in ("well", "")  # as `speechvq info` has it
         return {"name": name, "sex": info.get("sex", ""), "accent": info.get("accent", ""), "good": good}
 
     def _minutes(self, name: str) -> float | None:
