@@ -144,7 +144,7 @@ def test_its_encoder_starts_another_one(corpus, tmp_path):
     assert not torch.equal(first["objective.predict.0.weight"], second["objective.predict.0.weight"])
 
 
-def test_models_and_crops_that_do_not_fit_are_refused(corpus, runs, tmp_path):
+def test_models_and_crops_that_do_not_fit_are_refused(corpus, tiny, runs, tmp_path):
     with pytest.raises(SpeechVQError, match="--model names the model"):
         train(run("masked"), corpus, tmp_path)
     with pytest.raises(SpeechVQError, match="--model names the model"):
@@ -152,7 +152,9 @@ def test_models_and_crops_that_do_not_fit_are_refused(corpus, runs, tmp_path):
     with pytest.raises(SpeechVQError, match="--labels names label files"):
         train(run("phones"), corpus, tmp_path)
     with pytest.raises(SpeechVQError, match="--labels names label files"):
-        train(run("cpc"), corpus, tmp_path, labels=tmp_path)
+        train(tiny, corpus, tmp_path, labels=tmp_path)
+    with pytest.raises(SpeechVQError, match=r"train\.keep = 'phone_accuracy' is of an encoder's run with --labels"):
+        train(run("cpc", keep="phone_accuracy"), corpus, tmp_path)
     with pytest.raises(SpeechVQError, match=r"train\.crop is too short"):
         train(run("cpc", crop=1280), corpus, tmp_path)
     slow = dataclasses.replace(run("masked").encoder, strides=(2, 2))

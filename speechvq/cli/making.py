@@ -115,7 +115,7 @@ def _add_train(commands: Any) -> None:
     )
     text = "file of `speechvq targets`, for masked prediction without --model"
     command.add_argument("--targets", type=Path, metavar="FILE", help=text)
-    text = "folder of label files (`speechvq align`) whose phones an encoder learns"
+    text = "folder of label files (`speechvq align`) whose phones an encoder learns or is measured by"
     command.add_argument("--labels", type=Path, help=text)
     add_label_reading(command)
     command.add_argument(

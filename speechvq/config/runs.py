@@ -53,6 +53,7 @@ class TrainConfig:
     precision: of the arithmetic; `no` is float32.
     eval_every: steps between evaluations on held-out data.
     eval_crops: largest number of held-out crops, of the same length, in an evaluation.
+    keep: the held-out figure whose best weights are kept; phone_accuracy is of an encoder's run with labels.
     workers: processes that read batches; 0 reads them in the training process.
     skips: so many steps in a row whose gradient is not finite, and which are skipped, end training.
     """
@@ -72,6 +73,7 @@ class TrainConfig:
     precision: Literal["no", "bf16", "fp16"] = "no"
     eval_every: int = 1_000
     eval_crops: int = 256
+    keep: Literal["loss", "phone_accuracy"] = "loss"
     workers: int = 0
     skips: int = 10
 

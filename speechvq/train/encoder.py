@@ -1,11 +1,13 @@
 """The run of an encoder without a decoder, on features of a prepared corpus."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
@@ -13,17 +15,23 @@ from speechvq.codec import Codec
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.config import EncoderRun
 from speechvq.data.feature_store import FeatureStore, feature_store
-from speechvq.data.manifest import read_treatment
+from speechvq.data.manifest import rank_key, read_treatment
 from speechvq.data.utterance_labels import read_labelled
 from speechvq.folder.card import Card
-from speechvq.nn.objective.pretraining import build_pretraining
+from speechvq.nn.encoder.causal import CausalEncoder
+from speechvq.nn.kmeans import assign, kmeans
+from speechvq.nn.objective.pretraining import Pretraining, build_pretraining
 from speechvq.text.frames import frame_labels
 from speechvq.text.labels import USUAL, LabelReading
-from speechvq.text.phones import INVENTORY
+from speechvq.text.phones import INVENTORY, SILENCE
 from speechvq.train.batches import FeatureCrops, held_out_features
+from speechvq.train.codebook import joined_layers
 from speechvq.train.loop import processes
 from speechvq.train.run import Training, check_crop, initialize, taught
 from speechvq.train.targets import read_targets
+
+QUICK_CODES = 128  # clusters of the phone accuracy while training
+QUICK_FRAMES = 4_000  # that are clustered, and as many that are scored
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +48,7 @@ def assemble_encoder(
 
     codec: the model whose codes are predicted, for objectives that predict codes.
     targets: a file of `speechvq targets` that is predicted in place of a codec's codes.
-    labels: a folder of label files, for objectives that predict phones.
+    labels: a folder of label files, for objectives that predict phones; the phone accuracy is measured by them.
     reading: how label files are read.
     Raises SpeechVQError if configuration, data, codec, targets, labels and initial model do not fit.
     """
@@ -54,9 +62,9 @@ def assemble_encoder(
     elif targets is not None:
         saved = read_targets(targets, data, store, hop)
         teacher, classes, rows = saved.taught, saved.classes, saved.numbers
-    elif labels is not None:
-        teacher, classes = "phones of labels", len(INVENTORY)
-        rows = phone_targets(labels, data, store, hop, reading)
+    phones = phone_targets(labels, data, store, hop, reading) if labels is not None else None
+    if config.needs_labels:
+        teacher, classes, rows = "phones of labels", len(INVENTORY), phones
     model = build_pretraining(config, classes)
     initialize(model, config.init, data)
     crops = FeatureCrops(store, "train", rows, how, processes())
@@ -68,7 +76,63 @@ def assemble_encoder(
         high_pass=read_treatment(data).high_pass,
         taught=teacher or taught(config.init),
     )
-    return Training(card, model, crops, held_out, how)
+    training = Training(card, model, crops, held_out, how)
+    if phones is None or (config.needs_labels and how.keep == "loss"):  # whose objective has an accuracy of its own
+        return training
+    halves = measured_halves(store, phones, hop)
+    return replace(training, measure=partial(quick_phone_accuracy, store=store, halves=halves))
+
+
+Labelled = list[tuple[int, np.ndarray]]  # numbers of utterances, and the phones of their latents (N,), -1 for none
+
+
+def measured_halves(store: FeatureStore, phones: np.ndarray, hop_length: int) -> tuple[Labelled, Labelled]:
+    """The utterances of the split `valid`, every other one apart, in an order that mixes the speakers.
+
+    phones: of every latent of the store, as `phone_targets` gives them; silence does not count.
+    Raises SpeechVQError if either half has no labelled speech.
+    """
+    spoken = np.where(phones == INVENTORY.index(SILENCE), -1, phones)
+    starts = store.starts * store.hop_length // hop_length
+    ids = {i: utterance.id for i, utterance in enumerate(store.utterances) if utterance.split == "valid"}
+    rows = [(i, spoken[starts[i] : starts[i + 1]]) for i in sorted(ids, key=lambda i: rank_key(ids[i]))]
+    halves = rows[::2], rows[1::2]
+    if not all(any((own >= 0).any() for _, own in half) for half in halves):
+        raise SpeechVQError("too few held-out utterances have labels to measure the phone accuracy (--labels)")
+    return halves
+
+
+@torch.inference_mode()
+def quick_phone_accuracy(
+    model: Pretraining, store: FeatureStore, halves: tuple[Labelled, Labelled]
+) -> dict[str, float]:
+    """The share of held-out frames whose phone is the likeliest of their cluster, as `phone_accuracy`.
+
+    The joined layers of the first half are clustered, always with the same random numbers; each cluster stands for the
+    phone that is most frequent in it. The second half is scored.
+    """
+    (rows, phones), (scored, expected) = (labelled_rows(model.encoder, store, half) for half in halves)
+    mean, deviation = rows.mean(0), rows.std(0, correction=0).clamp(min=1e-5)
+    rows, scored = (rows - mean) / deviation, (scored - mean) / deviation
+    generator = torch.Generator().manual_seed(0)
+    centres = kmeans(rows, QUICK_CODES, init="k-means++", iterations=15, generator=generator)
+    counts = torch.zeros(QUICK_CODES, len(INVENTORY))
+    counts.index_put_((assign(rows, centres), phones), torch.ones(()), accumulate=True)
+    predicted = counts.argmax(1)[assign(scored, centres)]
+    return {"phone_accuracy": (predicted == expected).float().mean().item()}
+
+
+def labelled_rows(encoder: CausalEncoder, store: FeatureStore, half: Labelled) -> tuple[Tensor, Tensor]:
+    """The joined layers of labelled frames, at most QUICK_FRAMES, (M, C), and their phones (M,)."""
+    rows, phones = [], []
+    for i, own in half:
+        layers = joined_layers(encoder, store.features(i), encoder.config.outputs, encoder.config.strides[1])
+        kept = torch.from_numpy(own >= 0)
+        rows.append(layers[0].T[kept])
+        phones.append(torch.from_numpy(own)[kept])
+        if sum(map(len, phones)) >= QUICK_FRAMES:
+            break
+    return torch.cat(rows)[:QUICK_FRAMES], torch.cat(phones)[:QUICK_FRAMES]
 
 
 def code_targets(codec: Codec, data: Path, store: FeatureStore, hop_length: int) -> np.ndarray:

@@ -38,7 +38,7 @@ def train(
     A run that was ended early goes on if it began with the same configuration, weights and first batch.
     codec: the model whose codes are learned, by a prior or by masked prediction.
     targets: a file of `speechvq targets`, in place of a codec for masked prediction.
-    labels: a folder of label files, whose phones an encoder learns. reading: how they are read.
+    labels: a folder of label files, whose phones an encoder learns or is measured by. reading: how they are read.
     Raises SpeechVQError if `out` holds another run and neither `resume` nor `force` is given, or if configuration,
     data, and models do not fit.
     """
@@ -48,8 +48,10 @@ def train(
             "--model names the model whose codes are learned; a prior and masked prediction need one, "
             "masked prediction alone can have --targets instead, other runs take none"
         )
-    if config.needs_labels != (labels is not None):
-        raise SpeechVQError("--labels names label files whose phones an encoder learns; other runs take none")
+    if (config.needs_labels and labels is None) or (labels is not None and config.kind != "encoder"):
+        raise SpeechVQError("--labels names label files whose phones an encoder learns or is measured by")
+    if config.train.keep == "phone_accuracy" and labels is None:
+        raise SpeechVQError("train.keep = 'phone_accuracy' is of an encoder's run with --labels")
     check_run(out, resume, force, config)
     parts = {"codec": codec, "targets": targets, "labels": labels, "reading": reading if labels else None}
     given = {name: part for name, part in parts.items() if part is not None}

@@ -61,11 +61,12 @@ def average(decay: float) -> Callable[[Tensor, Tensor, Any], Tensor]:
 
 
 class Trainer:
-    """Trains a model, and writes the weights of the best held-out loss, the last state, and a log.
+    """Trains a model, and writes the weights of the best held-out loss (or `keep`), the last state, and a log.
 
     data: item `step` is the batch of that training step.
     held_out: gives the batches to measure on.
     out: the folder that is written to.
+    measure: gives further held-out figures of a model.
     On one CPU, training that was interrupted and resumed ends with the same bits as training in one go, unless it is
     limited by `minutes`.
     """
@@ -77,11 +78,12 @@ class Trainer:
         held_out: Callable[[], Iterator[Any]],
         config: TrainConfig,
         out: Path,
+        measure: Callable[[Any], dict[str, float]] = lambda model: {},
     ) -> None:
         with needed_for("training", "train"):
             from accelerate import Accelerator, DistributedDataParallelKwargs
 
-        self.config, self.data, self.held_out, self.out = config, data, held_out, out
+        self.config, self.data, self.held_out, self.out, self.measure = config, data, held_out, out, measure
         # With several optimizers, no turn uses all parameters.
         unused = DistributedDataParallelKwargs(find_unused_parameters=len(model.turns) > 1)
         self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[unused])
@@ -201,6 +203,7 @@ class Trainer:
         evaluated = cast("Trainable", self.averaged.module) if self.config.average else self.model.exported.eval()
         state = torch.get_rng_state()  # measuring must not change what training draws next
         figures = evaluated.held_out(_to_device(batch, self.device) for batch in self.held_out())
+        figures |= self.measure(evaluated)
         torch.set_rng_state(state)
         if self.skipped:
             figures = {**figures, "skipped_steps": float(self.skipped)}
@@ -208,8 +211,9 @@ class Trainer:
         row = {"step": self.step, "seconds": round(self.seconds, 1), **figures}
         with (self.out / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        if figures["loss"] < self.best:
-            self.best = figures["loss"]
+        cost = figures["loss"] if self.config.keep == "loss" else -figures[self.config.keep]
+        if cost < self.best:
+            self.best = cost
             save_tensors(self.out / WEIGHTS, evaluated.state_dict(), row)
         if self.step:
             self._save()

@@ -37,6 +37,7 @@ class Training:
     held_out: gives the batches to measure on.
     how: the options of the loop.
     finish: is given the folder after training, and writes what else follows from the trained model.
+    measure: gives further held-out figures of the model.
     """
 
     card: Card
@@ -45,6 +46,7 @@ class Training:
     held_out: Callable[[], Iterator[Any]]
     how: TrainConfig
     finish: Callable[[Path], None] = lambda out: None
+    measure: Callable[[Any], dict[str, float]] = lambda model: {}
 
 
 def run(training: Training, out: Path, *, resume: bool = False, force: bool = False) -> dict[str, float]:
@@ -59,7 +61,8 @@ def run(training: Training, out: Path, *, resume: bool = False, force: bool = Fa
         if is_first:
             resume = open_run(out, training.card, resume, force, _beginning(training))
         resume = object_from_first(resume)
-        figures = Trainer(training.model, training.data, training.held_out, training.how, out).run(resume)
+        parts = training.model, training.data, training.held_out, training.how, out
+        figures = Trainer(*parts, training.measure).run(resume)
         if is_first:
             training.finish(out)
     return figures
