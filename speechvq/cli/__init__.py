@@ -75,7 +75,7 @@ def _complete(top: argparse.ArgumentParser, shell: str) -> None:
     print(shtab.complete(top, shell))
 
 
-def _mark_paths(command: argparse.ArgumentParser, completion: dict[str, str]) -> None:
+def _mark_paths(command: argparse.ArgumentParser, completion: object) -> None:
     """Have the arguments of a command and of those below it that are paths completed by names of files."""
     for action in command._actions:
         if isinstance(action, argparse._SubParsersAction):
