@@ -27,6 +27,7 @@ except ImportError:  # Windows
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+LONGEST_MESSAGE = 1_000  # characters
 TEMPORARY_PREFIX = ".speechvq-"  # of the names of temporary files and folders
 # Errors of the system that come from a file's name: other files can still be written.
 NAME_ERRORS = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR}
@@ -270,7 +271,7 @@ def attempt(work: Callable[[Job], Result], job: Job) -> Result | Failure:
 
 def save_failures(path: Path, failures: Iterable[tuple[str, str]]) -> None:
     """Write the names of files that could not be used, and the reasons: a line for each, a tab between."""
-    lines = [f"{printable(name)}\t{printable(reason)}\n" for name, reason in failures]
+    lines = [f"{printable(name)}\t{message_line(reason)}\n" for name, reason in failures]
     with atomic_write(path) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
@@ -281,6 +282,24 @@ def printable(text: str) -> str:
     Bytes of a file's name that are not UTF-8 are among them.
     """
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def message_line(text: str) -> str:
+    """A message as one line for a terminal or a list; what is longer than 1000 characters is cut."""
+    line = printable(text)
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]}..."
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name with slashes, joined to a folder, stays in that folder: relative, without empty parts or dots."""
+    return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def as_part(name: str) -> str:
+    """A name as a part of a path: what no file's name can hold becomes an escape such as %2F."""
+    if not name.strip("."):
+        return name.replace(".", "%2E") or "%"
+    return name.replace("/", "%2F").replace("\0", "%00")
 
 
 def utf8(name: str) -> str:

@@ -104,7 +104,7 @@ def test_a_damaged_model_is_one_line(runs, wav, tmp_path, capsys):
     assert "reads formats up to 2" in convert(config=json.dumps(card | {"format": 3}))
     card["config"]["model"]["encoder"]["strides"] = [4]
     assert "do not fit" in convert(config=json.dumps(card))
-    assert "not a model's configuration" in convert(config="{}")
+    assert "config.json: 'format' is missing" in convert(config="{}")
     (tmp_path / "model" / "config.json").write_text((runs["mel"] / "config.json").read_text())
     (tmp_path / "model" / "model.safetensors").unlink()
     assert "incomplete" in refused(capsys, "info", tmp_path / "model")

@@ -98,16 +98,26 @@ def test_numbers_and_splits_that_cannot_be(tmp_path, change):
 
 def test_no_manifest(tmp_path):
     text(tmp_path / "binary" / MANIFEST, b"\xff\xfe\x00")
-    for folder in (tmp_path, tmp_path / "missing", tmp_path / "binary"):
-        with pytest.raises(SpeechVQError, match=r"not a prepared corpus, manifest\.jsonl is missing or unreadable$"):
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(SpeechVQError, match=r"not a prepared corpus, manifest\.jsonl is missing$"):
             read_manifest(folder)
+    with pytest.raises(SpeechVQError, match=r"manifest\.jsonl, line 1: not JSON"):
+        read_manifest(tmp_path / "binary")
+
+
+@pytest.mark.parametrize("name", ["id", "path"])
+@pytest.mark.parametrize("value", ["", "/etc/x", "../x", "a/../../x", "a//x", "./x", "a/", "x\0y"])
+def test_ids_and_paths_stay_inside_of_their_folder(tmp_path, name, value):
+    text(tmp_path / MANIFEST, json.dumps(GOOD) + "\n" + json.dumps(GOOD | {name: value}) + "\n")
+    with pytest.raises(SpeechVQError, match=rf"manifest\.jsonl, line 2: '{name}' does not name a file inside"):
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"[]", b'{"p": "F"}', b'{"p": {"sex": 1}}'])
 def test_no_speakers(tmp_path, content):
     if content is not None:
         text(tmp_path / SPEAKERS, content)
-    with pytest.raises(SpeechVQError, match=r"not a prepared corpus, speakers\.json is missing or unreadable$"):
+    with pytest.raises(SpeechVQError, match=r"speakers\.json(:| is missing$)"):
         read_speakers(tmp_path)
 
 

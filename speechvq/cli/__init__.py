@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from speechvq import SpeechVQError, __version__
 from speechvq.cli import coding, evaluating, information, making, serving
 from speechvq.extras import needed_for
-from speechvq.files import printable
+from speechvq.files import message_line, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.WARNING)
     for handler in logging.root.handlers:
-        handler.setFormatter(_PrintableFormatter())
+        handler.setFormatter(PrintableFormatter())
     options = parser().parse_args(arguments)
     try:
         return options.run(options) or 0
     except SpeechVQError as error:
-        print(f"speechvq: error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"speechvq: error: {message_line(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("speechvq: interrupted", file=sys.stderr)
@@ -39,20 +40,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        print(f"speechvq: error: {printable(name)}{error.strerror or error}", file=sys.stderr)
+        print(f"speechvq: error: {printable(name)}{error.strerror or message_line(str(error))}", file=sys.stderr)
         return 2
 
 
-class _PrintableFormatter(logging.Formatter):
+class _PrintableParser(argparse.ArgumentParser):
+    """A parser whose errors repeat arguments without what would steer the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(message_line(message))
+
+
+class PrintableFormatter(logging.Formatter):
     """A warning as one line, without what would steer the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(record.getMessage())
+        return message_line(record.getMessage())
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands; `run` of the parsed options is the command's function."""
-    top = argparse.ArgumentParser(prog="speechvq", description="Speech codecs with a discrete bottleneck.")
+    top = _PrintableParser(prog="speechvq", description="Speech codecs with a discrete bottleneck.")
     top.add_argument("--version", action="version", version=f"speechvq {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for group in (making, coding, information, evaluating, serving):

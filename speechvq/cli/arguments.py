@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from speechvq.config import HIGHEST_HIGH_PASS
-from speechvq.files import printable
+from speechvq.files import message_line, printable
 from speechvq.text.labels import LabelReading, read_map
 
 LISTED = 10  # failures that are listed on the terminal
@@ -149,7 +149,7 @@ def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> No
         from speechvq.folder.provenance import save_result
 
         save_result(options.save, result, model_folder(options.model))
-    print(json.dumps(result, indent=2) if options.json else "\n".join(lines))
+    print(json.dumps(result, indent=2) if options.json else "\n".join(map(printable, lines)))
 
 
 def report_failures(failures: Sequence[tuple[str, str]], verb: str, file: Path | None) -> int:
@@ -159,7 +159,7 @@ def report_failures(failures: Sequence[tuple[str, str]], verb: str, file: Path |
     file: where all are listed; if there is one, the first ten are enough here.
     """
     for name, reason in failures[: LISTED if file else None]:
-        print(printable(f"{verb} {name}: {reason}"), file=sys.stderr)
+        print(f"{printable(f'{verb} {name}')}: {message_line(reason)}", file=sys.stderr)
     if file and len(failures) > LISTED:
         print(printable(f"... {len(failures)} in all, listed in {file}"), file=sys.stderr)
     return 1 if failures else 0

@@ -21,7 +21,7 @@ from speechvq.folder.fingerprint import WeightsSummary
 from speechvq.folder.histogram import load_histogram, save_histogram
 from speechvq.folder.hub import Pretrained
 from speechvq.folder.readme import README, readme_text, save_readme
-from speechvq.folder.weights import count_parameters, fingerprint, load_weights, save_tensors
+from speechvq.folder.weights import count_parameters, fingerprint, load_module, save_tensors
 from speechvq.nn.decoder.contract import UNCHANGED, PitchChange
 from speechvq.nn.vqvae import VQVAE, build
 from speechvq.wavenet.sampler import Sampling
@@ -78,8 +78,8 @@ class Codec(SpeechEncoder, Pretrained):
         chosen = torch_device(device)
         card = load_card(folder, "codec")
         assert isinstance(card.config, CodecRun)
-        model = build(card.config.model, len(card.speakers))
-        figures = load_weights(model, folder / WEIGHTS)
+        config = card.config.model
+        model, figures = load_module(lambda: build(config, len(card.speakers)), folder / WEIGHTS)
         return cls(model, card, figures, chosen, load_histogram(folder, model.bottleneck.codes), readme_text(folder))
 
     def save(self, folder: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.codec import Codec
@@ -28,7 +29,9 @@ def corpus_codes(codec: Codec, data: Path, utterances: Sequence[Utterance], cut:
     Processes that train together share the work. Raises SpeechVQError if an utterance's audio cannot be read.
     """
     kept, encode = _kept_and_encoder(codec, data, utterances, cut)
-    return _load(kept) if kept.is_file() else _save(kept, share_out(utterances, encode, unit="utterance"))
+    if kept.is_file():
+        return _load(kept, len(utterances), codec.alphabet.codes)
+    return _save(kept, share_out(utterances, encode, unit="utterance"))
 
 
 def usable_codes(
@@ -40,7 +43,7 @@ def usable_codes(
     """
     kept, encode = _kept_and_encoder(codec, data, utterances, 0)
     if kept.is_file():
-        return [*utterances], _load(kept), []
+        return [*utterances], _load(kept, len(utterances), codec.alphabet.codes), []
     found = zip(utterances, share_out(utterances, lambda u: attempt(encode, u), unit="utterance"), strict=True)
     usable, rows, left_out = list[Utterance](), list[Tensor](), list[tuple[str, str]]()
     for u, result in found:
@@ -67,10 +70,19 @@ def _kept_and_encoder(
     return data / CODES_FOLDER / f"{codec.fingerprint}-{digest}-{cut}{filtered}.safetensors", encode
 
 
-def _load(kept: Path) -> list[np.ndarray]:
+def _load(kept: Path, utterances: int, size: int) -> list[np.ndarray]:
+    """The codes that were kept in a file.
+
+    size: of the codebook.
+    Raises SpeechVQError if the file is damaged.
+    """
     tensors, _ = load_tensors(kept)
-    rows = torch.split(tensors["codes"].long(), tensors["lengths"].tolist())
-    return [row.numpy() for row in rows]
+    codes, lengths = tensors.get("codes", torch.empty(0)), tensors.get("lengths", torch.empty(0))
+    valid = codes.dtype == torch.int32 and lengths.dtype == torch.int64 and lengths.shape == (utterances,)
+    valid = valid and bool((lengths >= 0).all()) and codes.shape == (int(lengths.sum()),)
+    if not valid or ((codes < 0) | (codes >= size)).any():
+        raise SpeechVQError(f"{kept}: not the codes of this corpus; remove it")
+    return [row.numpy() for row in torch.split(codes.long(), lengths.tolist())]
 
 
 def _save(kept: Path, rows: Sequence[Tensor]) -> list[np.ndarray]:

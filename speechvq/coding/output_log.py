@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+from speechvq import SpeechVQError
+from speechvq.config.guarded import json_lines, parse_json
+from speechvq.config.shapes import check_shape
 from speechvq.files import atomic_write
 
 OUTPUT_LOG = ".speechvq.jsonl"  # hidden: no command takes it for an input
@@ -19,11 +22,12 @@ class OutputLog:
         self.folder, self.options = folder, options
         self.entries: dict[str, str] = {}
         path = folder / OUTPUT_LOG
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        for where, line in json_lines(path) if path.is_file() else []:
             try:
-                row = json.loads(line)
-                self.entries[str(row["file"])] = str(row["options"])
-            except (ValueError, KeyError, TypeError):
+                row = parse_json(line, where)
+                check_shape(row, {"file": str, "options": str}, where)
+                self.entries[row["file"]] = row["options"]
+            except SpeechVQError:
                 continue  # cut off by a kill
         self.rewritten = False
 

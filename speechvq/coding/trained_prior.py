@@ -11,7 +11,7 @@ from speechvq.config import PriorRun
 from speechvq.folder.card import WEIGHTS, Alphabet, Card, load_card, model_folder, speaker_index
 from speechvq.folder.description import describe, prior_speakers
 from speechvq.folder.fingerprint import WeightsSummary
-from speechvq.folder.weights import count_parameters, fingerprint, load_weights
+from speechvq.folder.weights import count_parameters, fingerprint, load_module
 from speechvq.nn.prior import Prior
 from speechvq.wavenet.sampler import Sampling
 
@@ -55,8 +55,8 @@ class TrainedPrior:
         if alphabet not in (None, card.alphabet):
             theirs, ours = card.alphabet.model, alphabet.model if alphabet else ""
             raise SpeechVQError(f"{folder}: knows the codes of model {theirs}, not of this one ({ours})")
-        net = Prior(card.config.prior, card.alphabet.codes, len(card.speakers))
-        figures = load_weights(net, folder / WEIGHTS)
+        config, codes = card.config.prior, card.alphabet.codes
+        net, figures = load_module(lambda: Prior(config, codes, len(card.speakers)), folder / WEIGHTS)
         return cls(net.to(device), card, figures)
 
     def sample(

@@ -10,8 +10,12 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from speechvq import SpeechVQError
 from speechvq.config import RUNS, CodecRun, Run
+from speechvq.config.guarded import check_value, read_toml
 
 D = TypeVar("D")
+
+MAX_ITEMS = 256  # of a list in a configuration
+SHOWN = 60  # characters of a wrong key or value that an error repeats
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
@@ -21,14 +25,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     Raises SpeechVQError for a missing or malformed file, an unknown key (naming the nearest), a wrong type or an
     impossible number.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpeechVQError(f"{path}: cannot read the configuration ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpeechVQError(f"{path}: not TOML: {error}") from None
+    data = read_toml(path)
     for override in overrides:
         _override(data, override)
+    check_value(data, "the configuration")
     return parse_run(data)
 
 
@@ -50,8 +50,8 @@ def parse(cls: type[D], data: dict[str, Any], where: str = "") -> D:
     hints = get_type_hints(cls)
     for key in data:
         if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.0)[0]
-            raise SpeechVQError(f"unknown configuration key '{where}{key}'; the nearest is '{where}{near}'")
+            near = difflib.get_close_matches(key[:SHOWN], hints, n=1, cutoff=0.0)[0]
+            raise SpeechVQError(f"unknown configuration key '{where}{key[:SHOWN]}'; the nearest is '{where}{near}'")
     usual = {item.name: item.metadata for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     values = {}
     for key, value in data.items():
@@ -73,7 +73,7 @@ def _override(data: dict[str, Any], text: str) -> None:
             raise SpeechVQError(f"configuration key '{table}' in '{name}' is not a table")
     try:
         data[key] = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         data[key] = value  # a bare word is a string
 
 
@@ -83,43 +83,46 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return _convert_variant(args, value, name)
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
-            raise SpeechVQError(f"configuration key '{name}' is a table, not {value!r}")
+            raise SpeechVQError(f"configuration key '{name}' is a table, not {_shown(value)}")
         return parse(hint, value, f"{name}.")  # type: ignore[arg-type]
     if origin is Literal:
         if value not in args:
-            raise SpeechVQError(f"configuration key '{name}' is one of {', '.join(args)}; got {value!r}")
+            raise SpeechVQError(f"configuration key '{name}' is one of {', '.join(args)}; got {_shown(value)}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise SpeechVQError(f"configuration key '{name}' is a list, not {value!r}")
+            raise SpeechVQError(f"configuration key '{name}' is a list, not {_shown(value)}")
+        if len(value) > MAX_ITEMS:
+            raise SpeechVQError(f"configuration key '{name}' is a list of at most {MAX_ITEMS}")
         if args[-1] is not Ellipsis and len(args) != len(value):
-            raise SpeechVQError(f"configuration key '{name}' is a list of {len(args)}; got {value!r}")
+            raise SpeechVQError(f"configuration key '{name}' is a list of {len(args)}; got {_shown(value)}")
         return tuple(_convert(args[0], item, f"{name}[{i}]") for i, item in enumerate(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
-        raise SpeechVQError(f"configuration key '{name}' is of type {hint.__name__}; got {value!r}")
+        raise SpeechVQError(f"configuration key '{name}' is of type {hint.__name__}; got {_shown(value)}")
     return value
 
 
 def _convert_variant(variants: tuple[Any, ...], value: Any, name: str) -> Any:
     """Parse a table as the dataclass of its `kind`."""
     if not isinstance(value, dict):
-        raise SpeechVQError(f"configuration key '{name}' is a table, not {value!r}")
+        raise SpeechVQError(f"configuration key '{name}' is a table, not {_shown(value)}")
     by_kind = {kind: variant for variant in variants for kind in get_args(get_type_hints(variant)["kind"])}
     kind = value.get("kind")
     if not isinstance(kind, str) or kind not in by_kind:
-        raise SpeechVQError(f"configuration key '{name}.kind' is one of {', '.join(by_kind)}; got {kind!r}")
+        raise SpeechVQError(f"configuration key '{name}.kind' is one of {', '.join(by_kind)}; got {_shown(kind)}")
     return parse(by_kind[kind], value, f"{name}.")
 
 
 # The lowest and highest value of a number, by its name, which means the same in every table.
 _LIMITS: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("channels", "dim", "upsample", "speaker_dim", "cycles", "residual", "gate", "skip"), (1, 2**16)),
+    **dict.fromkeys(("channels", "dim", "upsample", "speaker_dim", "residual", "gate", "skip"), (1, 2**16)),
     **dict.fromkeys(("steps", "batch_size", "crop", "eval_every", "skips"), (1, 2**40)),
-    **dict.fromkeys(
-        ("blocks", "warmup", "workers", "minutes", "beta", "mel_weight", "weight", "weight_decay"), (0, 2**40)
-    ),
+    "blocks": (0, 256),
+    "cycles": (1, 256),
+    "hop_length": (1, 2**16),
+    **dict.fromkeys(("warmup", "workers", "minutes", "beta", "mel_weight", "weight", "weight_decay"), (0, 2**40)),
     **dict.fromkeys(("decay", "restart", "average", "jitter", "corrupt"), (0, 0.999999)),
     "anyone": (0, 1),
     **dict.fromkeys(("gain", "filter"), (0, 60)),
@@ -145,10 +148,17 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 
 def _check(config: Any, where: str) -> None:
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        low, high = _LIMITS.get(item.name, (float("-inf"), float("inf")))
+    for name in dict.fromkeys([*(item.name for item in dataclasses.fields(config)), "hop_length"]):
+        value = getattr(config, name, ())
+        low, high = _LIMITS.get(name, (float("-inf"), float("inf")))
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, int | float) and not low <= number <= high:
-                name = f"{where}{item.name}"
-                raise SpeechVQError(f"configuration key '{name}' is between {low:g} and {high:g}; got {number}")
+                raise SpeechVQError(
+                    f"configuration key '{where}{name}' is between {low:g} and {high:g}; got {_shown(number)}"
+                )
+
+
+def _shown(value: Any) -> str:
+    """A value as an error repeats it."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -13,6 +13,7 @@ from speechvq import SpeechVQError
 from speechvq.audio.features import LogMel
 from speechvq.audio.io import read
 from speechvq.config import INPUT_HOPS
+from speechvq.config.guarded import LIBRARY_ERRORS
 from speechvq.data.manifest import Utterance, read_manifest, utterances_digest
 from speechvq.files import atomic_write
 from speechvq.progress import progress
@@ -73,9 +74,9 @@ def feature_store(data: Path) -> FeatureStore:
         _compute(path, data, utterances, starts)
     try:
         frames = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError):
-        frames = np.empty(0)  # cut off
-    if len(frames) != starts[-1]:
+    except (EOFError, OverflowError, SyntaxError, *LIBRARY_ERRORS):
+        frames = np.empty(0)  # cut off, or damaged
+    if frames.shape != (starts[-1], mel.channels) or frames.dtype != np.float16:
         raise SpeechVQError(f"{path}: not the features of this corpus; remove it")
     return FeatureStore(frames, tuple(utterances), starts)
 

@@ -12,7 +12,9 @@ from typing import Any
 from speechvq import SpeechVQError
 from speechvq.audio import HIGH_PASS
 from speechvq.config import HIGHEST_HIGH_PASS
-from speechvq.files import atomic_write
+from speechvq.config.guarded import json_lines, parse_json, read_json
+from speechvq.config.shapes import Each, check_shape
+from speechvq.files import atomic_write, is_inside
 
 MANIFEST = "manifest.jsonl"
 SPEAKERS = "speakers.json"
@@ -142,21 +144,16 @@ def read_manifest(folder: Path) -> list[Utterance]:
     Raises SpeechVQError if `prepare` did not write this folder, naming the line that is malformed.
     """
     path = folder / MANIFEST
-    try:
-        # Not splitlines: an id may hold what Unicode, but not JSON, calls the end of a line.
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except (OSError, UnicodeDecodeError):
-        raise SpeechVQError(f"{folder}: not a prepared corpus, {MANIFEST} is missing or unreadable") from None
-    if lines == [""]:
+    if not path.is_file():
+        raise SpeechVQError(f"{folder}: not a prepared corpus, {MANIFEST} is missing")
+    utterances = [_utterance(line, where) for where, line in json_lines(path)]
+    if not utterances:
         raise SpeechVQError(f"{path}: holds no utterances")
-    return [_utterance(line, f"{path}, line {i}") for i, line in enumerate(lines, 1)]
+    return utterances
 
 
 def _utterance(line: str, where: str) -> Utterance:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise SpeechVQError(f"{where}: {error}") from None
+    row = parse_json(line, where)
     if not isinstance(row, dict):
         raise SpeechVQError(f"{where}: not an object with the fields of an utterance")
     known = {one.name: one.type for one in dataclasses.fields(Utterance) if one.name != "extra"}
@@ -165,6 +162,9 @@ def _utterance(line: str, where: str) -> Utterance:
             raise SpeechVQError(f"{where}: '{name}' is missing or of another type")
     if row["samples"] < 1 or row["start"] < 0 or row["split"] not in SPLITS:
         raise SpeechVQError(f"{where}: 'samples' is at least 1, 'start' at least 0, 'split' one of {', '.join(SPLITS)}")
+    for name in ("id", "path"):
+        if not is_inside(row[name]):
+            raise SpeechVQError(f"{where}: '{name}' does not name a file inside of a folder: {row[name]!r}")
     extra = {name: value for name, value in row.items() if name not in known}
     return Utterance(**{name: row[name] for name in known}, extra=extra)
 
@@ -191,11 +191,11 @@ def read_treatment(folder: Path) -> Treatment:
     if not path.is_file():
         return Treatment(high_pass=0.0)
     try:
-        data = {"high_pass": 0.0, **json.loads(path.read_text(encoding="utf-8"))}
+        data = {"high_pass": 0.0, **read_json(path)}
         treatment = Treatment(**{name: float(value) for name, value in data.items()})
         if not 0 <= treatment.high_pass <= HIGHEST_HIGH_PASS:
             raise ValueError
-    except (OSError, ValueError, TypeError):
+    except (ValueError, TypeError):
         raise SpeechVQError(f"{path}: not the treatment of a prepared corpus") from None
     return treatment
 
@@ -211,12 +211,11 @@ def write_manifest(folder: Path, utterances: Iterable[Utterance]) -> None:
 def read_speakers(folder: Path) -> dict[str, dict[str, str]]:
     """Information on each speaker of a prepared corpus (speakers.json), by name.
 
-    Raises SpeechVQError if `prepare` did not write this folder.
+    Raises SpeechVQError if `prepare` did not write this folder, or that file is malformed.
     """
-    try:
-        data: dict[str, dict[str, str]] = json.loads((folder / SPEAKERS).read_text(encoding="utf-8"))
-        if not all(isinstance(value, str) for info in data.values() for value in info.values()):
-            raise ValueError
-    except (OSError, ValueError, AttributeError):
-        raise SpeechVQError(f"{folder}: not a prepared corpus, {SPEAKERS} is missing or unreadable") from None
+    path = folder / SPEAKERS
+    if not path.is_file():
+        raise SpeechVQError(f"{folder}: not a prepared corpus, {SPEAKERS} is missing")
+    data: dict[str, dict[str, str]] = read_json(path)
+    check_shape(data, Each(Each(str)), str(path))
     return data

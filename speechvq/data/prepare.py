@@ -15,6 +15,8 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.high_pass import high_passed
 from speechvq.audio.io import read_pieces, write
 from speechvq.audio.level import Meter, loud_span
+from speechvq.config.guarded import json_lines, parse_json
+from speechvq.config.shapes import check_shape
 from speechvq.data.corpora.contract import Source
 from speechvq.data.manifest import (
     MANIFEST,
@@ -28,11 +30,12 @@ from speechvq.data.manifest import (
     write_manifest,
 )
 from speechvq.data.workers import in_processes
-from speechvq.files import Failure, atomic_write, attempt, printable, save_failures, save_json
+from speechvq.files import Failure, as_part, atomic_write, attempt, is_inside, printable, save_failures, save_json
 from speechvq.folder.card import speaker_index
 from speechvq.progress import progress
 
 FINISHED_FILE = "prepared.jsonl"  # a line for each file of audio, written as soon as it is
+FINISHED_ROW = {"id": str, "path": str, "samples": int, "start": int, "bytes": int, "digest?": str}
 SKIPPED_FILE = "skipped.tsv"  # ids and reasons of those that cannot be read
 DUPLICATES_FILE = "duplicates.tsv"  # ids of the same audio, a line for each
 KEPT_SAMPLES = 600 * SAMPLE_RATE  # longer recordings are read again for each pass, rather than kept in memory
@@ -150,7 +153,7 @@ def _utterances(
 
 
 def _path(source: Source) -> str:
-    parent = "" if source.id.startswith(f"{source.speaker}/") else f"{source.speaker}/"
+    parent = "" if source.id.startswith(f"{source.speaker}/") else f"{as_part(source.speaker)}/"
     return f"audio/{parent}{source.id}.flac"
 
 
@@ -167,12 +170,14 @@ def _resume(out: Path, treatment: Treatment) -> dict[str, dict[str, Any]]:
         (out / MANIFEST).unlink(missing_ok=True)  # the lengths in it are about to be wrong
         _save(path, json.dumps(asdict(treatment)))
     rows = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else []:
+    for where, line in json_lines(log) if log.is_file() else []:
         try:
-            row = json.loads(line)
-            if (out / row["path"]).stat().st_size == row["bytes"]:
+            row = parse_json(line, where)
+            check_shape(row, FINISHED_ROW, where)
+            usable = is_inside(row["path"]) and row["samples"] > 0 <= row["start"]
+            if usable and (out / row["path"]).stat().st_size == row["bytes"]:
                 rows[row["id"]] = row
-        except (ValueError, KeyError, OSError):
+        except (SpeechVQError, OSError):
             continue  # a line cut off by a kill, or a file that is gone: prepared again
     _save(log, "".join(json.dumps(row) + "\n" for row in rows.values()))
     return rows

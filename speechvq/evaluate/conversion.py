@@ -25,6 +25,7 @@ from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, lo
 from speechvq.evaluate.metrics.judges import Judges
 from speechvq.evaluate.metrics.missing import known_mean, none_for_nan
 from speechvq.evaluate.reference import ReferenceVoices, reference_voices
+from speechvq.files import as_part, is_inside
 from speechvq.folder.card import speaker_index
 from speechvq.text.transcript import words
 from speechvq.wavenet.sampler import Sampling
@@ -153,9 +154,14 @@ def evaluate_conversion(
 
 
 def wav_name(row: dict[str, Any]) -> str:
-    """The file of a row's recording: UTTERANCE/natural.wav, copy.wav, reconstruction.wav or as-SPEAKER.wav."""
+    """The file of a row's recording: UTTERANCE/natural.wav, copy.wav, reconstruction.wav or as-SPEAKER.wav.
+
+    Raises SpeechVQError if the utterance's name would lead out of the folder that the name is joined to.
+    """
     name = f"as-{row['speaker']}" if row["kind"] == "conversion" else row["kind"]
-    return f"{row['utterance']}/{name}.wav"
+    if not is_inside(row["utterance"]):
+        raise SpeechVQError(f"the utterance {row['utterance']!r} is no name of a file inside of a folder")
+    return f"{row['utterance']}/{as_part(name)}.wav"
 
 
 def _all_kinds(

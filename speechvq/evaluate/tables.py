@@ -76,9 +76,15 @@ def degradation_rows(systems: dict[str, dict[str, Any]]) -> tuple[list[str], lis
 
     systems: for each its word error rates (value, low, high) by degradation; "" is the input as it was
     """
-    names = list(next(iter(systems.values())))
+    names = list(dict.fromkeys(name for rates in systems.values() for name in rates))
     rows = [
-        [system, *("-" if one["value"] is None else f"{100 * one['value']:.1f}" for one in rates.values())]
+        [
+            system,
+            *(
+                "-" if one is None else f"{100 * one:.1f}"
+                for one in (rates.get(name, {}).get("value") for name in names)
+            ),
+        ]
         for system, rates in systems.items()
     ]
     return ["word errors, %", *(name or "clean" for name in names)], rows

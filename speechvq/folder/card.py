@@ -1,20 +1,29 @@
 """config.json of a model folder, and where the packaged models are."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from speechvq import SpeechVQError, __version__
 from speechvq.config import HIGHEST_HIGH_PASS, Run
+from speechvq.config.guarded import read_json
 from speechvq.config.parsing import parse, parse_run
+from speechvq.config.shapes import Each, Maybe, check_shape
 from speechvq.files import save_json
 
 FORMAT = 2  # the newest; 1 if the audio goes through no high-pass, of which readers of 1 do not know
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PACKAGED = Path(__file__).parents[1] / "models"
+CARD_SHAPE = {
+    "config": Each(dict),
+    "speakers": [str],
+    "speaker_info": Each(Each((str, float))),
+    "alphabet?": Maybe({"model": str, "codes": int, "hop_length": int}),
+    "high_pass?": float,
+    "taught?": str,
+}
 
 
 @dataclass(frozen=True)
@@ -86,30 +95,25 @@ def load_card(folder: Path, kind: str | None = None) -> Card:
     path = folder / CONFIG
     if not folder.is_dir():
         raise SpeechVQError(f"{folder}: no such model folder, nor a packaged model ({', '.join(packaged())})")
+    if not path.is_file():
+        raise SpeechVQError(f"{folder}: not a model folder, {CONFIG} is missing")
+    data = read_json(path)
+    check_shape(data, {"format": int}, str(path))
+    if data["format"] not in (1, FORMAT):
+        raise SpeechVQError(
+            f"{path}: format {data['format']}, written by speechvq {str(data.get('speechvq'))[:20]}; "
+            f"this version ({__version__}) reads formats up to {FORMAT}"
+        )
+    check_shape(data, CARD_SHAPE, str(path))
+    cutoff = float(data.get("high_pass", 0.0))
+    if not 0 <= cutoff <= HIGHEST_HIGH_PASS:
+        raise SpeechVQError(f"{path}: 'high_pass' is between 0 and {HIGHEST_HIGH_PASS:g}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] not in (1, FORMAT):
-            raise SpeechVQError(
-                f"{path}: format {data['format']}, written by speechvq {data.get('speechvq')}; "
-                f"this version ({__version__}) reads formats up to {FORMAT}"
-            )
-        config, speakers, info = data["config"], data["speakers"], data["speaker_info"]
-        cutoff, taught = float(data.get("high_pass", 0.0)), data.get("taught", "")
-        valid = isinstance(config, dict) and isinstance(speakers, list) and isinstance(info, dict)
-        if not (
-            valid
-            and isinstance(taught, str)
-            and 0 <= cutoff <= HIGHEST_HIGH_PASS
-            and all(isinstance(s, str) for s in speakers)
-            and all(isinstance(i, dict) for i in info.values())
-        ):
-            raise ValueError("other types than a model's")
-    except FileNotFoundError:
-        raise SpeechVQError(f"{folder}: not a model folder, {CONFIG} is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise SpeechVQError(f"{path}: not a model's configuration ({error!r})") from None
-    alphabet = parse(Alphabet, data["alphabet"], "alphabet.") if data.get("alphabet") else None
-    card = Card(parse_run(config), tuple(speakers), info, alphabet, cutoff, taught)
+        alphabet = parse(Alphabet, data["alphabet"], "alphabet.") if data.get("alphabet") else None
+        config = parse_run(data["config"])
+    except (SpeechVQError, TypeError) as error:
+        raise SpeechVQError(f"{path}: {error}") from None
+    card = Card(config, tuple(data["speakers"]), data["speaker_info"], alphabet, cutoff, data.get("taught", ""))
     if kind not in (None, card.config.kind):
         raise SpeechVQError(f"{folder}: not a {kind}, but the result of a run of kind '{card.config.kind}'")
     if card.config.kind == "prior" and alphabet is None:

@@ -1,7 +1,6 @@
 """A file of weights as it lies on disk: its metadata, size and fingerprint, without a model and without torch."""
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from speechvq import SpeechVQError
+from speechvq.config.guarded import parse_json
 
 # Float tensors that are state, but not parameters, by the last part of their names: of batches, and of an EMA codebook.
 STATISTICS = frozenset({"running_mean", "running_var", "sums", "counts"})
@@ -47,10 +47,10 @@ def summarize_weights(path: Path, parts: Sequence[str]) -> WeightsSummary:
                 parameters += math.prod(tensor.get_shape())
         prefixes = [f"{part}." for part in parts] or [""]
         chosen = [
-            {name.removeprefix(prefix): _loaded(file.get_tensor(name)) for name in names if name.startswith(prefix)}
+            {name.removeprefix(prefix): _loaded(file, name, path) for name in names if name.startswith(prefix)}
             for prefix in prefixes
         ]
-        return WeightsSummary(fingerprint_of(*chosen), parameters, read_metadata(file))
+        return WeightsSummary(fingerprint_of(*chosen), parameters, read_metadata(file, path))
 
 
 def fingerprint_of(*parts: Mapping[str, np.ndarray]) -> str:
@@ -79,9 +79,18 @@ def files_digest(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _loaded(values: np.ndarray) -> np.ndarray:
-    """As a model holds them: floats of any size are loaded into float32."""
-    return values.astype(np.float32) if values.dtype.kind == "f" else values
+def _loaded(file: Any, name: str, path: Path) -> np.ndarray:
+    """A tensor as a model holds it: floats of any size are loaded into float32."""
+    values: np.ndarray = file.get_tensor(name)
+    values = values.astype(np.float32) if values.dtype.kind == "f" else values
+    if not np.isfinite(values).all():
+        raise not_finite(path, name)
+    return values
+
+
+def not_finite(path: Path, name: str) -> SpeechVQError:
+    """The error for weights that are NaN or infinite."""
+    return SpeechVQError(f"{path}: not weights that can be used, '{name}' is NaN or infinite")
 
 
 @contextmanager
@@ -99,6 +108,10 @@ def open_weights(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]
         raise SpeechVQError(f"{path}: truncated or corrupt ({error})") from None
 
 
-def read_metadata(file: Any) -> dict[str, Any]:
-    """The metadata of an open safetensors file, in the order of their names; the values are JSON."""
-    return {key: json.loads(value) for key, value in sorted((file.metadata() or {}).items())}
+def read_metadata(file: Any, path: Path) -> dict[str, Any]:
+    """The metadata of an open safetensors file, in the order of their names; the values are JSON.
+
+    Raises SpeechVQError if they are not.
+    """
+    entries = sorted((file.metadata() or {}).items())
+    return {key: parse_json(value, f"{path}: metadata {key[:20]!r}") for key, value in entries}

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from speechvq import SpeechVQError
+from speechvq.config.guarded import read_json
+from speechvq.config.shapes import check_shape
 from speechvq.files import atomic_write
 
 HISTOGRAM = "histogram.json"
@@ -25,12 +27,11 @@ def load_histogram(folder: Path, codes: int) -> np.ndarray | None:
     Raises SpeechVQError if the file is damaged or has another number of counts.
     """
     path = folder / HISTOGRAM
-    try:
-        counts = np.array(json.loads(path.read_text(encoding="utf-8"))["counts"])
-        if counts.shape != (codes,) or counts.dtype != np.int64 or counts.min() < 0 or counts.sum() >= 2**40:
-            raise ValueError
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (ValueError, KeyError, TypeError, OSError):
-        raise SpeechVQError(f"{path}: not the counts of {codes} codes") from None
-    return counts
+    data = read_json(path)
+    check_shape(data, {"counts": [int]}, str(path))
+    counts = data["counts"]
+    if len(counts) != codes or min(counts, default=0) < 0 or sum(counts) >= 2**40:
+        raise SpeechVQError(f"{path}: not the counts of {codes} codes")
+    return np.array(counts, np.int64)

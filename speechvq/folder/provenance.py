@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from speechvq import __version__
-from speechvq.files import save_json
+from speechvq.files import save_json, utf8
 from speechvq.folder.fingerprint import files_digest
 
 
@@ -39,7 +39,7 @@ def provenance() -> dict[str, str]:
     if torch.cuda.is_available():
         machine += f"; {torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": utf8(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "speechvq": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -1,44 +1,44 @@
 """README.md of a model folder, in the manner of the Hugging Face hub: its head is metadata."""
 
-import re
+import logging
 from pathlib import Path
 from typing import Any
 
+from speechvq import SpeechVQError
+from speechvq.config.guarded import read_yaml_head
+from speechvq.config.shapes import Maybe, check_shape
 from speechvq.files import atomic_write
 
 README = "README.md"
-HEAD = re.compile(r"\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*\r?(?:\n|$)", re.DOTALL)  # YAML between two lines of dashes
+METRIC = {"type": str, "name?": Maybe(str), "value": (str, float)}
+HEAD = {
+    "license?": Maybe((str, list)),
+    "datasets?": Maybe((str, list)),
+    "model-index?": Maybe([{"results": [{"metrics": [METRIC]}]}]),
+}
+
+log = logging.getLogger(__name__)
 
 
 def read_readme(folder: Path) -> dict[str, Any]:
     """`licence`, `training_data` and `measured` (figures by the name of the metric) from the head of README.md.
 
-    Empty if it has no head, or one that is not of the hub's kind.
+    Empty if it has no head; one that is not of the hub's kind is logged as a warning.
     """
-    data = _head(folder / README)
-    found = {"licence": data.get("license"), "training_data": data.get("datasets"), "measured": _measured(data)}
+    path = folder / README
+    if not path.is_file():
+        return {}
+    try:
+        head = read_yaml_head(path)
+        check_shape(head, HEAD, str(path))
+    except SpeechVQError as error:
+        log.warning("%s", error)
+        return {}
+    results = [result for model in head.get("model-index") or [] for result in model["results"]]
+    metrics = [metric for result in results for metric in result["metrics"]]
+    measured = {metric.get("name") or metric["type"]: metric["value"] for metric in metrics}
+    found = {"licence": head.get("license"), "training_data": head.get("datasets"), "measured": measured}
     return {key: value for key, value in found.items() if value}
-
-
-def _head(path: Path) -> dict[str, Any]:
-    """The metadata; huggingface_hub would read them, too, but takes longer to import than all else of `info`."""
-    import yaml
-
-    try:
-        match = HEAD.match(path.read_text(encoding="utf-8-sig"))
-        data = yaml.safe_load(match[1]) if match else {}
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
-def _measured(data: dict[str, Any]) -> dict[str, Any]:
-    """The values of the metrics in the hub's `model-index`, by name, or by type where there is none."""
-    try:
-        metrics = [metric for model in data["model-index"] for row in model["results"] for metric in row["metrics"]]
-        return {metric.get("name") or metric["type"]: metric["value"] for metric in metrics}
-    except (LookupError, TypeError, AttributeError):
-        return {}
 
 
 def readme_text(folder: Path) -> str:

@@ -1,16 +1,20 @@
 """Weights without pickle: tensors and modules in safetensors files."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from speechvq import SpeechVQError
 from speechvq.files import atomic_write
-from speechvq.folder.fingerprint import fingerprint_of, open_weights, read_metadata
+from speechvq.folder.fingerprint import fingerprint_of, not_finite, open_weights, read_metadata
+
+Made = TypeVar("Made", bound=nn.Module)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -27,10 +31,14 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the metadata that `save_tensors` wrote.
 
-    Raises SpeechVQError if the file is missing, truncated or corrupt.
+    Raises SpeechVQError if the file is missing, truncated or corrupt, or a tensor has NaN or infinite values.
     """
     with open_weights(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, read_metadata(file)  # noqa: SIM118, not a dict
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+        for name, tensor in tensors.items():
+            if not tensor.float().isfinite().all():
+                raise not_finite(path, name)
+        return tensors, read_metadata(file, path)
 
 
 def load_weights(module: nn.Module, path: Path) -> dict[str, Any]:
@@ -43,6 +51,23 @@ def load_weights(module: nn.Module, path: Path) -> dict[str, Any]:
     return metadata
 
 
+def load_module(make: Callable[[], Made], path: Path) -> tuple[Made, dict[str, Any]]:
+    """Build a module and fill it from a file of weights -> the module, and the file's metadata.
+
+    make: builds it. It is called for its names and shapes first, without memory for its weights, which must be those in
+        the head of the file. So a configuration cannot ask for more memory than its weights take.
+
+    Raises SpeechVQError as `load_weights` does.
+    """
+    with torch.device("meta"):
+        shapes = _shapes(make().state_dict())
+    with open_weights(path, "pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118, not a dict
+    _check_fit(shapes, found, str(path))
+    module = make()
+    return module, load_weights(module, path)
+
+
 def fill(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Copy tensors into a module.
 
@@ -51,10 +76,18 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     Raises SpeechVQError if the module has other names or shapes.
     """
     own = module.state_dict()
-    odd = sorted(own.keys() ^ tensors.keys()) or [name for name in own if own[name].shape != tensors[name].shape]
-    if odd:
-        raise SpeechVQError(f"{source}: the weights do not fit the configuration, first at '{odd[0]}'")
+    _check_fit(_shapes(own), _shapes(tensors), source)
     module.load_state_dict(tensors)
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _check_fit(shapes: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]], source: str) -> None:
+    odd = sorted(shapes.keys() ^ found.keys()) or [name for name in shapes if shapes[name] != found[name]]
+    if odd:
+        raise SpeechVQError(f"{source}: the weights do not fit the configuration, first at '{odd[0][:100]}'")
 
 
 def fingerprint(*parts: nn.Module) -> str:

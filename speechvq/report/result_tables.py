@@ -92,7 +92,7 @@ def _phoneme_tables(run: Run) -> list[Table]:
 def _sequence_table(result: dict[str, Any]) -> Table:
     """Phone error rate and boundaries; without rows if an earlier version saved the result."""
     rows = [
-        [SEQUENCES[key], _share(one["error_rate"]), _share(one["f1"])]
+        [SEQUENCES.get(key, key), _share(one["error_rate"]), _share(one["f1"])]
         + [percent(one[figure]) for figure in ("precision", "recall", "r_value")]
         for key, one in result.get("sequences", {}).items()
     ]
@@ -135,7 +135,7 @@ def _code_table(result: dict[str, Any]) -> Table:
 
 def _share(share: dict[str, Any]) -> str:
     """A share and its interval over speakers."""
-    if share["low"] is None:
+    if share["low"] is None or share["high"] is None:
         return percent(share["value"])
     return f"{percent(share['value'])} ({100 * share['low']:.1f} to {100 * share['high']:.1f})"
 
@@ -149,7 +149,7 @@ def _intelligibility_tables(run: Run) -> list[Table]:
     for kind, one in result["kinds"].items():
         title = f"Intelligibility, unseen speakers, {kind}: {one['sentences']} sentences, {one['speakers']} speakers"
         tables.append(Table(title, *intelligibility_rows(one["systems"]), _command(result)))
-        degraded = degradation_rows(result["degraded"][kind])
+        degraded = degradation_rows(result["degraded"].get(kind, {}))
         if len(degraded[0]) > 2:
             tables.append(Table(f"The same after degradations of the input, {kind}", *degraded, _command(result)))
     return tables
@@ -188,7 +188,7 @@ def paper_table(runs: Sequence[Run]) -> Table:
         if "conversion" in run.results:
             rows += _paper_conversion(run)
         last = run.log[-1] if run.log else {}
-        if "bits_per_code" in last:
+        if "bits_per_code" in last and "nominal" in last:
             ours = f"{last['bits_per_code']:.2f} bits per code, where {last['nominal']:g} are nominal"
             rows.append([f"prior: {run.name}", PAPER_PRIOR, ours])
     return Table("The paper, and here", ["", "van den Oord et al. 2017", "here"], rows)
@@ -196,19 +196,22 @@ def paper_table(runs: Sequence[Run]) -> Table:
 
 def _paper_conversion(run: Run) -> list[list[str]]:
     figures, rows = run.results["conversion"]["figures"], []
+    unknown = dict.fromkeys(("word_error_rate", "nearest"))
     for kind, paper in PAPER_SPEECH.items():
         if kind not in figures:
             continue
+        own, natural = figures[kind], figures.get("natural", unknown)
         compared = {
-            "word error rate": (figures[kind]["word_error_rate"], figures["natural"]["word_error_rate"]),
-            "nearest to its speaker of all": (figures[kind]["nearest"], figures["natural"]["nearest"]),
+            "word error rate": (own["word_error_rate"], natural["word_error_rate"]),
+            "nearest to its speaker of all": (own["nearest"], natural["nearest"]),
         }
         ours = [
-            f"{name} {percent(value)}, natural {percent(natural)}"
-            for name, (value, natural) in compared.items()
-            if value is not None and natural is not None
+            f"{name} {percent(value)}, natural {percent(of_natural)}"
+            for name, (value, of_natural) in compared.items()
+            if value is not None and of_natural is not None
         ]
-        ours.append(f"correlation of energy contours {figures[kind]['energy_correlation']:.2f}")
+        if own["energy_correlation"] is not None:
+            ours.append(f"correlation of energy contours {own['energy_correlation']:.2f}")
         rows.append([f"{kind}: {run.name}", paper, "; ".join(ours)])
     return rows
 

@@ -1,21 +1,19 @@
 """Run folders: the card, the log, and the results that `evaluate --save` and `sample` left in them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.evaluate.conversion import wav_name
 from speechvq.folder.card import Card, load_card
 from speechvq.folder.provenance import is_of_another
+from speechvq.report.saved import RESULT_SHAPES, read_result, read_starts
 from speechvq.train.loop import read_log
 from speechvq.train.run import MADE
 
-QUESTIONS = ("reconstruction", "conversion", "phonemes", "leakage", "rate", "samples", "intelligibility")
 HEAT_MAPS = {
     "confusion": "Confusion matrix: a row for each phone of the scored speakers, a column for each phone predicted "
     "from a code; the brighter, the more of the row's frames",
@@ -56,7 +54,7 @@ class Run:
     card: configuration and speakers
     log: rows of held-out figures while training
     provenance: how training was started, and resumed
-    results: saved results, by question of QUESTIONS
+    results: saved results, by question of RESULT_SHAPES
     device: where its model computes
     """
 
@@ -114,7 +112,7 @@ def read_runs(folders: Sequence[Path], device: str = "cpu") -> list[Run]:
 
     device: where their models compute
 
-    Raises SpeechVQError if a folder is not a run.
+    Raises SpeechVQError if a folder is not a run, or a result in it is damaged.
     """
     return [_read_run(folder, _name(folder, folders), device) for folder in folders]
 
@@ -126,14 +124,7 @@ def _name(folder: Path, folders: Sequence[Path]) -> str:
 
 
 def _read_run(folder: Path, name: str, device: str) -> Run:
-    files = {question: folder / f"{question}.json" for question in QUESTIONS}
-    results = {question: _read_json(path) for question, path in files.items() if path.is_file()}
-    provenance = _read_json(folder / MADE) if (folder / MADE).is_file() else []
-    return Run(folder, name, load_card(folder), read_log(folder), provenance, results, device)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SpeechVQError(f"{path}: not JSON ({error})") from None
+    files = {question: folder / f"{question}.json" for question in RESULT_SHAPES}
+    results = {question: read_result(path, question) for question, path in files.items() if path.is_file()}
+    starts = read_starts(folder / MADE)
+    return Run(folder, name, load_card(folder), read_log(folder), starts, results, device)

@@ -170,7 +170,8 @@ def _speech(run: Run, utterance: Utterance, phones: list[Segment]) -> Speech:
         f"Spectrograms ({', '.join(wavs)}) of {utterance.id}, {len(wav) / SAMPLE_RATE:.1f} s, 0 to 8 kHz, above its "
         f"{len(codes)} codes" + (f" and {len(labels)} phones" if labels else "") + ", which are listed below"
     )
-    drawn = picture(pictures.spectrograms(wavs, codes, run.codec.hop_length, phones), text) if codes else None
+    draws = codes and wavs
+    drawn = picture(pictures.spectrograms(wavs, codes, run.codec.hop_length, phones), text) if draws else None
     players = [player(clip) for clip in utterance.clips if clip.kind != "copy"]
     title = f"{utterance.speaker}, {utterance.id}"
     transcript = natural.figures.get("text", "")
@@ -191,7 +192,7 @@ def _curves(run: Run) -> list[Picture]:
 def _usage(run: Run) -> list[Picture]:
     """How often each code is used."""
     counts = run.codec.histogram
-    if counts is None:
+    if counts is None or not counts.any():
         return []
     text = (
         f"How often each of {len(counts)} codes is used: {np.count_nonzero(counts)} are, the most frequent for "

@@ -1,5 +1,6 @@
 """Label files of lines: HTK and HTS, ESPS xwaves, and TIMIT."""
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ TIMIT_RATE = 16_000  # TIMIT's units of time in a second (samples)
 LONGEST_IN_SECONDS = 100_000.0  # a larger time with a decimal point is in units of 100 ns: more than a day, or 10 ms
 MASTER = "#!MLF!#"  # the first line of HTK's master label files
 TIMED = re.compile(r"\s*\d+(\.\d+)?\s+\d+(\.\d+)?\s+\S")  # start, end, label; or xwaves' end, colour, label
-STATE = re.compile(r"(.+)\[(\d+)\]")
+STATE = re.compile(r"(.+)\[(\d{1,3})\]")
 
 Line = tuple[str, str]  # file and number of a line for messages, and the line
 
@@ -76,7 +77,8 @@ def _segment(line: Line, with_point: bool, units: str) -> Segment:
     fields = text.split()
     number = r"\d+\.\d+" if with_point else r"\d+"
     fits = len(fields) >= 3 and re.fullmatch(r"\d+(\.\d+)?" if with_point else number, fields[0])
-    if not fits or not re.fullmatch(number, fields[1]) or float(fields[0]) > float(fields[1]):
+    fits = bool(fits) and re.fullmatch(number, fields[1]) and float(fields[0]) <= float(fields[1]) < math.inf
+    if not fits:
         raise SpeechVQError(f"{where}: not 'start end label' in {units}: {text.strip()!r}")
     return Segment(float(fields[0]), float(fields[1]), fields[2])
 
@@ -89,7 +91,7 @@ def _xwaves(lines: Sequence[Line]) -> list[Segment]:
     segments, start = list[Segment](), 0.0
     for where, text in lines:
         fields = re.split(r"\s+", text.strip().partition(";")[0].strip(), maxsplit=2)
-        if not re.fullmatch(r"\d+(\.\d+)?", fields[0]) or float(fields[0]) < start or len(fields) < 2:
+        if not re.fullmatch(r"\d+(\.\d+)?", fields[0]) or not start <= float(fields[0]) < math.inf or len(fields) < 2:
             raise SpeechVQError(f"{where}: not 'end colour label' in seconds: {text.strip()!r}")
         segments.append(Segment(start, float(fields[0]), fields[2] if len(fields) > 2 else ""))
         start = segments[-1].end

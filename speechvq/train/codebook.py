@@ -25,6 +25,7 @@ from speechvq.progress import progress
 from speechvq.train.run import check_high_pass, check_run, open_run
 
 QUIET = 3.0  # nats below the loudest tenth of an utterance's frames; silence is not clustered
+NEW_PARTS = ("project", "posterior", "classify")  # of an encoder, which are not taken from its run
 RIDGE = 1e-3  # of the mean variance, added to the scatter within clusters
 
 
@@ -129,11 +130,10 @@ def load_encoder(run: Path, how: Clustering, device: str = "cpu") -> CausalEncod
             f"{run}: the joined layers have {width} dimensions, of which {how.dim} cannot be chosen (--dim)"
         )
     settings = replace(trained, outputs=how.outputs, strides=(trained.strides[0], how.stride), classes=classes)
-    encoder = CausalEncoder(settings, how.dim)
     own = {
         name.removeprefix("encoder."): value
         for name, value in tensors.items()
-        if name.startswith("encoder.") and name.split(".")[1] not in ("project", "posterior", "classify")
+        if name.startswith("encoder.") and name.split(".")[1] not in NEW_PARTS
     }
     own |= {f"classify.{name}": value for name, value in learned.items() if classes}
     # Rounded before anything is clustered, so that a model packed as float16 has the same codes; + 0, as averages of
@@ -142,8 +142,23 @@ def load_encoder(run: Path, how: Clustering, device: str = "cpu") -> CausalEncod
         name: (value.half() + 0.0).to(value.dtype) if value.is_floating_point() else value
         for name, value in own.items()
     }
-    encoder.load_state_dict(encoder.state_dict() | own)
-    return encoder.eval().to(torch_device(device))
+    return _filled(settings, how.dim, own, f"{run / WEIGHTS}").eval().to(torch_device(device))
+
+
+def _filled(settings: CausalEncoderConfig, dim: int, weights: dict[str, Tensor], source: str) -> CausalEncoder:
+    """An encoder of these settings with these weights; those that are not given are new.
+
+    Raises SpeechVQError if there are others, or of other shapes, before it is built.
+    """
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in CausalEncoder(settings, dim).state_dict().items()}
+    odd = [name for name, value in weights.items() if shapes.get(name) != value.shape]
+    odd += [name for name in shapes if name not in weights and name.split(".")[0] not in NEW_PARTS]
+    if odd:
+        raise SpeechVQError(f"{source}: the weights do not fit the configuration, first at '{odd[0][:100]}'")
+    encoder = CausalEncoder(settings, dim)
+    encoder.load_state_dict(encoder.state_dict() | weights)
+    return encoder
 
 
 @torch.inference_mode()

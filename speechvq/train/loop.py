@@ -5,7 +5,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,8 +16,10 @@ from tqdm import tqdm
 
 from speechvq import SpeechVQError
 from speechvq.config import TrainConfig
+from speechvq.config.guarded import json_lines, parse_json
+from speechvq.config.shapes import Each, check_shape
 from speechvq.extras import needed_for
-from speechvq.files import atomic_write
+from speechvq.files import atomic_write, printable
 from speechvq.folder.card import WEIGHTS
 from speechvq.folder.weights import fill, load_tensors, save_tensors
 from speechvq.nn.distributed import leave
@@ -28,6 +29,7 @@ from speechvq.progress import interval
 log = logging.getLogger(__name__)
 LAST = "last.safetensors"
 LOG = "log.jsonl"
+CLOCK = {"step": int, "seconds": float, "best": float, "skipped?": int, "skipped_in_a_row?": int}  # of LAST
 SKIPPED_STEPS = "skipped.jsonl"  # steps whose gradient was not finite, and their utterances
 
 B = TypeVar("B")
@@ -235,15 +237,24 @@ class Trainer:
         save_tensors(self.out / LAST, tensors, clock | skipped)
 
     def _load(self) -> None:
-        tensors, metadata = load_tensors(self.out / LAST)
+        path = self.out / LAST
+        tensors, metadata = load_tensors(path)
+        check_shape(metadata, CLOCK, str(path))
+        self.step, self.seconds, self.best = metadata["step"], metadata["seconds"], metadata["best"]
+        self.skipped, self.skipped_in_a_row = metadata.get("skipped", 0), metadata.get("skipped_in_a_row", 0)
         try:
-            self.step, self.seconds, self.best = metadata["step"], metadata["seconds"], metadata["best"]
-            self.skipped, self.skipped_in_a_row = metadata.get("skipped", 0), metadata.get("skipped_in_a_row", 0)
             torch.set_rng_state(tensors.pop("random"))
-        except KeyError as error:
-            raise SpeechVQError(f"{self.out / LAST}: not a training state ({error} is missing)") from None
+            self._fill_state(tensors)
+        except (LookupError, ValueError, TypeError, RuntimeError) as error:
+            raise SpeechVQError(f"{path}: not a training state ({' '.join(str(error).split())})") from None
         if not (self.out / WEIGHTS).is_file():
             self.best = math.inf  # the best weights are gone
+        if self.accelerator.is_main_process:
+            _cut(self.out / LOG, self.step)
+            _cut(self.out / SKIPPED_STEPS, self.step - 1)
+
+    def _fill_state(self, tensors: dict[str, Tensor]) -> None:
+        """Fill model, average and optimizers from the tensors of `_save`."""
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             group, _, key = name.partition(".")
@@ -255,12 +266,11 @@ class Trainer:
             if len(slots) == 1 and name.count(".") == 1:
                 name = f"{next(iter(slots))}.{name}"  # written before optimizers had names
             turn, index, key = name.split(".", 2)
+            if tensor.shape not in ((), self.parameters[turn][int(index)].shape):
+                raise ValueError(f"'{name}' is of another shape than its weights")
             slots[turn].setdefault(int(index), {})[key] = tensor
         for turn, optimizer in self.optimizers.items():
             optimizer.load_state_dict(optimizer.state_dict() | {"state": slots[turn]})
-        if self.accelerator.is_main_process:
-            _cut(self.out / LOG, self.step)
-            _cut(self.out / SKIPPED_STEPS, self.step - 1)
 
     def _first_clock(self, seconds: float) -> float:
         """The seconds of the first process, so that all have the same learning rate and end at the same step."""
@@ -275,7 +285,7 @@ class Trainer:
         """A progress bar over the share of training that is done."""
         return tqdm(
             total=100,
-            desc=self.out.name,
+            desc=printable(self.out.name),
             disable=not self.accelerator.is_main_process,
             mininterval=interval(),
             bar_format="{l_bar}{bar}| {elapsed} < {remaining}{postfix}",
@@ -299,23 +309,31 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """The evaluations of a run, oldest first."""
-    return _rows(folder / LOG)
+    """The evaluations of a run, oldest first.
+
+    Raises SpeechVQError if a row is not of figures by name, a step among them.
+    """
+    return _rows(folder / LOG, Each(float))
 
 
 def _cut(path: Path, last: int) -> None:
     """Leave out the rows of a log after the step `last`, and one that a kill cut off."""
     if path.is_file():
-        kept = [json.dumps(row) + "\n" for row in _rows(path) if row["step"] <= last]
+        kept = [json.dumps(row) + "\n" for row in _rows(path, dict) if row["step"] <= last]
         with atomic_write(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path, shape: Any) -> list[dict[str, Any]]:
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        with suppress(ValueError):  # a last line cut off by a kill
-            rows.append(json.loads(line))
+    for where, line in json_lines(path) if path.is_file() else []:
+        try:
+            row = parse_json(line, where)
+        except SpeechVQError:
+            continue  # cut off by a kill
+        check_shape(row, {"step": float}, where)
+        check_shape(row, shape, where)
+        rows.append(row)
     return rows
 
 

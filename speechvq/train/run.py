@@ -1,7 +1,6 @@
 """The parts of a run, its folder and its training, the same for all kinds of run."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -11,6 +10,8 @@ from typing import Any
 
 from speechvq import SpeechVQError
 from speechvq.config import InitConfig, Run, TrainConfig
+from speechvq.config.guarded import read_json
+from speechvq.config.shapes import check_shape
 from speechvq.data.manifest import read_treatment
 from speechvq.files import only_run, save_json
 from speechvq.folder.card import WEIGHTS, Card, load_card, save_card
@@ -202,9 +203,8 @@ def _starts(out: Path) -> list[dict[str, str]]:
     """
     path = out / MADE
     try:
-        starts: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    except ValueError as error:
-        raise SpeechVQError(
-            f"{path}: not JSON ({error}); remove it to go on without a record of earlier starts"
-        ) from None
+        starts: list[dict[str, str]] = read_json(path) if path.is_file() else []
+        check_shape(starts, [dict], str(path))
+    except SpeechVQError as error:
+        raise SpeechVQError(f"{error}; remove it to go on without a record of earlier starts") from None
     return starts

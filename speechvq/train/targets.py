@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from speechvq import SpeechVQError
+from speechvq.config.guarded import LIBRARY_ERRORS, MAX_LINE_BYTES, parse_json
+from speechvq.config.shapes import check_shape
 from speechvq.data.feature_store import FeatureStore, feature_store
 from speechvq.data.manifest import utterances_digest
 from speechvq.files import atomic_write
@@ -23,6 +25,7 @@ from speechvq.train.run import check_high_pass
 
 QUERIES = 1_024  # rows whose neighbours are searched at a time
 WIDTH = 0.2  # of similarity: a neighbour at this distance counts 1/e of one at no distance
+TARGET_OPTIONS = {"corpus": str, "hop_length": int, "clusters": int, "taught": str}
 WHITENING = 0.25  # exponent of the standard deviation by which principal components are divided
 
 
@@ -194,14 +197,24 @@ def read_targets(path: Path, data: Path, store: FeatureStore, hop_length: int) -
 
     Raises SpeechVQError if the file is missing or malformed, or of another corpus or rate.
     """
+    largest = max(8 * int(store.starts[-1]), MAX_LINE_BYTES)
     try:
+        with zipfile.ZipFile(path) as archive:
+            if max((entry.file_size for entry in archive.infolist()), default=0) > largest:
+                raise ValueError("an array larger than the corpus")
         with np.load(path) as file:
-            numbers, options = file["targets"].astype(np.int64), json.loads(str(file["options"]))
-        corpus, hop, classes, text = (options[key] for key in ("corpus", "hop_length", "clusters", "taught"))
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            numbers, text = file["targets"].astype(np.int64), str(file["options"])
+        options = parse_json(text, "options")
+        check_shape(options, TARGET_OPTIONS, "options")
+    except (OSError, EOFError, zipfile.BadZipFile, SpeechVQError, NotImplementedError, *LIBRARY_ERRORS) as error:
         raise SpeechVQError(f"{path}: not targets of `speechvq targets` ({error})") from None
+    corpus, hop, classes, taught = (options[key] for key in TARGET_OPTIONS)
     if corpus != utterances_digest(data, store.utterances):
         raise SpeechVQError(f"{path}: targets of another corpus than {data}, or of other audio")
     if hop != hop_length:
         raise SpeechVQError(f"{path}: a target every {hop} samples, but a latent every {hop_length} (encoder.strides)")
-    return Targets(numbers, classes + 1, text)
+    if numbers.shape != (int(store.starts[-1]) * store.hop_length // hop,) or not 0 <= classes < 2**16:
+        raise SpeechVQError(f"{path}: {numbers.shape} targets of {classes + 1} classes, not one for every latent")
+    if len(numbers) and not 0 <= numbers.min() <= numbers.max() <= classes:
+        raise SpeechVQError(f"{path}: targets are from 0 to {classes}")
+    return Targets(numbers, classes + 1, taught)
