@@ -134,7 +134,7 @@ def check_inputs(watched: Watched) -> None:
             local = watched.work / path.relative_to(watched.inputs)
             with contextlib.redirect_stdout(None):
                 code = reader.use(watched.work, local)
-            if code not in (0, None) and isinstance(code, int):
+            if isinstance(code, int) and code:
                 raise SpeechVQError(f"{name}: {path.name} is not read: {watched.warnings.lines}")
 
 
@@ -168,6 +168,8 @@ def supervise(watched: Watched, cases: range, log: Path, until: float) -> None:
             try:
                 work_on(watched, cases, log, until)
                 code = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         status = os.waitpid(child, 0)[1]

@@ -109,7 +109,7 @@ READERS = {
     "manifest": Reader(("corpus/manifest.jsonl",), in_json_lines, _manifest, 7),
     "speakers": Reader(("corpus/speakers.json",), in_json, lambda _, path: read_speakers(path.parent), 3),
     "treatment": Reader(("corpus/prepare.json",), in_json, lambda _, path: read_treatment(path.parent), 2),
-    "prepare": Reader(("prepared/*.json*",), in_json_lines, _prepare, 1, "prepared"),
+    "prepare": Reader(("prepared/*.jsonl", "prepared/prepare.json"), in_json_lines, _prepare, 1, "prepared"),
     "features": Reader(("corpus/features/*",), in_bytes, lambda folder, _: feature_store(folder / "corpus"), 2),
     "targets": Reader(("corpus/targets.npz",), in_bytes, _targets, 2),
     "codes of a corpus": Reader(("corpus/codes/*",), in_weights, _kept_codes, 2),

@@ -38,8 +38,9 @@ class LogMel(nn.Module):
         super().__init__()
         self.hop, self.channels, self.receptive_field = hop, n_mels, window
         self.n_fft = fft_size(hop, window)
-        self.register_buffer("hann", torch.hann_window(window), persistent=False)
-        self.register_buffer("filters", mel_filters(self.n_fft, n_mels), persistent=False)
+        with torch.device("cpu"):  # constants have values even in a model that is built without memory for its weights
+            self.register_buffer("hann", torch.hann_window(window), persistent=False)
+            self.register_buffer("filters", mel_filters(self.n_fft, n_mels), persistent=False)
 
     def forward(self, wav: Tensor) -> Tensor:
         if wav.shape[-1] % self.hop:
@@ -67,7 +68,8 @@ class MFCC(nn.Module):
         super().__init__()
         self.mel = LogMel(hop, window)
         self.hop, self.receptive_field = hop, window + 8 * hop  # a delta looks at 2 frames on either side
-        self.register_buffer("dct", cosine_matrix(13, self.mel.channels), persistent=False)
+        with torch.device("cpu"):
+            self.register_buffer("dct", cosine_matrix(13, self.mel.channels), persistent=False)
 
     def forward(self, wav: Tensor) -> Tensor:
         cepstrum = self.dct.T @ self.mel(wav)

@@ -1,7 +1,8 @@
 """Weights without pickle: tensors and modules in safetensors files."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from speechvq import SpeechVQError
 from speechvq.files import atomic_write
@@ -51,6 +53,23 @@ def load_weights(module: nn.Module, path: Path) -> dict[str, Any]:
     return metadata
 
 
+class _WithoutValues(TorchFunctionMode):
+    """Leaves out what would set the values of tensors without memory. On them, torch takes a second for the first."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        changed = args[0] if args else kwargs.get("tensor")
+        changes = func.__name__ == "__setitem__" or func.__name__.rstrip("_") + "_" == func.__name__
+        return changed if changes and isinstance(changed, Tensor) and changed.is_meta else func(*args, **kwargs)
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Modules that are built inside have weights with names and shapes, but neither memory nor values."""
+    with torch.device("meta"), _WithoutValues():
+        yield
+
+
 def load_module(make: Callable[[], Made], path: Path) -> tuple[Made, dict[str, Any]]:
     """Build a module and fill it from a file of weights -> the module, and the file's metadata.
 
@@ -59,7 +78,7 @@ def load_module(make: Callable[[], Made], path: Path) -> tuple[Made, dict[str, A
 
     Raises SpeechVQError as `load_weights` does.
     """
-    with torch.device("meta"):
+    with without_memory():
         shapes = _shapes(make().state_dict())
     with open_weights(path, "pt") as file:
         found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118, not a dict

@@ -77,8 +77,7 @@ def _segment(line: Line, with_point: bool, units: str) -> Segment:
     fields = text.split()
     number = r"\d+\.\d+" if with_point else r"\d+"
     fits = len(fields) >= 3 and re.fullmatch(r"\d+(\.\d+)?" if with_point else number, fields[0])
-    fits = bool(fits) and re.fullmatch(number, fields[1]) and float(fields[0]) <= float(fields[1]) < math.inf
-    if not fits:
+    if not fits or not re.fullmatch(number, fields[1]) or not float(fields[0]) <= float(fields[1]) < math.inf:
         raise SpeechVQError(f"{where}: not 'start end label' in {units}: {text.strip()!r}")
     return Segment(float(fields[0]), float(fields[1]), fields[2])
 

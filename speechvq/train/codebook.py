@@ -16,7 +16,7 @@ from speechvq.config.parsing import parse
 from speechvq.data.feature_store import FeatureStore, feature_store
 from speechvq.folder.card import WEIGHTS, Card, load_card
 from speechvq.folder.histogram import save_histogram
-from speechvq.folder.weights import load_tensors, save_tensors
+from speechvq.folder.weights import load_tensors, save_tensors, without_memory
 from speechvq.nn.bottleneck.vq import VectorQuantizer
 from speechvq.nn.encoder.causal import CausalEncoder
 from speechvq.nn.kmeans import assign, kmeans
@@ -150,7 +150,7 @@ def _filled(settings: CausalEncoderConfig, dim: int, weights: dict[str, Tensor],
 
     Raises SpeechVQError if there are others, or of other shapes, before it is built.
     """
-    with torch.device("meta"):
+    with without_memory():
         shapes = {name: value.shape for name, value in CausalEncoder(settings, dim).state_dict().items()}
     odd = [name for name, value in weights.items() if shapes.get(name) != value.shape]
     odd += [name for name in shapes if name not in weights and name.split(".")[0] not in NEW_PARTS]

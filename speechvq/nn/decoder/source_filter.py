@@ -46,9 +46,10 @@ class SourceFilterDecoder(FrameDecoder):
                 f"raise model.decoder.conditioner.upsample ({config.conditioner.upsample})"
             )
         self.long, self.short = (LogMel(self.frame_length, window) for window in (MEL_WINDOW, SHORT_WINDOW))
-        weights = source.band_weights(FILTER_BANDS)
-        self.register_buffer("weights", weights, persistent=False)
-        self.register_buffer("sharper", weights @ source.emphasis(FILTER_BANDS, self.emphasis), persistent=False)
+        with torch.device("cpu"):  # constants, as in LogMel
+            weights = source.band_weights(FILTER_BANDS)
+            self.register_buffer("weights", weights, persistent=False)
+            self.register_buffer("sharper", weights @ source.emphasis(FILTER_BANDS, self.emphasis), persistent=False)
         self.project = nn.Conv1d(config.conditioner.channels, 2 * FILTER_BANDS + 1, 1)
 
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
