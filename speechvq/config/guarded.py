@@ -79,15 +79,19 @@ def read_yaml_head(path: Path) -> dict[str, Any]:
     Raises SpeechVQError if the text cannot be read, or its head is no table of YAML, has anchors or tags, with which
     few bytes can become a large value, or is beyond the limits of this module.
     """
+    return parse_yaml_head(_read(path, MAX_JSON_BYTES), str(path))
+
+
+def parse_yaml_head(text: str, where: str) -> dict[str, Any]:
+    """`read_yaml_head` of a text, whose name in errors is `where`."""
     import yaml  # not before it is needed
 
-    text = _read(path, MAX_JSON_BYTES)
     begin, *rest = text.split("\n---", 1)
     if begin.partition("\n")[0].rstrip() != "---" or not rest:
         return {}
     head = begin.partition("\n")[2]
     if len(head) > MAX_HEAD_BYTES:
-        raise SpeechVQError(f"{path}: a head of more than {MAX_HEAD_BYTES} characters")
+        raise SpeechVQError(f"{where}: a head of more than {MAX_HEAD_BYTES} characters")
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         if max(head.count("["), head.count("{")) > MAX_BRACKETS:
@@ -99,10 +103,10 @@ def read_yaml_head(path: Path) -> dict[str, Any]:
                 raise ValueError("anchors, tags and deep nesting are not read")
         table = yaml.load(head, loader)
     except (yaml.YAMLError, *LIBRARY_ERRORS) as error:
-        raise SpeechVQError(f"{path}: its head is not YAML ({' '.join(str(error).split())})") from None
-    check_value(table, str(path))
+        raise SpeechVQError(f"{where}: its head is not YAML ({' '.join(str(error).split())})") from None
+    check_value(table, where)
     if not isinstance(table, dict):
-        raise SpeechVQError(f"{path}: its head is not a table")
+        raise SpeechVQError(f"{where}: its head is not a table")
     return table
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
-from speechvq.config.guarded import read_yaml_head
+from speechvq.config.guarded import parse_yaml_head, read_yaml_head
 from speechvq.config.shapes import Maybe, check_shape
 from speechvq.files import atomic_write
 
@@ -60,6 +60,11 @@ def derived_readme(original: str, text: str) -> str:
         measured of this one.
     text: what the model is, above the text of the other one.
     """
+    try:
+        parse_yaml_head(original, README)
+    except SpeechVQError as error:
+        log.warning("left out: %s", error)
+        original = ""
     from huggingface_hub import ModelCard, ModelCardData
 
     card = ModelCard(original or "---\nlibrary_name: speechvq\n---\n", ignore_metadata_errors=True)
