@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def feature_store(data: Path) -> FeatureStore:
         _compute(path, data, utterances, starts)
     try:
         frames = np.load(path, mmap_mode="r")
-    except (EOFError, OverflowError, SyntaxError, *LIBRARY_ERRORS):
+    except (EOFError, OverflowError, SyntaxError, TokenError, *LIBRARY_ERRORS):
         frames = np.empty(0)  # cut off, or damaged
     if frames.shape != (starts[-1], mel.channels) or frames.dtype != np.float16:
         raise SpeechVQError(f"{path}: not the features of this corpus; remove it")

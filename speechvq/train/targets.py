@@ -4,6 +4,7 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -206,7 +207,16 @@ def read_targets(path: Path, data: Path, store: FeatureStore, hop_length: int) -
             numbers, text = file["targets"].astype(np.int64), str(file["options"])
         options = parse_json(text, "options")
         check_shape(options, TARGET_OPTIONS, "options")
-    except (OSError, EOFError, zipfile.BadZipFile, SpeechVQError, NotImplementedError, *LIBRARY_ERRORS) as error:
+    except (
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        SpeechVQError,
+        NotImplementedError,
+        SyntaxError,
+        TokenError,
+        *LIBRARY_ERRORS,
+    ) as error:
         raise SpeechVQError(f"{path}: not targets of `speechvq targets` ({error})") from None
     corpus, hop, classes, taught = (options[key] for key in TARGET_OPTIONS)
     if corpus != utterances_digest(data, store.utterances):
