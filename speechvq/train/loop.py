@@ -309,11 +309,8 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """The evaluations of a run, oldest first.
-
-    Raises SpeechVQError if a row is not of figures by name, a step among them.
-    """
-    return _rows(folder / LOG, Each(float))
+    """The evaluations of a run, oldest first. Raises SpeechVQError if one is not of figures by name, with a step."""
+    return [*_rows(folder / LOG, Each(float))]
 
 
 def _cut(path: Path, last: int) -> None:
@@ -324,8 +321,7 @@ def _cut(path: Path, last: int) -> None:
             temporary.write_text("".join(kept), encoding="utf-8")
 
 
-def _rows(path: Path, shape: Any) -> list[dict[str, Any]]:
-    rows = []
+def _rows(path: Path, shape: Any) -> Iterator[dict[str, Any]]:
     for where, line in json_lines(path) if path.is_file() else []:
         try:
             row = parse_json(line, where)
@@ -333,8 +329,7 @@ def _rows(path: Path, shape: Any) -> list[dict[str, Any]]:
             continue  # cut off by a kill
         check_shape(row, {"step": float}, where)
         check_shape(row, shape, where)
-        rows.append(row)
-    return rows
+        yield row
 
 
 def _read(loader: DataLoader[Any]) -> Iterator[Any]:
