@@ -47,7 +47,7 @@ def test_what_goes_wrong_is_reported(tmp_path, monkeypatch, capfd):
     faults = {
         "exception": lambda *_: 1 / 0,
         "memory": lambda *_: bytearray(4 * campaign.MEMORY),
-        "death": lambda *_: campaign.os.abort(),
+        "death": lambda *_: campaign.os.kill(campaign.os.getpid(), campaign.signal.SIGKILL),
         "flood": lambda *_: [campaign.logging.warning("x") for _ in range(50)],
         "elsewhere": lambda folder, _: (folder.parent / "outside").write_text("x"),
         "escape": lambda *_: print("\x1b[31m", flush=True),
@@ -64,7 +64,7 @@ def test_what_goes_wrong_is_reported(tmp_path, monkeypatch, capfd):
         expected = {
             "exception": "ZeroDivisionError at ?: division by zero",
             "memory": "MemoryError at ?:",
-            "death": "ends the process: SIGABRT",
+            "death": "ends the process: SIGKILL",
             "flood": "more than 20 warnings: x",
             "elsewhere": "writes outside of its folder: ",
             "escape": "steers the terminal: ",

@@ -142,7 +142,7 @@ def in_weights(rng: random.Random, data: bytes) -> bytes:
     else:
         name = rng.choice(list(head))
         if name == "__metadata__":
-            key = rng.choice(list(head[name]))
+            key = rng.choice(list(head[name]) or ["format"])
             head[name][key] = rng.choice((_dumped(rng.choice(VALUES)), rng.choice(TEXTS)))
         elif rng.random() < 0.4:
             head[rng.choice(("other", "", "\x1b[31m", name + ".x"))] = head.pop(name)

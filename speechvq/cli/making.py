@@ -286,6 +286,7 @@ def _align(options: argparse.Namespace) -> int:
     from speechvq.data.align import UNALIGNED_FILE, Words, align_corpus
 
     more = Words(options.dictionary, options.letter_to_sound)
+    read_manifest(options.data)  # refused before anything is written
     with only_run(options.out):
         done = align_corpus(options.data, options.out, workers=options.workers, force=options.force, more=more)
     lines = [f"{len(done.aligned)} aligned, {len(done.kept)} were there, {len(done.unaligned)} cannot be aligned"]

@@ -23,7 +23,7 @@ def read_json(path: Path) -> Any:
 
     Raises SpeechVQError if it cannot be read, is not JSON, or is beyond the limits of this module.
     """
-    return parse_json(_read(path, MAX_JSON_BYTES), str(path))
+    return parse_json(read_plain(path, MAX_JSON_BYTES), str(path))
 
 
 def parse_json(text: str, where: str) -> Any:
@@ -57,12 +57,25 @@ def json_lines(path: Path) -> Iterator[tuple[str, str]]:
         raise SpeechVQError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def whole_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """The lines of a file of JSON lines, each as its name in errors and its value, without those cut off by a kill.
+
+    Raises SpeechVQError as `json_lines` does.
+    """
+    for where, line in json_lines(path):
+        try:
+            value = parse_json(line, where)
+        except SpeechVQError:
+            continue
+        yield where, value
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables in a file of TOML.
 
     Raises SpeechVQError if it cannot be read, is not TOML, or is beyond the limits of this module.
     """
-    text = _read(path, MAX_HEAD_BYTES)
+    text = read_plain(path, MAX_HEAD_BYTES)
     if any(line.count(".") > MAX_PERIODS for line in text.split("\n")):
         raise SpeechVQError(f"{path}: more than {MAX_PERIODS} periods in a line")
     try:
@@ -79,7 +92,7 @@ def read_yaml_head(path: Path) -> dict[str, Any]:
     Raises SpeechVQError if the text cannot be read, or its head is no table of YAML, has anchors or tags, with which
     few bytes can become a large value, or is beyond the limits of this module.
     """
-    return parse_yaml_head(_read(path, MAX_JSON_BYTES), str(path))
+    return parse_yaml_head(read_plain(path, MAX_JSON_BYTES), str(path))
 
 
 def parse_yaml_head(text: str, where: str) -> dict[str, Any]:
@@ -144,8 +157,11 @@ def _check_text(text: str, where: str) -> None:
             ) from None
 
 
-def _read(path: Path, limit: int) -> str:
-    """The text of a file of at most `limit` bytes."""
+def read_plain(path: Path, limit: int = MAX_JSON_BYTES) -> str:
+    """The text of a file of at most `limit` bytes.
+
+    Raises SpeechVQError if it cannot be read, is larger, or is not UTF-8.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)

@@ -19,6 +19,7 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read, write
 from speechvq.audio.mulaw import mulaw_decode, mulaw_encode
 from speechvq.codec import Codec
+from speechvq.config.guarded import read_plain
 from speechvq.data.manifest import Utterance, rank_key, read_manifest, read_treatment
 from speechvq.evaluate.left_out import LeftOut, share_out_usable
 from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, log_pitch, pitch_correlation
@@ -95,7 +96,7 @@ def read_pairs(codec: Codec, data: Path, file: Path) -> list[Pair]:
     """
     known = {u.id: u for u in read_manifest(data)}
     pairs = []
-    for i, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for i, line in enumerate(read_plain(file).splitlines(), 1):
         name, tab, speaker = line.partition("\t")
         if not line.strip():
             continue

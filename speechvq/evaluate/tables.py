@@ -64,7 +64,7 @@ def intelligibility_rows(systems: dict[str, dict[str, Any]]) -> tuple[list[str],
         for key, (name, factor, form) in INTELLIGIBILITY_FIGURES.items():
             one = figures.get(key, {})
             cell = "-" if one.get("value") is None else f"{one['value'] * factor:{form}}"
-            if "(95 %)" in name and one.get("low") is not None:
+            if "(95 %)" in name and one.get("low") is not None and one.get("high") is not None:
                 cell += f" ({one['low'] * factor:{form}} to {one['high'] * factor:{form}})"
             row.append(cell)
         rows.append(row)

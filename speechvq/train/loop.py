@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from speechvq import SpeechVQError
 from speechvq.config import TrainConfig
-from speechvq.config.guarded import json_lines, parse_json
+from speechvq.config.guarded import whole_lines
 from speechvq.config.shapes import Each, check_shape
 from speechvq.extras import needed_for
 from speechvq.files import atomic_write, printable
@@ -322,11 +322,7 @@ def _cut(path: Path, last: int) -> None:
 
 
 def _rows(path: Path, shape: Any) -> Iterator[dict[str, Any]]:
-    for where, line in json_lines(path) if path.is_file() else []:
-        try:
-            row = parse_json(line, where)
-        except SpeechVQError:
-            continue  # cut off by a kill
+    for where, row in whole_lines(path) if path.is_file() else []:
         check_shape(row, {"step": float}, where)
         check_shape(row, shape, where)
         yield row
