@@ -239,7 +239,7 @@ class Trainer:
     def _load(self) -> None:
         path = self.out / LAST
         tensors, metadata = load_tensors(path)
-        check_shape(metadata, CLOCK, str(path))
+        check_shape(metadata, CLOCK, f"{path}: not a training state")
         self.step, self.seconds, self.best = metadata["step"], metadata["seconds"], metadata["best"]
         self.skipped, self.skipped_in_a_row = metadata.get("skipped", 0), metadata.get("skipped_in_a_row", 0)
         try:
