@@ -91,7 +91,17 @@ def test_values_within_the_limits_are_read(tmp_path):
     assert read_toml(path) == {"a": {"b": 1}, "c": ["\u00e9"]}
     path.write_text("---\nlicense: mit\nx: {y: [1]}\n---\n# Text --- of anything", encoding="utf-8")
     assert read_yaml_head(path) == {"license": "mit", "x": {"y": [1]}}
-    for text in ("", "# Text", "--- \n", "text\n---\na: 1\n---\n"):
+    path.write_bytes(b"\xef\xbb\xbf\r\n--- \r\nlicense: mit\r\nx: a---b\r\n---\r\n# Text\r\n---\r\n")
+    assert read_yaml_head(path) == {"license": "mit", "x": "a---b"}
+    for text in (
+        "",
+        "# Text",
+        "--- \n",
+        "---\n---\n",
+        "---\n# none\n---\n",
+        "---\na: 1\n---b",
+        "text\n---\na: 1\n---\n",
+    ):
         path.write_text(text, encoding="utf-8")
         assert read_yaml_head(path) == {}
     path.write_bytes(b'"\xe2\x80\xa8"\n"\xff"\n{')

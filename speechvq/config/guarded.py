@@ -1,6 +1,7 @@
 """JSON, TOML and YAML of files that anyone may have written: read within limits, or refused in one line."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ MAX_HEAD_BYTES = 2**16  # of TOML, and of a head of YAML
 MAX_DEPTH = 32  # tables and lists inside of each other
 MAX_PERIODS = 256  # in a line of TOML: dotted keys take tomllib the square of their number
 MAX_BRACKETS = 512  # in a head of YAML: those inside of each other take the square of their number
+YAML_HEAD = re.compile(r"\s*---[ \t]*[\r\n](.*?)[\r\n]---[ \t]*(?:[\r\n]|$)", re.DOTALL)  # between two lines of dashes
 MAX_WHOLE = 2**63  # whole numbers are below it, either way
 LIBRARY_ERRORS = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
 
@@ -99,10 +101,10 @@ def parse_yaml_head(text: str, where: str) -> dict[str, Any]:
     """`read_yaml_head` of a text, whose name in errors is `where`."""
     import yaml  # not before it is needed
 
-    begin, *rest = text.split("\n---", 1)
-    if begin.partition("\n")[0].rstrip() != "---" or not rest:
+    match = YAML_HEAD.match(text)
+    if not match:
         return {}
-    head = begin.partition("\n")[2]
+    head = match[1]
     if len(head) > MAX_HEAD_BYTES:
         raise SpeechVQError(f"{where}: a head of more than {MAX_HEAD_BYTES} characters")
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -118,6 +120,8 @@ def parse_yaml_head(text: str, where: str) -> dict[str, Any]:
     except (yaml.YAMLError, *LIBRARY_ERRORS) as error:
         raise SpeechVQError(f"{where}: its head is not YAML ({' '.join(str(error).split())})") from None
     check_value(table, where)
+    if table is None:
+        return {}  # comments alone
     if not isinstance(table, dict):
         raise SpeechVQError(f"{where}: its head is not a table")
     return table
