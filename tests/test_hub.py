@@ -115,7 +115,12 @@ def test_info_lists_the_packaged_models(capsys):
     listed = json.loads(capsys.readouterr().out)
     assert list(listed) == packaged()
     assert listed["convert-50hz"]["latents_per_s"] == 50
-    assert listed["convert-50hz"]["speakers"]["p225"] == {"sex": "F", "accent": "English", "minutes": "13.7"}
+    assert listed["convert-50hz"]["speakers"]["p225"] == {
+        "sex": "F",
+        "accent": "English",
+        "minutes": "13.7",
+        "corpus": "vctk",
+    }
     assert main(["info", "convert-50hz"]) == 0
     lines = capsys.readouterr().out.splitlines()
     head = next(i for i, line in enumerate(lines) if line.startswith("voice "))

@@ -1,7 +1,8 @@
 """What users have keeps its meaning: packaged models, model folders and configurations from before a rebuilding.
 
-The golden files were written at commit 7590330, on an AMD EPYC. There the bits are the same; other processors round
-otherwise, so that a code near a boundary may differ, and samples do in their last digits.
+The golden files were written at commit 7590330, those of `convert-50hz` when it was last trained, on an AMD EPYC. There
+the bits are the same; other processors round otherwise, so that a code near a boundary may differ, and samples do in
+their last digits.
 """
 
 import hashlib

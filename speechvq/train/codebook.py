@@ -82,6 +82,7 @@ def make_codebook(
         )
     generator = torch.Generator().manual_seed(how.seed)
     projection, centres = discriminant_clusters(rows, how, generator)
+    centres = centres.half().float()  # as the encoder's weights
     model = build(config.model, 0)
     model.encoder.load_state_dict(encoder.state_dict() | folded(projection, how, encoder), strict=True)
     assert isinstance(model.bottleneck, VectorQuantizer)

@@ -1,4 +1,4 @@
-"""The decoder that predicts a log-mel spectrogram and pitch, and speaks them with a vocoder trained on recordings."""
+"""The decoder that predicts a log-mel spectrogram and pitch, and speaks them with a vocoder that is trained beside."""
 
 import math
 
@@ -40,15 +40,14 @@ class Vocoder(nn.Module):
 
 
 class VocoderDecoder(SourceFilterDecoder):
-    """Log-mel and pitch by regression, and a source-filter vocoder, which is trained on recordings' own.
+    """Log-mel and pitch by regression, and a source-filter vocoder, which is trained on what is predicted.
 
+    A predicted spectrum is smoother than a recording's: a vocoder of recordings would hear no noise in it, and buzz.
     The loss `mel` is the mean absolute difference of the log-mel, in nats; `pitch` as in `SourceFilterDecoder`;
-    `vocoder` compares the spectra of speech that the vocoder makes of the log-mel and pitch of recordings to theirs.
+    `vocoder` compares the spectra of what the vocoder says, at the pitch of the recording, to those of the recording.
 
     Raises SpeechVQError if frames are longer than MAX_FRAME_LENGTH.
     """
-
-    emphasis = 1.0
 
     def __init__(self, config: VocoderDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
         super().__init__(config, dim, speakers, hop_length)
@@ -67,7 +66,8 @@ class VocoderDecoder(SourceFilterDecoder):
             wav = wav.float()
             mel, (pitch, voiced) = self.short(wav), source.pitch(wav, self.frame_length)
             some = slice(-(-len(wav) // VOCODER_SHARE))
-            filters = self.vocoder(mel[some], (pitch[some, None] / source.DEFAULT_PITCH).log())
+            spectrum, log_pitch = log_mel(predicted[some].detach()), (pitch[some, None] / source.DEFAULT_PITCH).log()
+            filters = self.vocoder(spectrum, log_pitch)
             return {
                 "mel": F.l1_loss(log_mel(predicted), mel),
                 "pitch": pitch_loss(predicted[:, -1], pitch, voiced),
