@@ -105,6 +105,7 @@ def test_the_log_of_outputs_may_be_cut_anywhere(folder):
     log = OutputLog(folder / "out", "x")
     for name in ("a.svq", "sub/b\udce9\n.svq"):
         log.begin(folder / "out" / name)
+    assert OutputLog(folder / "out", "").options_of(folder / "out" / "sub/b\udce9\n.svq") == "x"
     content = (folder / "out" / OUTPUT_LOG).read_bytes()
     for end in range(len(content) + 1):
         (folder / "out" / OUTPUT_LOG).write_bytes(content[:end])

@@ -33,7 +33,7 @@ class OutputLog:
 
     def options_of(self, path: Path) -> str | None:
         """The options that an output was made with; None if that is not known."""
-        return self.entries.get(path.relative_to(self.folder).as_posix())
+        return self.entries.get(self._name(path))
 
     def begin(self, path: Path) -> None:
         """Note that an output is about to be written. An older one is removed before.
@@ -41,15 +41,19 @@ class OutputLog:
         So an output that is there was made with the options that are noted for it, whenever the run is killed.
         """
         path.unlink(missing_ok=True)
-        self.entries[path.relative_to(self.folder).as_posix()] = self.options
+        self.entries[self._name(path)] = self.options
         if self.rewritten:
             with (self.folder / OUTPUT_LOG).open("a", encoding="utf-8") as file:
-                file.write(_line(path.relative_to(self.folder).as_posix(), self.options))
+                file.write(_line(self._name(path), self.options))
             return
         with atomic_write(self.folder / OUTPUT_LOG) as temporary:
             lines = [_line(name, options) for name, options in self.entries.items()]
             temporary.write_text("".join(lines), encoding="utf-8")
         self.rewritten = True
+
+    def _name(self, path: Path) -> str:
+        """The name of an output in the log; bytes of it that are not UTF-8 are escaped."""
+        return path.relative_to(self.folder).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def _line(name: str, options: str) -> str:
