@@ -180,20 +180,6 @@ def crops(rows: Rows, codes: int, first: int) -> Rows:
     return z_q[..., first : first + codes], speaker, wav[:, first * HOP : (first + codes) * HOP]
 
 
-@pytest.mark.parametrize(("upsample", "lookahead"), [(1, 0), (2, 0), (2, 3), (4, 1)])
-def test_a_causal_conditioner_waits_for_its_lookahead_only(upsample, lookahead):
-    config = ConditionerConfig(upsample, channels=8, blocks=2, speaker_dim=2, causal=True, lookahead=lookahead)
-    net, speaker = Conditioner(config, D).eval(), torch.ones(1, 2)
-    [z_q] = latents(30)
-    changed = z_q.clone()
-    changed[:, 20:] += 1
-    with torch.inference_mode():
-        before, after = net(z_q[None], speaker), net(changed[None], speaker)
-    assert before.shape == (1, 8, 30 * upsample)
-    differs = (before != after).any(1)[0]
-    assert differs.nonzero()[0].item() == (20 - lookahead) * upsample
-
-
 def test_the_predicted_pitch_is_rendered():
     decoder = fresh("source_filter").eval()
     with torch.no_grad():

@@ -1,14 +1,17 @@
 """Where two pieces of a long utterance meet, by decoders whose phases agree and by those whose do not."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from test_decoder import HOP, D, fresh, latents, speak
 from torch import Tensor
 
+from speechvq import SpeechVQError
 from speechvq.config import ConditionerConfig
 from speechvq.nn.decoder import DECODERS, frames
-from speechvq.nn.decoder.contract import UNCHANGED, Conditioner, PitchChange
+from speechvq.nn.decoder.contract import UNCHANGED, PitchChange
 from speechvq.nn.decoder.frames import FrameDecoder, equal_power
 from speechvq.nn.decoder.source_filter import FILTER_BANDS, SourceFilterDecoder
 from speechvq.wavenet.sampler import Sampling
@@ -99,16 +102,40 @@ def test_pieces_of_a_decoder_that_carries_its_state_are_the_whole(codes, monkeyp
     torch.testing.assert_close(pieces, whole, atol=1e-5 * whole.abs().max().item(), rtol=0)
 
 
-@pytest.mark.parametrize(("upsample", "blocks"), [(1, 0), (1, 1), (2, 4), (4, 2), (5, 3)])
-def test_the_reach_of_a_decoder_is_exact(upsample, blocks):
-    torch.manual_seed(0)
-    conditioner = Conditioner(ConditionerConfig(upsample=upsample, channels=32, blocks=blocks, speaker_dim=6), D)
-    z_q = torch.randn(1, D, 90, requires_grad=True)
-    own = conditioner(z_q, torch.randn(1, 6))[..., 45 * upsample : 46 * upsample]
+REACHES = [
+    (1, 0, None),
+    (1, 1, None),
+    (2, 4, None),
+    (4, 2, None),
+    (5, 3, None),
+    (1, 2, 2),
+    (2, 2, 0),
+    (2, 4, 3),
+    (4, 1, 1),
+]
+
+
+@pytest.mark.parametrize(("upsample", "blocks", "lookahead"), REACHES)
+@pytest.mark.parametrize("kind", ["source_filter", "vocoder"])
+def test_the_reach_of_a_decoder_is_exact(kind, upsample, blocks, lookahead):
+    """Centred for a lookahead of None, else causal."""
+    conditioner: dict[str, Any] = {"upsample": upsample, "channels": 32, "blocks": blocks, "speaker_dim": 6}
+    if lookahead is not None:
+        conditioner |= {"causal": True, "lookahead": lookahead}
+    decoder = fresh(kind, conditioner=conditioner).eval()
+    assert isinstance(decoder, SourceFilterDecoder)
+    z_q = torch.randn(D, 90, requires_grad=True)
+    own = decoder.predict(z_q, torch.randn(6), 45, 46)
+    assert own.shape[2] == upsample
     (gradient,) = torch.autograd.grad(own.square().sum(), z_q)
-    seen = gradient[0].abs().sum(0).nonzero()[:, 0]
-    before, after = conditioner.reach
+    seen = gradient.abs().sum(0).nonzero()[:, 0]
+    before, after = decoder.reach
     assert (seen.min(), seen.max()) == (45 - before, 45 + after)
+
+
+def test_only_a_causal_conditioner_has_a_lookahead():
+    with pytest.raises(SpeechVQError, match=r"only a causal conditioner has a lookahead"):
+        fresh("vocoder", conditioner={"lookahead": 2})
 
 
 def test_independent_noise_meets_without_becoming_softer():

@@ -152,7 +152,7 @@ def test_what_is_no_sound_is_refused(samples, reason):
 
 
 def test_what_cannot_stream_says_so(runs):
-    with pytest.raises(SpeechVQError, match="only a source_filter decoder"):
+    with pytest.raises(SpeechVQError, match="only vocoder and source_filter decoders"):
         Codec.load(runs["mel"]).streamer("low")
     with pytest.raises(SpeechVQError, match="unknown speaker"):
         fresh("logmel").streamer("c")

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from speechvq.coding.jobs import Outcome
 
 STREAM = Path("-")  # stdin or stdout
-# What the content of outputs does not depend on, or not by its name: of model and prior, it is the files that count.
+# Options on which outputs do not depend; the files of model and prior count, but not their names.
 WITHOUT_EFFECT = {"run", "source", "target", "model", "prior", "device", "force", "skip_existing", "json"}
 FORMATS = {"svq": CODE_SUFFIXES[0], "tsv": TABLE_SUFFIX, "textgrid": GRID_SUFFIX}  # suffixes of what `encode` writes
 PHONE_TABLE = Path("phones.tsv")  # of a model folder: the phones that its codes are mapped to

@@ -113,7 +113,7 @@ class SpeechStream:
     def __init__(self, model: VQVAE, speaker: int, seed: int, lookahead: int | None, semitones: float = 0.0) -> None:
         decoder, hop = model.speech_decoder, model.hop_length
         if not isinstance(decoder, SourceFilterDecoder):
-            raise SpeechVQError("only a source_filter decoder decodes in a stream (model.decoder.kind)")
+            raise SpeechVQError("only vocoder and source_filter decoders decode in a stream (model.decoder.kind)")
         self._bottleneck, self._decoder = model.discrete, decoder
         self._vector = decoder.speakers.weight[speaker]
         before, after = decoder.reach

@@ -54,9 +54,12 @@ def downsample(inputs: int, outputs: int, stride: int) -> nn.Module:
     return conv
 
 
-def upsample(channels: int, stride: int) -> nn.Module:
-    """A transposed convolution (B, C, N) -> (B, C, N * stride), the mirror image of `downsample`."""
-    pad = (stride + 1) // 2
+def upsample(channels: int, stride: int, causal: bool = False) -> nn.Module:
+    """A transposed convolution (B, C, N) -> (B, C, N * stride), the mirror image of `downsample`.
+
+    causal: each output depends on one input.
+    """
+    pad = 0 if causal else (stride + 1) // 2
     return nn.ConvTranspose1d(channels, channels, stride + 2 * pad, stride, pad) if stride > 1 else nn.Identity()
 
 

@@ -54,7 +54,7 @@ def build_app(studio: Studio) -> Starlette:
 
 
 class Addresses:
-    """What is answered at each address."""
+    """The answer at each address."""
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio

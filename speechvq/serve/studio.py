@@ -65,7 +65,7 @@ class Recording:
         return len(self.wav) / Codec.sample_rate
 
     def describe(self) -> dict[str, Any]:
-        """What the page shows, as JSON."""
+        """The recording as the page shows it, for JSON."""
         return {
             "key": self.key,
             "name": self.name,
@@ -98,7 +98,7 @@ class Studio:
         self._sentence = self._read_sentence(folder / SAMPLE_FILE)
 
     def describe(self) -> dict[str, Any]:
-        """What the page shows of the model, as JSON."""
+        """The model as the page shows it, for JSON."""
         alphabet = self.codec.alphabet
         seconds = alphabet.hop_length / self.codec.sample_rate
         return {

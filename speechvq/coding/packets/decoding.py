@@ -37,11 +37,11 @@ class CodeReader:
         return self._packets.start
 
     def push(self, data: bytes) -> Iterator[Codes | End]:
-        """What has arrived with the next bytes (see `PacketReader`), but for what the coder cannot have written."""
+        """The codes that are complete with the next bytes (see `PacketReader`), if the coder can have written them."""
         yield from self._decoded(self._packets.push(data))
 
     def flush(self) -> Iterator[Codes | End]:
-        """What is left at the end."""
+        """The rest, at the end of the stream."""
         yield from self._decoded(self._packets.flush())
 
     def _decoded(self, found: Iterator[Payload | End]) -> Iterator[Codes | End]:

@@ -38,7 +38,7 @@ CRC_BYTES = 2
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What a receiver must know.
+    """The content of a stream's header.
 
     coder: name of the coder, a key of CODER_TAGS.
     alphabet: the model's fingerprint (its first digits), number of codes and samples per code.
@@ -135,7 +135,7 @@ class PacketReader:
         self._waiting = b""
 
     def push(self, data: bytes) -> Iterator[Payload | End]:
-        """What has arrived with the next bytes, in the order of the positions; late and repeated packets are left out.
+        """The packets that are complete with the next bytes, in the order of positions, without late and repeated ones.
 
         Raises SpeechVQError if a header is of another stream than the one before.
         """
@@ -143,7 +143,7 @@ class PacketReader:
         yield from self._found(whole=False)
 
     def flush(self) -> Iterator[Payload | End]:
-        """What is left at the end, behind a packet that is cut off."""
+        """The packets behind one that was cut off, at the end of the stream."""
         yield from self._found(whole=True)
 
     def _found(self, *, whole: bool) -> Iterator[Payload | End]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speechvq import SpeechVQError
 from speechvq.audio.features import LogMel
 from speechvq.config import ConditionerConfig
 from speechvq.nn.bottleneck import CodeVectors
@@ -22,30 +23,35 @@ class Conditioner(nn.Module):
     """Quantized latents z_q (B, D, N) and speaker vectors (B, E) to frames (B, C, N * upsample).
 
     Centred in time, or causal with a look-ahead: then all frames are computed so many codes late.
+
+    Raises SpeechVQError if it is centred and has a look-ahead.
     """
 
     def __init__(self, config: ConditionerConfig, dim: int) -> None:
         super().__init__()
         channels, blocks, causal = config.channels, config.blocks, config.causal
+        if config.lookahead and not causal:
+            raise SpeechVQError("only a causal conditioner has a lookahead (model.decoder.conditioner.causal)")
         self.padding = (2, config.lookahead) if causal else (1, 1)
         self.late = config.lookahead * config.upsample if causal else 0  # frames
-        up = nn.ConvTranspose1d(channels, channels, config.upsample, config.upsample) if causal else None
         self.codes = nn.Conv1d(dim, channels, 3)
         self.speaker = nn.Linear(config.speaker_dim, channels)
         self.net = nn.Sequential(
             residual_stack(channels, blocks, causal),
-            up or upsample(channels, config.upsample),
+            upsample(channels, config.upsample, causal),
             residual_stack(channels, blocks, causal),
         )
 
-    @property
-    def reach(self) -> tuple[int, int]:
-        """The number of codes before and after its own on which a frame depends."""
+    def reach(self, more: int = 0) -> tuple[int, int]:
+        """The number of codes before and after its own on which a frame depends.
+
+        more: frames on either side that a later layer joins to each.
+        """
         first, middle, last = self.net
         stride, kernel = (middle.stride[0], middle.kernel_size[0]) if isinstance(middle, nn.ConvTranspose1d) else (1, 1)
         pad = (kernel - stride) // 2
         before, after = (
-            by_codes + (by_frames + pad + stride - 1) // stride
+            by_codes + (by_frames + more + pad + stride - 1) // stride
             for by_codes, by_frames in zip(stack_reach(first), stack_reach(last), strict=True)
         )
         lookahead = self.late // stride
@@ -124,7 +130,7 @@ class Decoder(nn.Module):
     @property
     def reach(self) -> tuple[int, int]:
         """The number of codes before and after its own on which a frame depends."""
-        return self.conditioner.reach
+        return self.conditioner.reach()
 
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
         """The weighted losses by name, among them the one called `reconstruction`.

@@ -42,7 +42,7 @@ class SourceFilterDecoder(FrameDecoder):
         super().__init__(config.conditioner, dim, speakers, hop_length)
         if self.frame_length > MAX_FRAME_LENGTH:
             raise SpeechVQError(
-                f"a source_filter decoder's frames last {MAX_FRAME_LENGTH} samples at most, not {self.frame_length}: "
+                f"frames of a {config.kind} decoder last {MAX_FRAME_LENGTH} samples at most, not {self.frame_length}: "
                 f"raise model.decoder.conditioner.upsample ({config.conditioner.upsample})"
             )
         self.long, self.short = (LogMel(self.frame_length, window) for window in (MEL_WINDOW, SHORT_WINDOW))
@@ -67,7 +67,7 @@ class SourceFilterDecoder(FrameDecoder):
         return F.l1_loss(self.long(decoded), self.long(wav)), F.l1_loss(self.short(decoded), self.short(wav))
 
     def filters(self, predicted: Tensor) -> Tensor:
-        """What the conditioner predicts (B, ..., F), to the filters and the pitch (B, 2 * FILTER_BANDS + 1, F)."""
+        """Predictions of the conditioner (B, ..., F) to filters and pitch (B, 2 * FILTER_BANDS + 1, F)."""
         return predicted
 
     def pieces(self, z_q: Latents, vector: Tensor, seed: int, pitch: PitchChange = UNCHANGED) -> Iterator[Tensor]:

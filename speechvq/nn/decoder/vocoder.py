@@ -1,7 +1,5 @@
 """The decoder that predicts a log-mel spectrogram and pitch, and speaks them with a vocoder that is trained beside."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,9 +54,7 @@ class VocoderDecoder(SourceFilterDecoder):
 
     @property
     def reach(self) -> tuple[int, int]:
-        before, after = super().reach
-        more = math.ceil(VOCODER_KERNEL // 2 * self.frame_length / self.hop_length)
-        return before + more, after + more
+        return self.conditioner.reach(VOCODER_KERNEL // 2)
 
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
         predicted = self.project(self.conditioner(z_q, self.speakers(speaker)).relu()).float()
