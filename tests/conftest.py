@@ -1,11 +1,15 @@
-"""Fixtures: a small prepared corpus of synthetic speech, and a tiny configuration."""
+"""Fixtures: a small prepared corpus of synthetic speech, a tiny configuration, and the page of `speechvq serve`."""
 
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from browsers import PATIENCE, chromium
 from hypothesis import HealthCheck, settings
 
 from speechvq.codec import Codec
@@ -14,12 +18,14 @@ from speechvq.config.parsing import parse
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.manifest import Split, Treatment
 from speechvq.data.prepare import prepare
+from speechvq.folder.card import model_folder
 from speechvq.train.kinds import train
 
 # A busy machine is no failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
+PACKAGED = "convert-50hz"  # the model of `speechvq serve`
 VOICES = {"low": 90.0, "mid": 150.0, "high": 230.0}  # fundamental frequency, Hz
 VOWELS = [(300, 2300), (700, 1200), (350, 800), (500, 1800)]  # two formants, Hz
 PHONES = ["iy", "aa", "uw", "eh"]  # their labels
@@ -105,3 +111,72 @@ def prior(corpus: Path, runs: dict[str, Path], tmp_path_factory: pytest.TempPath
     out = tmp_path_factory.mktemp("prior")
     train(parse(PriorRun, config), corpus, out, codec=Codec.load(runs["mel"]))
     return out
+
+
+@pytest.fixture(scope="session")
+def vowels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wav file at 48 kHz of 1.2 s, which the microphone of `browser` repeats."""
+    path = tmp_path_factory.mktemp("vowels") / "vowels.wav"
+    wav = speech(150, [0, 1, 2, 3, 1, 0, 2, 3], np.random.default_rng(0))
+    soundfile.write(path, np.repeat(wav, 3), 48_000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def studio() -> Any:
+    """Of the packaged model."""
+    studio = pytest.importorskip("speechvq.serve.studio")
+    return studio.Studio(Codec.load(PACKAGED), model_folder(PACKAGED))
+
+
+@pytest.fixture(scope="module")
+def url(studio: Any) -> Iterator[str]:
+    """The address of its page."""
+    from speechvq.serve.server import LocalServer
+
+    server = LocalServer(studio, 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield server.url
+    server.stop()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser(vowels: Path) -> Iterator[Any]:
+    """With a microphone that hears the vowels."""
+    flags = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={vowels}")
+    with chromium(*flags) as started:
+        yield started
+
+
+@pytest.fixture
+def open_page(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
+    """Opens the page -> the view; at the end, nothing was asked of a network, and the console is empty."""
+    said: list[str] = []
+    asked: list[str] = []
+    contexts, known = [], ["data:", "blob:"]
+
+    def opening(
+        width: int = 1280, scheme: str = "light", *, microphone: bool = False, script: str = "", address: str = url
+    ) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        context.set_default_timeout(PATIENCE)
+        if microphone:
+            context.grant_permissions(["microphone"])
+        view = context.new_page()
+        view.on("console", lambda message: said.append(message.text))
+        view.on("pageerror", lambda error: said.append(str(error)))
+        view.on("request", lambda request: asked.append(request.url))
+        view.add_init_script(script)
+        view.goto(address)
+        view.locator(".voice").first.wait_for()
+        contexts.append(context)
+        known.append(address)
+        return view
+
+    yield opening
+    for context in contexts:
+        context.close()
+    assert [address for address in asked if not address.startswith(tuple(known))] == []
+    assert [text for text in said if "the server responded with a status of 4" not in text] == []

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from browsers import ARTEFACTS, chromium, serious
+from browsers import artefact, chromium, serious
 from PIL import Image
 
 from speechvq import SpeechVQError
@@ -294,8 +294,7 @@ def test_in_a_browser(page, browser, name, width, scheme):
     assert said == []
     assert view.evaluate("document.documentElement.scrollWidth") <= width
     assert serious(view) == []
-    ARTEFACTS.mkdir(exist_ok=True)
-    view.screenshot(path=ARTEFACTS / f"report-{name}.png", full_page=True)
+    view.screenshot(path=artefact(f"report-{name}.png"), full_page=True)
     view.close()
 
 

@@ -9,6 +9,7 @@ from speechvq import SpeechVQError
 from speechvq.extras import needed_for
 from speechvq.files import temporary_folder
 from speechvq.serve.guard import Guard
+from speechvq.serve.live import converse, sentence
 from speechvq.serve.studio import MAX_BYTES, Recording, Studio, UnknownRecording, wav_bytes
 
 with needed_for("the page", "serve"):
@@ -18,8 +19,9 @@ with needed_for("the page", "serve"):
     from starlette.middleware import Middleware
     from starlette.requests import Request
     from starlette.responses import FileResponse, JSONResponse, Response
-    from starlette.routing import Mount, Route
+    from starlette.routing import Mount, Route, WebSocketRoute
     from starlette.staticfiles import StaticFiles
+    from starlette.websockets import WebSocket
 
 PAGE = Path(__file__).parent / "page"
 
@@ -34,6 +36,7 @@ def build_app(studio: Studio) -> Starlette:
     GET /api/recordings/KEY/wav?voice=VOICE: the recording, or with a voice its conversion, a .wav.
     GET /api/recordings/KEY/spectrogram?voice=VOICE: the levels of its spectrogram, a byte each.
     GET /api/recordings/KEY/codes?voice=VOICE: its codes, a .svq.
+    WebSocket /api/live?voice=VOICE&rate=HZ: samples for samples, float32 (`live.converse`).
 
     Errors are JSON with one entry, `error`: a sentence.
     """
@@ -47,6 +50,7 @@ def build_app(studio: Studio) -> Starlette:
         Route(f"{recording}/wav", addresses.wav),
         Route(f"{recording}/spectrogram", addresses.spectrogram),
         Route(f"{recording}/codes", addresses.codes),
+        WebSocketRoute("/api/live", addresses.live),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
     handlers = {SpeechVQError: _cannot, HTTPException: _refused, Exception: _bug}
@@ -97,6 +101,10 @@ class Addresses:
         recording, voice = self._asked(request)
         return _file(self.studio.code_file(recording, voice), f"{recording.name}.svq", "application/octet-stream")
 
+    async def live(self, socket: WebSocket) -> None:
+        """Convert while the user speaks."""
+        await converse(self.studio.codec, socket)
+
     def _asked(self, request: Request) -> tuple[Recording, str]:
         return self.studio.recording(request.path_params["key"]), request.query_params.get("voice", "")
 
@@ -132,5 +140,4 @@ def _bug(_: Request, error: Exception) -> Response:
 
 
 def _error(status: int, text: str) -> Response:
-    sentence = text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-    return JSONResponse({"error": sentence}, status)
+    return JSONResponse({"error": sentence(text)}, status)

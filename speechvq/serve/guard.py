@@ -12,7 +12,8 @@ with needed_for("the page", "serve"):
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self' ws://127.0.0.1:* ws://localhost:*; "  # of WebSockets, some browsers do not know 'self'
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,

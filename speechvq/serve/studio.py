@@ -113,6 +113,8 @@ class Studio:
             "max_bytes": MAX_BYTES,
             "bands": self._mel.channels,
             "frame_seconds": self._mel.hop / self.codec.sample_rate,
+            "sample_rate": self.codec.sample_rate,
+            "live": self._converts_live(),
         }
 
     def add(self, path: Path, file_name: str) -> Recording:
@@ -179,6 +181,13 @@ class Studio:
         scaled = (level - level.max() + RANGE_DB).clamp(min=0) * (255 / RANGE_DB)
         data: bytes = scaled.round().to(torch.uint8).numpy().tobytes()
         return data
+
+    def _converts_live(self) -> bool:
+        try:
+            self.codec.streamer(self.codec.speakers[0])
+        except SpeechVQError:
+            return False
+        return True
 
     def _not_too_long(self, path: Path) -> Iterator[Tensor]:
         samples = 0

@@ -1,11 +1,13 @@
 // Requests to the server; what it refuses is an Error whose message is a sentence.
 
+export const GONE = "speechvq does not answer: is it still running in its terminal?";
+
 export async function ask(address, options = {}) {
   let answer;
   try {
     answer = await fetch(address, options);
   } catch {
-    throw new Error("speechvq does not answer: is it still running in its terminal?");
+    throw new Error(GONE);
   }
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));

@@ -1,6 +1,7 @@
 // The page: takes in speech, asks for voices, plays and draws.
 
 import { address, ask } from "./api.js";
+import { Live } from "./live.js";
 import { Player } from "./player.js";
 import { Recorder } from "./recorder.js";
 import { Timeline } from "./timeline.js";
@@ -14,6 +15,7 @@ let model;
 let timeline;
 let recording = null;
 let recorder = null;
+let live = null; // a live conversion
 let sample = null; // the source that speaks a voice's sample
 let asked = 0; // conversions asked for; only the last is shown
 const samples = new Map();
@@ -35,6 +37,11 @@ function say(text) {
   get("status").textContent = text;
 }
 
+function sayState() {
+  if (live) say(`Live as ${voiceChosen()}. Use headphones.`);
+  else say(recording ? `${recording.name}, ${recording.seconds.toFixed(1)} s. Another?` : "or drop a file here");
+}
+
 async function start() {
   model = await (await ask("/api/model")).json();
   get("rate").textContent = Math.round(model.bit_per_s);
@@ -51,6 +58,7 @@ async function start() {
     get("more-voices").append(...others.map(voiceCard));
   }
   document.querySelector("input[name=voice]").checked = true;
+  get("live").hidden = !model.live;
   timeline = new Timeline(get("timeline"), get("head"), model, seek);
 }
 
@@ -59,7 +67,7 @@ function voiceCard(voice) {
   card.className = "voice";
   const label = document.createElement("label");
   const input = Object.assign(document.createElement("input"), { type: "radio", name: "voice", value: voice.name });
-  input.addEventListener("change", () => attempt(convert));
+  input.addEventListener("change", () => attempt(chooseVoice));
   const name = Object.assign(document.createElement("b"), { textContent: voice.name });
   const about = [SEXES[voice.sex] ?? voice.sex, voice.accent].filter(Boolean).join(", ");
   label.append(input, name, Object.assign(document.createElement("small"), { textContent: about }));
@@ -98,6 +106,45 @@ async function introduce(voice, button) {
   sample = { button, source };
 }
 
+const voiceChosen = () => document.querySelector("input[name=voice]:checked").value;
+
+async function chooseVoice() {
+  if (live?.socket) {
+    live.speakAs(voiceChosen());
+    showLive();
+  }
+  await convert();
+}
+
+async function toggleLive() {
+  if (live) {
+    live.stop();
+    return;
+  }
+  player.pause();
+  sample?.source.stop();
+  live = new Live(model.sample_rate, showLatency, (error) => {
+    live = null;
+    showLive();
+    if (error) attempt(() => Promise.reject(error));
+  });
+  showLive();
+  await live.start(voiceChosen());
+}
+
+function showLatency(late, byModel) {
+  const [all, some] = [late, byModel].map((seconds) => Math.round(1000 * seconds));
+  get("counter").textContent = `${all} ms later; ${some} ms of that by the model`;
+}
+
+function showLive() {
+  get("live").setAttribute("aria-pressed", live !== null);
+  get("live").textContent = live ? "Stop" : "Speak live";
+  get("record").disabled = live !== null;
+  get("counter").textContent = live ? "…" : "";
+  sayState();
+}
+
 async function toggleRecording() {
   if (recorder) {
     const ended = recorder;
@@ -110,7 +157,7 @@ async function toggleRecording() {
   sample?.source.stop();
   const started = new Recorder((level, seconds) => {
     get("level").value = level;
-    say(`Recording: ${seconds.toFixed(1)} s of at most ${model.max_seconds}`);
+    get("counter").textContent = `${seconds.toFixed(1)} s of at most ${model.max_seconds}`;
     if (seconds >= model.max_seconds - 0.2 && recorder) attempt(toggleRecording);
   });
   await started.start();
@@ -122,6 +169,10 @@ function showRecording(on) {
   get("record").setAttribute("aria-pressed", on);
   get("record-text").textContent = on ? "Stop" : "Record";
   get("level").hidden = !on;
+  get("live").disabled = on;
+  get("counter").textContent = "";
+  if (on) say("Recording");
+  else sayState();
 }
 
 async function add(blob, name) {
@@ -132,7 +183,7 @@ async function add(blob, name) {
     const query = `/api/recordings?name=${encodeURIComponent(name)}`;
     added = await (await ask(query, { method: "POST", body: blob })).json();
   } catch (error) {
-    say("or drop a file here");
+    sayState();
     throw error;
   }
   recording = added;
@@ -144,7 +195,7 @@ async function add(blob, name) {
   get("name-reconstruction").textContent = `as ${recording.nearest}, the nearest`;
   describe();
   await Promise.all([show("original", ""), show("reconstruction", recording.nearest), convert()]);
-  say(`${recording.name}, ${recording.seconds.toFixed(1)} s. Another?`);
+  sayState();
   get("result").scrollIntoView({ behavior: "smooth", block: "start" });
 }
 
@@ -179,7 +230,7 @@ async function show(row, voice) {
 
 async function convert() {
   if (!recording) return;
-  const voice = document.querySelector("input[name=voice]:checked").value;
+  const voice = voiceChosen();
   const turn = ++asked;
   get("name-conversion").textContent = `as ${voice} …`;
   const ready = await track("conversion", voice);
@@ -210,6 +261,7 @@ function update() {
 }
 
 get("record").addEventListener("click", () => attempt(toggleRecording));
+get("live").addEventListener("click", () => attempt(toggleLive));
 get("file").addEventListener("change", (event) => {
   const [file] = event.target.files;
   if (file) attempt(() => add(file, file.name));

@@ -6,8 +6,12 @@ const REASONS = {
   NotReadableError: "Another program is using the microphone: close it, or choose a file.",
 };
 
-// Calls onPiece with Float32Array pieces of the microphone until the returned function is called.
-export async function listen(context, onPiece) {
+const PIECE = 1024; // samples
+
+// Calls onPiece with Float32Array pieces of the microphone, and the frame of the context at the end of each, until the
+// returned function is called.
+export async function listen(context, length, onPiece) {
+  await context.audioWorklet.addModule("/page/worklet.js");
   let stream;
   try {
     const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
@@ -15,16 +19,21 @@ export async function listen(context, onPiece) {
   } catch (error) {
     throw new Error(REASONS[error.name] ?? `The microphone cannot be used (${error.name}).`);
   }
-  await context.audioWorklet.addModule("/page/worklet.js");
-  const source = context.createMediaStreamSource(stream);
-  const node = new AudioWorkletNode(context, "pieces", { numberOfOutputs: 0 });
-  node.port.onmessage = (event) => onPiece(event.data);
-  source.connect(node);
-  return () => {
-    source.disconnect();
-    node.port.onmessage = null;
-    for (const track of stream.getTracks()) track.stop();
-  };
+  const release = () => stream.getTracks().forEach((track) => track.stop());
+  try {
+    const source = context.createMediaStreamSource(stream);
+    const node = new AudioWorkletNode(context, "pieces", { numberOfOutputs: 0, processorOptions: { length } });
+    node.port.onmessage = ({ data }) => onPiece(data.piece, data.frame);
+    source.connect(node);
+    return () => {
+      source.disconnect();
+      node.port.onmessage = null;
+      release();
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
 }
 
 export class Recorder {
@@ -38,7 +47,7 @@ export class Recorder {
     this.pieces = [];
     this.samples = 0;
     try {
-      this.end = await listen(this.context, (piece) => this.keep(piece));
+      this.end = await listen(this.context, PIECE, (piece) => this.keep(piece));
     } catch (error) {
       await this.context.close();
       throw error;
