@@ -183,11 +183,11 @@ def wav_file(wav: np.ndarray, rate: int) -> bytes:
 @pytest.mark.parametrize(
     ("body", "status", "sentence"),
     [
-        (b"no audio at all", 422, "My file.wav: not audio that can be read (Format not recognised)."),
-        (b"", 422, "My file.wav: not audio"),
-        (wav_file(np.zeros(8000), 16_000), 422, "My file.wav is silent: check the microphone, or choose another file."),
-        (wav_file(np.full(61 * 1000, 0.1), 1000), 422, "My file.wav is longer than 60 s; cut it, or use"),
-        (b"x" * 3000, 413, "My file.wav is larger than 0 MB: cut it."),
+        (b"no audio at all", 422, "“my file.wav”: not audio that can be read (Format not recognised)."),
+        (b"", 422, "“my file.wav”: not audio"),
+        (wav_file(np.zeros(8000), 16_000), 422, "“my file.wav” is silent: check the microphone, or choose another"),
+        (wav_file(np.full(61 * 1000, 0.1), 1000), 422, "“my file.wav” is longer than 60 s; cut it, or use"),
+        (b"x" * 3000, 413, "“my file.wav” is larger than 0 MB: cut it."),
     ],
     ids=["no audio", "nothing", "silent", "long", "large"],
 )

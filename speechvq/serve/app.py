@@ -82,7 +82,7 @@ class Addresses:
                     if size <= MAX_BYTES:
                         file.write(piece)
             if size > MAX_BYTES:
-                raise HTTPException(413, f"{name} is larger than {MAX_BYTES // 2**20} MB: cut it.")
+                raise HTTPException(413, f"“{name}” is larger than {MAX_BYTES // 2**20} MB: cut it.")
             recording = await run_in_threadpool(self.studio.add, path, name)
         return JSONResponse(recording.describe())
 

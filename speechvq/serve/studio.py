@@ -127,9 +127,9 @@ class Studio:
         try:
             wav = torch.cat([*self._not_too_long(path)])
         except SpeechVQError as error:
-            raise SpeechVQError(str(error).replace(str(path), file_name)) from None
+            raise SpeechVQError(str(error).replace(str(path), f"“{file_name}”")) from None
         if wav.abs().max() <= DITHER:
-            raise SpeechVQError(f"{file_name} is silent: check the microphone, or choose another file")
+            raise SpeechVQError(f"“{file_name}” is silent: check the microphone, or choose another file")
         with self._lock:
             codes = self.codec.encode(wav, self.codec.sample_rate)
             encoded = Encoded(codes, len(wav), self.codec.alphabet)

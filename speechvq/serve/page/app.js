@@ -69,7 +69,8 @@ function voiceCard(voice) {
   const input = Object.assign(document.createElement("input"), { type: "radio", name: "voice", value: voice.name });
   input.addEventListener("change", () => attempt(chooseVoice));
   const name = Object.assign(document.createElement("b"), { textContent: voice.name });
-  const about = [SEXES[voice.sex] ?? voice.sex, voice.accent].filter(Boolean).join(", ");
+  const accent = voice.accent.replaceAll("_", " ").replace(/(?<=[a-z])(?=[A-Z])/g, " "); // VCTK: NorthernIrish, NZ_English
+  const about = [SEXES[voice.sex] ?? voice.sex, accent].filter(Boolean).join(", ");
   label.append(input, name, Object.assign(document.createElement("small"), { textContent: about }));
   card.append(label);
   if (model.has_samples) card.append(sampleButton(voice.name));
@@ -176,7 +177,7 @@ function showRecording(on) {
 }
 
 async function add(blob, name) {
-  if (blob.size > model.max_bytes) throw new Error(`${name} is larger than ${Math.round(model.max_bytes / 2 ** 20)} MB: cut it.`);
+  if (blob.size > model.max_bytes) throw new Error(`“${name}” is larger than ${Math.round(model.max_bytes / 2 ** 20)} MB: cut it.`);
   say(`Encoding ${name} …`);
   let added;
   try {

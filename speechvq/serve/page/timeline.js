@@ -130,7 +130,7 @@ export class Timeline {
       const x = this.x(i * step);
       pen.fillStyle = `hsl(${(code * 137.508) % 360} ${dark ? "32% 38%" : "48% 82%"})`;
       pen.fillRect(x, 0, cell + 0.5, height);
-      if (cell < 12) continue;
+      if (cell < 12 || x < -1 || x + cell > this.width + 1) continue; // no room for its number
       pen.save();
       pen.translate(x + cell / 2, height / 2);
       if (cell < 30) pen.rotate(-Math.PI / 2);
@@ -153,16 +153,19 @@ export class Timeline {
     const y = (value) => height - 1 - (value / highest) * (height - 2);
     const codes = this.visibleCodes();
     pen.beginPath();
-    pen.moveTo(this.x(codes[0] * step), height);
-    for (const i of codes) pen.lineTo(this.x((i + 0.5) * step), y(rate(i)));
-    pen.lineTo(this.x((codes.at(-1) + 1) * step), height);
+    const ends = [codes[0], codes.at(-1) + 1].map((i) => this.x(i * step));
+    const points = codes.map((i) => [this.x((i + 0.5) * step), y(rate(i))]);
+    const curve = [[ends[0], points[0][1]], ...points, [ends[1], points.at(-1)[1]]];
+    pen.moveTo(ends[0], height);
+    for (const point of curve) pen.lineTo(...point);
+    pen.lineTo(ends[1], height);
     pen.closePath();
     pen.globalAlpha = 0.22;
     pen.fillStyle = this.colour("--accent");
     pen.fill();
     pen.globalAlpha = 1;
     pen.beginPath();
-    for (const i of codes) pen.lineTo(this.x((i + 0.5) * step), y(rate(i)));
+    for (const point of curve) pen.lineTo(...point);
     pen.strokeStyle = this.colour("--accent");
     pen.lineWidth = 1.5;
     pen.stroke();
@@ -180,13 +183,15 @@ export class Timeline {
     const steps = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20];
     const step = steps.find((one) => (one / this.span) * this.width >= 64) ?? 30;
     pen.fillStyle = this.colour("--soft");
+    pen.textAlign = "center";
     pen.textBaseline = "bottom";
     const digits = step < 0.1 ? 2 : step < 1 ? 1 : 0;
     for (let n = Math.ceil(this.start / step - 1e-6); n * step <= this.start + this.span + 1e-6; n++) {
       const x = this.x(n * step);
       pen.fillRect(Math.min(Math.max(x, 0.5), this.width - 0.5) - 0.5, 0, 1, 4);
-      pen.textAlign = x < 12 ? "left" : x > this.width - 16 ? "right" : "center";
-      pen.fillText(`${(n * step).toFixed(digits)} s`, x, 20);
+      const label = `${(n * step).toFixed(digits)} s`;
+      const half = pen.measureText(label).width / 2;
+      pen.fillText(label, Math.min(Math.max(x, half), this.width - half), 20);
     }
   }
 }
