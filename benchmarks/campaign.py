@@ -11,6 +11,7 @@ there is any. Needs a POSIX system.
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import random
@@ -32,12 +33,14 @@ from damage.readers import READERS, Reader
 
 from speechvq import SpeechVQError
 from speechvq.cli import PrintableFormatter
+from speechvq.files import TEMPORARY_PREFIX
 
 SECONDS = 10  # of processor time for a case
 PATIENCE = 900  # seconds on the clock, however busy the machine is
 MEMORY = 1_500_000_000  # bytes, besides those of the program itself
 MOST_WARNINGS = 20
 READ, REFUSED = "read", "refused"
+OWN_TEMPORARY = f"{tempfile.gettempdir()}/{TEMPORARY_PREFIX}"  # files that every command may write
 
 
 class Warnings(logging.Handler):
@@ -72,7 +75,7 @@ class Watched:
         if self.watching and event == "open" and isinstance(arguments[0], str | bytes):
             path, writes = os.fsdecode(arguments[0]), (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
             inside = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.work))
-            if writes and not inside and not path.startswith(("/dev/", tempfile.gettempdir() + "/speechvq-")):
+            if writes and not inside and not path.startswith(("/dev/", OWN_TEMPORARY)):
                 self.opened.append(path)
 
     def plan(self, case: int) -> tuple[str, Reader, Path, bytes]:
@@ -132,7 +135,7 @@ def check_inputs(watched: Watched) -> None:
     for name, reader in READERS.items():
         for path in sorted(path for pattern in reader.files for path in watched.inputs.glob(pattern)):
             local = watched.work / path.relative_to(watched.inputs)
-            with contextlib.redirect_stdout(None):
+            with contextlib.redirect_stdout(io.StringIO()):
                 code = reader.use(watched.work, local)
             if isinstance(code, int) and code:
                 raise SpeechVQError(f"{name}: {path.name} is not read: {watched.warnings.lines}")

@@ -123,6 +123,27 @@ def test_what_cannot_be_is_refused():
         unpack_packets(b"".join(writer.packets(CODES[:3])) + writer.end(2**47), choose)
 
 
+def test_a_few_bytes_do_not_become_hours():
+    """A position that is far ahead: as many codes as any link may have lost, besides a pause, and no more."""
+
+    def forged(gaps: int) -> bytes:
+        parts, writer = [FIXED.packet(0)], PacketWriter(FIXED, Fixed(K))
+        for _ in range(gaps):
+            writer.position += 32_000
+            parts.append(writer.packets(CODES[:1])[-1])
+        return b"".join(parts)
+
+    assert len(unpack_packets(forged(2), choose).codes) == 64_002
+    with pytest.raises(SpeechVQError, match=r"^3200100 codes in \d+ bytes: damaged"):
+        unpack_packets(forged(100), choose)
+
+
+def test_noise_of_any_length_is_passed_over():
+    """A million bytes, each of which may begin a packet, and a packet."""
+    data = FIXED.packet(0) + b"\xc5" * 10**6 + packets()[1]
+    assert np.array_equal(unpack_packets(data, choose).codes, CODES[:12])
+
+
 @given(st.binary(max_size=400))
 def test_any_bytes_are_read(data):
     for item in (reader := PacketReader()).push(data + b"svq\x02"):
@@ -181,6 +202,20 @@ def test_the_speech_of_lost_packets_is_silent_and_the_rest_is_in_time(codec, los
         silent[(i - 1) * 5 * HOP : i * 5 * HOP] = True
     assert not wav[silent].any()
     assert wav[~silent].square().mean() > 0.1 * whole[~silent].square().mean()
+
+
+def test_a_long_gap_is_ten_seconds_of_silence(codec):
+    header, coder = StreamHeader("fixed", codec.alphabet, b"", 16_000, "b"), Fixed(32)
+    writer = PacketWriter(header, coder)
+    first = b"".join(writer.packets(np.arange(20) % 32))
+    writer.position += 32_000
+    data = first + b"".join(writer.packets(np.arange(20) % 32)) + writer.end((writer.position + 32_000) * HOP)
+    wav = spoken(codec, data, 50)
+    assert len(wav) == 40 * HOP + 2 * 160_000
+    assert wav[: 20 * HOP].any()
+    assert not wav[20 * HOP : 20 * HOP + 160_000].any()
+    assert wav[20 * HOP + 160_000 : 40 * HOP + 160_000].any()
+    assert not wav[40 * HOP + 160_000 :].any()
 
 
 class Pipe(io.BytesIO):

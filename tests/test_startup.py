@@ -1,8 +1,10 @@
 """Light commands stay light: which modules a command loads, since seconds depend on the machine."""
 
+import shutil
 import subprocess
 import sys
-from pathlib import Path
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from conftest import speech
 from scipy.signal import cheby2, sosfilt, sosfilt_zi
 
 from speechvq.audio import HIGH_PASS, SAMPLE_RATE
-from speechvq.audio.biquads import filtered
+from speechvq.audio.biquads import _loaded, filtered
 from speechvq.audio.high_pass import FILTER_ORDER, STOP_EDGE, STOPPED, high_pass_filter
 from speechvq.folder.card import PACKAGED, load_card, packaged
 
@@ -46,11 +48,18 @@ def test_saving_a_codec_is_what_loads_the_hub(tmp_path):
     assert (tmp_path / "README.md").is_file()
 
 
-@pytest.mark.parametrize("by_package", [False, True])
-def test_the_filter_is_scipys(by_package):
-    """Loaded by its file (in a process that has not imported scipy.signal) and through the package."""
-    code = "import numpy as np, sys; from speechvq.audio.biquads import filtered, _kernel\n"
-    code += "import scipy.signal\n" if by_package else ""
+ELSEWHERE = "import speechvq.audio.biquads as b; b.EXTENSION_SUFFIXES = ['.of-another-layout']"
+DAMAGED = "import speechvq.audio.biquads as b; from pathlib import Path; Path('_sosfilt.so').write_bytes(b'ELF')\n"
+DAMAGED += "found = b._loaded; b._loaded = lambda path: found(Path('_sosfilt.so'))"
+
+
+@pytest.mark.parametrize(
+    ("before", "by_package"), [("", False), ("import scipy.signal", True), (ELSEWHERE, True), (DAMAGED, True)]
+)
+def test_the_filter_is_scipys(before, by_package, tmp_path):
+    """Loaded by its file, or through the package: where that is imported, or the file is elsewhere or damaged."""
+    code = "import numpy as np, sys; from speechvq.audio.biquads import _loaded, filtered, _kernel\n"
+    code += f"{before}\n"
     code += "r = np.random.default_rng(0); x = r.standard_normal(4000)\n"
     code += "s = np.array([[1., -2, 1, 1, -1.9, 0.95], [0.5, 0.1, 0, 1, -0.5, 0.2]]); z = r.standard_normal((2, 2))\n"
     code += "one = filtered(s, x, z)\n"
@@ -58,7 +67,16 @@ def test_the_filter_is_scipys(by_package):
     code += "assert np.array_equal(x, np.random.default_rng(0).standard_normal(4000))\n"
     code += "from scipy.signal import sosfilt\n"
     code += "assert all(np.array_equal(a, b) for a, b in zip(one, sosfilt(s, x, zi=z)))\n"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_a_compiled_module_of_another_kind_is_not_taken_for_the_filter(tmp_path):
+    """A compiled module of SciPy without a filter, by the filter's name; and no file."""
+    spec = find_spec("scipy.spatial._ckdtree")
+    copy = tmp_path / f"_sosfilt{EXTENSION_SUFFIXES[0]}"
+    shutil.copy(spec.origin, copy)
+    assert _loaded(copy) is None
+    assert _loaded(tmp_path / "absent.so") is None
 
 
 @pytest.mark.parametrize("cutoff", [HIGH_PASS, 50.0])

@@ -6,16 +6,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import soundfile
 import torch
 
+from damage.served import write_requests
+from damage.streams import write_streams
 from speechvq.audio import SAMPLE_RATE
 from speechvq.codec import Codec
 from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.coding.output_log import OUTPUT_LOG
 from speechvq.config import CausalEncoderConfig, EncoderRun, PriorConfig, PriorRun, WaveNetConfig
+from speechvq.config.parsing import load_config
 from speechvq.data.corpora import CORPORA
 from speechvq.data.feature_store import feature_store
 from speechvq.data.manifest import Split, Treatment, Utterance, read_manifest, utterances_digest, write_manifest
@@ -26,8 +30,11 @@ from speechvq.folder.card import WEIGHTS, Card, save_card
 from speechvq.folder.weights import load_tensors, save_tensors
 from speechvq.nn.encoder.causal import CausalEncoder
 from speechvq.nn.prior import Prior
+from speechvq.serve.studio import SAMPLE_FILE
 from speechvq.text.segments import Segment
 from speechvq.text.textgrid import write_textgrid
+from speechvq.train.kinds import train
+from speechvq.train.loop import LAST
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "models"
@@ -50,6 +57,13 @@ FORMATS = {
     "caf": ("CAF", "ALAC_16"),
     "sph": ("NIST", "PCM_16"),
 }
+# Suffix -> muxer, encoder and rate of FFmpeg.
+MEDIA = {
+    "m4a": ("ipod", "aac", 16_000),
+    "mp4": ("mp4", "alac", 16_000),
+    "aac": ("adts", "aac", 16_000),
+    "webm": ("webm", "libopus", 48_000),
+}
 LABELS = {
     "htk.lab": "0 1700000 sil -1234.5 sil\n1700000 2500000 dh -321.5 the\n2500000 12000000 ah\n",
     "states.lab": "0 500000 sil[2]\n500000 1700000 sil[3]\n1700000 2500000 x^sil-dh+ax=k@1_2/A:0[2]\n",
@@ -58,6 +72,27 @@ LABELS = {
     "xwaves.lab": "signal a0001\nnfields 1\n#\n   0.1700  121 pau\n   0.2500  121 dh\n   1.2000  121 ah\n",
     "timit.phn": "0 1600 h#\n1600 3200 iy\n3200 4800 q\n",
 }
+CODE_TABLE = "code\tshare\tphone\n0\t0.25\tah\n1\t0.5\tsil\n12\t0.25\tiy\n"
+DICTIONARY = "hello  HH AH0 L OW1\nhello(2)  HH EH0 L OW1 ;;; another\nworld\tw er l d\n"
+TRAINING = """[model.encoder]
+kind = "logmel"
+strides = [2]
+channels = 8
+blocks = 1
+[model.bottleneck]
+kind = "ema"
+codes = 16
+dim = 8
+[model.decoder]
+kind = "mel"
+conditioner = { upsample = 2, channels = 8, blocks = 1 }
+[train]
+steps = 3
+batch_size = 2
+crop = 1600
+eval_every = 3
+eval_crops = 2
+"""
 TREES = {
     "vctk": {
         "speaker-info.txt": "ID  AGE  GENDER  ACCENTS  REGION\np225  23  F    English    Southern  England\n",
@@ -91,11 +126,15 @@ def write_inputs(folder: Path) -> None:
     for suffix, (kind, subtype) in FORMATS.items():
         rate = 48_000 if suffix == "opus" else 8_000 if "gsm" in suffix else SAMPLE_RATE
         soundfile.write(folder / "audio" / f"x.{suffix}", wav, rate, subtype, format=kind)
+    for suffix, (muxer, encoder, rate) in MEDIA.items():
+        _write_media(folder / "audio" / f"x.{suffix}", muxer, encoder, rate, wav)
     shutil.copytree(GOLDEN / "mel", folder / "model")
     _write_corpus(folder / "corpus", wav)
     _write_codes(folder, wav)
     _write_run(folder, wav)
     _write_labels(folder / "labels")
+    write_requests(folder / "requests")
+    _write_training(folder)
     for name, files in TREES.items():
         for path, text in files.items():
             target = folder / name / path
@@ -108,6 +147,19 @@ def write_inputs(folder: Path) -> None:
     (folder / "configs").mkdir()
     for path in [*ROOT.glob("recipes/*/*.toml")]:
         shutil.copy(path, folder / "configs" / f"{path.parent.name}-{path.name}")
+
+
+def _write_media(path: Path, muxer: str, encoder: str, rate: int, wav: np.ndarray) -> None:
+    """Write a wav (T,) in a format that libsndfile does not write."""
+    with av.open(str(path), "w", format=muxer) as container:
+        stream = container.add_stream(encoder, rate=rate, layout="mono")
+        frame, fifo = av.AudioFrame.from_ndarray(wav[None], format="fltp", layout="mono"), av.AudioFifo()
+        frame.rate = SAMPLE_RATE
+        for piece in av.AudioResampler(stream.codec_context.format.name, "mono", rate).resample(frame):
+            fifo.write(piece)
+        while piece := fifo.read(stream.codec_context.frame_size) or fifo.read():
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
 
 
 def _write_corpus(folder: Path, wav: np.ndarray) -> None:
@@ -152,9 +204,11 @@ def _write_codes(folder: Path, wav: np.ndarray) -> None:
     for name, item in {"fixed": long, "static": long, "prior": encoded}.items():
         (folder / "codes").mkdir(exist_ok=True)
         files.write(folder / "codes" / f"{name}.svq", item, files.coder(name))
+    shutil.copy(folder / "codes" / "static.svq", folder / "model" / SAMPLE_FILE)
     log = [json.dumps({"file": f"{name}.svq", "options": "0123"}) + "\n" for name in ("fixed", "static")]
     (folder / "codes" / OUTPUT_LOG).write_text("".join(log))
     corpus_codes(codec, folder / "corpus", read_manifest(folder / "corpus"))
+    write_streams(folder, codec, folder / "prior", wav)
 
 
 def _write_run(folder: Path, wav: np.ndarray) -> None:
@@ -216,6 +270,16 @@ def saved_results() -> dict[str, dict[str, Any]]:
     }
 
 
+def _write_training(folder: Path) -> None:
+    """A run with a step to go, and its configuration."""
+    run = folder / "trained"
+    run.mkdir()
+    (folder / "trained.toml").write_text(TRAINING)
+    train(load_config(folder / "trained.toml"), folder / "corpus", run)
+    tensors, clock = load_tensors(run / LAST)
+    save_tensors(run / LAST, tensors, clock | {"step": 2})
+
+
 def _write_labels(folder: Path) -> None:
     folder.mkdir()
     for name, content in LABELS.items():
@@ -225,3 +289,6 @@ def _write_labels(folder: Path) -> None:
     text = (folder / "long.TextGrid").read_text()
     (folder / "utf16.TextGrid").write_bytes(text.encode("utf-16"))
     (folder / "map.txt").write_text("ae1 ae\n@ ax\nx -\n")
+    (folder / "codes.tsv").write_text(CODE_TABLE)
+    (folder / "words.dict").write_text(DICTIONARY)
+    (folder / "text.txt").write_text("Please call Stella, one's mother\n")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damage.mutations import Damage, in_bytes, in_codes, in_json, in_json_lines, in_text, in_toml, in_weights
+from damage.served import in_request, request, upload
+from damage.streams import decode_raw, encode_raw, in_packets
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
 from speechvq.cli import main
@@ -15,6 +17,7 @@ from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.coding.output_log import OUTPUT_LOG, OutputLog
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.config.parsing import load_config
+from speechvq.data.align import Aligner, Words
 from speechvq.data.corpora import CORPORA
 from speechvq.data.feature_store import feature_store
 from speechvq.data.manifest import Split, Treatment, read_manifest, read_speakers, read_treatment, utterances_digest
@@ -24,6 +27,8 @@ from speechvq.folder.readme import read_readme
 from speechvq.report.result_tables import paper_table, result_tables
 from speechvq.report.runs import read_runs
 from speechvq.text.labels import read_labels, read_map
+from speechvq.text.timed_codes import read_code_table
+from speechvq.text.transcript import read_text
 from speechvq.train.codebook import Clustering, load_encoder
 from speechvq.train.targets import read_targets
 
@@ -97,6 +102,20 @@ def _encoder(folder: Path, _: Path) -> object:
     return load_encoder(folder / "encoder", Clustering(outputs=(0, 1), dim=4))
 
 
+@functools.cache
+def _aligner() -> Aligner:
+    return Aligner()
+
+
+def _align(folder: Path, path: Path) -> object:
+    return _aligner().align(read(folder / "audio" / "x.wav").repeat(8), read_text(path))
+
+
+def _train(folder: Path, _: Path) -> object:
+    run, corpus = folder / "trained", folder / "corpus"
+    return main(["train", str(folder / "trained.toml"), "--data", str(corpus), "--out", str(run)])
+
+
 RUN_FILES = ("run/conversion.json", "run/phonemes.json", "run/rate.json", "run/intelligibility.json", "run/made.json")
 LABEL_FILES = ("labels/*.lab", "labels/*.phn", "labels/*.TextGrid")
 CORPUS_FILES = ("vctk/*.txt", "vctk/txt/*/*", "librispeech/*.TXT", "librispeech/*/*/*/*.txt", "timit/DOC/*")
@@ -104,6 +123,12 @@ CORPUS_FILES += ("timit/TRAIN/*/*/*.TXT", "folder/*.tsv", "folder/*.json")
 READERS = {
     "audio": Reader(("audio/*",), in_bytes, lambda _, path: read(path), 24),
     "codes": Reader(("codes/*.svq",), in_codes, lambda folder, path: _files(folder).read(path), 10),
+    "packets": Reader(("packets/*.svq",), in_packets, lambda folder, path: _files(folder).read(path), 6),
+    "info of packets": Reader(("packets/*.svq",), in_packets, lambda _, path: main(["info", str(path)]), 2),
+    "stream of packets": Reader(("streams/*.svq",), in_packets, decode_raw, 3),
+    "stream of samples": Reader(("streams/*.raw",), in_bytes, encode_raw, 1),
+    "uploads": Reader(("audio/*",), in_bytes, upload, 4),
+    "requests": Reader(("requests/*",), in_request, request, 5),
     "info of codes": Reader(("codes/*.svq",), in_codes, lambda _, path: main(["info", str(path)]), 3),
     "log of outputs": Reader((f"codes/{OUTPUT_LOG}",), in_json_lines, lambda _, path: OutputLog(path.parent, "x"), 2),
     "manifest": Reader(("corpus/manifest.jsonl",), in_json_lines, _manifest, 7),
@@ -125,6 +150,10 @@ READERS = {
     "head of a README": Reader(("run/README.md",), in_text, lambda _, path: read_readme(path.parent), 3),
     "labels": Reader(LABEL_FILES, in_text, lambda _, path: read_labels(path), 12),
     "map of labels": Reader(("labels/map.txt",), in_text, lambda _, path: read_map(path), 2),
+    "table of codes": Reader(("labels/codes.tsv",), in_text, lambda _, path: read_code_table(path), 2),
+    "dictionary": Reader(("labels/words.dict",), in_text, lambda _, path: Aligner(Words(path)), 1),
+    "texts to align": Reader(("labels/text.txt",), in_text, _align, 1),
+    "state of training": Reader(("trained/last.safetensors",), in_weights, _train, 1, "trained"),
     "corpora": Reader(CORPUS_FILES, in_text, _corpus, 5),
     "pairs": Reader(
         ("pairs.tsv",), in_text, lambda folder, path: read_pairs(_codec(folder), folder / "corpus", path), 1

@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
+
+Kernel = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
 
 def filtered(sections: np.ndarray, samples: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -22,23 +24,35 @@ def filtered(sections: np.ndarray, samples: np.ndarray, state: np.ndarray) -> tu
 
 
 @cache
-def _kernel() -> Callable[[np.ndarray, np.ndarray, np.ndarray], None]:
+def _kernel() -> Kernel:
     """SciPy's filter of rows (1, T) in place, with their states (1, n, 2).
 
-    Its compiled module is loaded by its file; where a version of SciPy has none, through the package.
+    Its compiled module is loaded by its file; where a version of SciPy has none, or another, through the package.
     """
     scipy = find_spec("scipy")
     folders = (scipy and scipy.submodule_search_locations) or []
     files = [Path(folder, "signal", f"_sosfilt{suffix}") for folder in folders for suffix in EXTENSION_SUFFIXES]
     for path in filter(Path.is_file, () if "scipy.signal" in sys.modules else files):
-        spec = spec_from_file_location("_sosfilt", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-        kernel: Callable[[np.ndarray, np.ndarray, np.ndarray], None] = module._sosfilt
-        return kernel
+        kernel = _loaded(path)
+        if kernel is not None:
+            return kernel
     return _by_package
+
+
+def _loaded(path: Path) -> Kernel | None:
+    """The filter in a compiled module; None if the module is another."""
+    loader = ExtensionFileLoader("_sosfilt", str(path))
+    spec = spec_from_file_location("_sosfilt", path, loader=loader)
+    assert spec is not None
+    try:
+        module = module_from_spec(spec)
+        loader.exec_module(module)
+        kernel: Kernel = module._sosfilt
+        out, after = np.array([[1.0, 0.0, 0.0]]), np.array([[[0.5, 0.25]]])
+        kernel(np.array([[2.0, 3.0, 4.0, 1.0, 0.5, 0.25]]), out, after)
+    except Exception:  # of another version of SciPy, and what a compiled module raises has no limits
+        return None
+    return kernel if (out.tolist(), after.tolist()) == ([[2.5, 2.0, 2.375]], [[[-1.6875, -0.59375]]]) else None
 
 
 def _by_package(sections: np.ndarray, samples: np.ndarray, state: np.ndarray) -> None:

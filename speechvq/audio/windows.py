@@ -43,19 +43,26 @@ class Windows:
         if wav.shape[-1]:
             self._parts.append(wav)
         self._length += wav.shape[-1]
-        while self._length >= (self._left + self.block) * self.hop + self.after:
-            waiting = self._joined()
+        if self._length < self._needed():
+            return
+        waiting, offset = self._joined(), 0
+        while self._length >= self._needed():
             own = self._left + self.block
-            yield Window(waiting[..., : own * self.hop + self.after].clone(), self._left, own)
-            self._parts = [waiting[..., max(own - self.before, 0) * self.hop :]]
-            self._length = self._parts[0].shape[-1]
+            yield Window(waiting[..., offset : offset + own * self.hop + self.after].clone(), self._left, own)
+            step = max(own - self.before, 0) * self.hop
+            offset, self._length = offset + step, self._length - step
             self._left = min(self.before, own)
+        self._parts = [waiting[..., offset:].clone()]
 
     def flush(self) -> Iterator[Window]:
         """The window of what is left at the end, if anything is."""
         if self._length > self._left * self.hop:
             yield Window(self._joined(), self._left, None)
         self._parts, self._length, self._left = [], 0, 0
+
+    def _needed(self) -> int:
+        """The samples that the next window needs."""
+        return (self._left + self.block) * self.hop + self.after
 
     def _joined(self) -> Tensor:
         """All that has arrived and may still matter, in memory of its own: where it lies can change the bits, too."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-READ_BYTES = 2**16  # at most, of what has arrived
+READ_BYTES = 2**16  # at most, of samples that have arrived
+READ_PACKET_BYTES = 2**10  # of packets, which may stand for much speech
 # Options that need the whole of a file, or write another one, and what they are if they are not given.
 OF_WHOLE_FILES = {"keep_pitch": False, "level": None, "sample_rate": SAMPLE_RATE, "all_speakers": False, "phones": None}
 FULL_SCALE = 32768  # of 16-bit samples that are read; those that are written are clipped to it
@@ -95,7 +96,9 @@ def decode_stream(options: argparse.Namespace) -> int:
         return codec.speech_stream(name, lookahead=options.lookahead, seed=options.seed, semitones=options.pitch)
 
     stream = PacketDecoder(CodeFiles(codec, options.prior).coder_of, speech)
-    return _pipe(lambda data: [_bytes(stream.push(data))], lambda: [_bytes(stream.flush())], _arriving())
+    return _pipe(
+        lambda data: [_bytes(stream.push(data))], lambda: [_bytes(stream.flush())], _arriving(READ_PACKET_BYTES)
+    )
 
 
 def _codec(options: argparse.Namespace) -> Any:
@@ -123,10 +126,10 @@ def _write(parts: Any) -> None:
     sys.stdout.buffer.flush()
 
 
-def _arriving() -> Iterator[bytes]:
-    """The bytes of stdin, as they arrive."""
+def _arriving(most: int) -> Iterator[bytes]:
+    """The bytes of stdin, as they arrive, at most so many at a time."""
     stdin: Any = sys.stdin.buffer
-    while data := stdin.read1(READ_BYTES):
+    while data := stdin.read1(most):
         yield data
 
 
@@ -135,7 +138,7 @@ def _samples() -> Iterator["np.ndarray"]:
     import numpy as np
 
     rest = b""
-    for data in _arriving():
+    for data in _arriving(READ_BYTES):
         whole = (rest + data)[: len(rest + data) // 2 * 2]
         rest = (rest + data)[len(whole) :]
         yield np.frombuffer(whole, "<i2").astype(np.float32) / FULL_SCALE

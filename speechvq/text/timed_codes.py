@@ -1,7 +1,7 @@
 """Codes with their times, and the phones that they are mapped to, as text: tables and TextGrids."""
 
-import csv
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -58,10 +58,12 @@ def read_code_table(path: Path) -> dict[int, str]:
     """
     if not path.is_file():
         raise SpeechVQError(f"{path}: no such table of codes (`speechvq evaluate phonemes --table`)")
+    head, *rows = [line.split("\t") for line in decoded(path).splitlines()] or [[]]
     table: dict[int, str] = {}
-    for number, row in enumerate(csv.DictReader(decoded(path).splitlines(), delimiter="\t"), 2):
-        code, phone = row.get("code") or "", row.get("phone") or ""
-        if not (code.isascii() and code.isdecimal()) or not phone or int(code) in table:
+    for number, values in enumerate(rows, 2):
+        row = dict(zip(head, values, strict=False))
+        code, phone = row.get("code", ""), row.get("phone", "")
+        if not re.fullmatch("[0-9]{1,9}", code) or not phone or int(code) in table:
             raise SpeechVQError(f"{path}, line {number}: not a code and its phone, or a code twice")
         table[int(code)] = phone
     if not table:

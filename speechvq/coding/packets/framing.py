@@ -14,6 +14,7 @@ The header comes first and then again every few seconds, so that a receiver may 
 are coded by themselves, as those of a chunk of version 1.
 """
 
+import re
 from binascii import crc_hqx
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ HEADER_EVERY = 5.0  # seconds
 POSITIONS = 2**16  # after which the positions in packets begin again: 22 minutes of 50 codes a second
 MOST_CODES, MOST_BYTES = 255, 255  # of a packet's payload
 CRC_BYTES = 2
+LONGEST_PACKET = 5 + MOST_BYTES + CRC_BYTES
+FIRST_BYTES = re.compile(b"[" + re.escape(bytes([MAGIC[0], CODES_MARK, END_MARK])) + b"]")  # of a packet
 
 
 @dataclass(frozen=True)
@@ -148,17 +151,24 @@ class PacketReader:
 
     def _found(self, *, whole: bool) -> Iterator[Payload | End]:
         """The content of the packets that have arrived; `whole` if no more bytes follow."""
-        while self._waiting:
-            size = _packet_size(self._waiting)
-            if size is None and not whole:
-                return
-            if not size or crc_hqx(self._waiting[:size], 0xFFFF):
-                self._waiting = self._waiting[1:]  # not a packet: the next may begin with any byte
-                continue
-            packet, self._waiting = self._waiting[: size - CRC_BYTES], self._waiting[size:]
-            found = self._read(packet)
-            if found is not None:
-                yield found
+        data, offset = self._waiting, 0
+        try:
+            while first := FIRST_BYTES.search(data, offset):
+                offset = first.start()
+                size = _packet_size(data[offset : offset + LONGEST_PACKET])
+                if size is None and not whole:
+                    return
+                if not size or crc_hqx(data[offset : offset + size], 0xFFFF):
+                    offset += 1  # not a packet: the next may begin with any byte
+                    continue
+                packet = data[offset : offset + size - CRC_BYTES]
+                offset += size
+                found = self._read(packet)
+                if found is not None:
+                    yield found
+            offset = len(data)
+        finally:
+            self._waiting = data[offset:]
 
     def _read(self, packet: bytes) -> Payload | End | None:
         if packet[0] not in (CODES_MARK, END_MARK):

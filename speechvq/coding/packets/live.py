@@ -10,7 +10,9 @@ from speechvq.audio import SAMPLE_RATE
 from speechvq.codec.streaming import CodeStream, SpeechStream
 from speechvq.coding.coders import Coder
 from speechvq.coding.packets.decoding import CodeReader, Codes
-from speechvq.coding.packets.framing import POSITIONS, End, PacketWriter, StreamHeader
+from speechvq.coding.packets.framing import End, PacketWriter, StreamHeader
+
+LONGEST_GAP = 10.0  # seconds of silence in place of lost codes, however many they are
 
 
 class PacketEncoder:
@@ -43,7 +45,7 @@ class PacketEncoder:
 
 
 class PacketDecoder:
-    """Bytes in, samples out. The speech of codes that are lost is silent, and lasts as long as theirs.
+    """Bytes in, samples out. The speech of codes that are lost is silent, and lasts as long as theirs, 10 s at most.
 
     choose: returns the coder that a header asks for.
     speech: opens the stream that decodes, once the header is there.
@@ -70,8 +72,7 @@ class PacketDecoder:
         parts = [self._decode(self._reader.flush())]
         if self._speech is not None:
             if self._end is not None:
-                end = min(-(-self._end // self._hop), self._start + self._codes + POSITIONS // 2)
-                parts.append(self._push(end, torch.empty(0, dtype=torch.int64)))
+                parts.append(self._push(-(-self._end // self._hop), torch.empty(0, dtype=torch.int64)))
             parts.append(self._silenced(self._speech.flush()))
         return torch.cat(parts)
 
@@ -93,6 +94,9 @@ class PacketDecoder:
         """The samples that are known with the codes from a position on; those before it that have not come are lost."""
         assert self._speech is not None
         missing = max(position - self._start - self._codes, 0)
+        longest = seconds_to_codes(LONGEST_GAP, self._hop)
+        if missing > longest:
+            self._start, missing = self._start + missing - longest, longest
         if missing:
             self._lost.append((self._codes * self._hop, (self._codes + missing) * self._hop))
         self._codes += missing + len(codes)

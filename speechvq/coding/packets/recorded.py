@@ -9,9 +9,10 @@ from speechvq import SpeechVQError
 from speechvq.codec import Encoded
 from speechvq.coding.coders import Coder
 from speechvq.coding.packets.decoding import CodeReader, Codes
-from speechvq.coding.packets.framing import End, StreamHeader
+from speechvq.coding.packets.framing import POSITIONS, End, StreamHeader
 
-MOST_CODES_PER_BYTE = 1_000  # of a file: a packet of 9 bytes may come after 32 767 lost codes
+# Of a file: what a link may have lost is a small multiple of what arrives, besides one long pause.
+MOST_CODES_PER_BYTE = 64
 
 
 def unpack_packets(data: bytes, choose: Callable[[StreamHeader], Coder]) -> Encoded:
@@ -32,12 +33,12 @@ def unpack_packets(data: bytes, choose: Callable[[StreamHeader], Coder]) -> Enco
     arrived = max((position + len(row) for position, row in runs), default=0)
     samples = next((item.samples - start * hop for item in found if isinstance(item, End)), arrived * hop)
     count = -(-max(samples, 0) // hop)
-    if count > MOST_CODES_PER_BYTE * len(data):
+    if count > MOST_CODES_PER_BYTE * len(data) + POSITIONS:
         raise SpeechVQError(f"{count} codes in {len(data)} bytes: damaged")
     codes, there = np.zeros(count, np.int64), np.zeros(count, bool)
     for position, row in runs:
         own = row[: max(count - position, 0)]
         codes[position : position + len(own)], there[position : position + len(own)] = own, True
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], there, [True]]).astype(int))).reshape(-1, 2)
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], there, [True]]).astype(np.int8))).reshape(-1, 2)
     lost = tuple((int(first), int(end)) for first, end in edges)
     return Encoded(torch.from_numpy(codes), samples, reader.header.alphabet, reader.header.speaker, lost)
