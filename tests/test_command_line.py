@@ -1,13 +1,14 @@
-"""What every command has: a device if it computes; and the shell's completion."""
+"""What every command has: defaults and units in its help, a device if it computes; and the shell's completion."""
 
 import argparse
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from speechvq.cli import main, parser
+from speechvq.cli import arguments, main, parser
 
 COMPUTING = {
     "encode",
@@ -40,6 +41,40 @@ def test_every_command_that_computes_takes_a_device():
     found = commands(parser())
     assert found.keys() >= COMPUTING
     assert {name for name, one in found.items() if "--device" in one._option_string_actions} == COMPUTING
+
+
+UNITS = re.compile(
+    r"HZ|Hz|dB|LUFS|semitones|seconds|minutes|samples|codes|frames|vectors?\b|utterances|sentences|sequences|clusters|"
+    r"neighbours|processes|steps|rounds|level of folders|share|weight|probabilities|divisor|squared distances|random"
+)
+
+
+def options_of_commands() -> dict[str, argparse.Action]:
+    """What every command takes, by the names of both."""
+    found = {}
+    for name, command in commands(parser()).items():
+        groups = [group._group_actions for group in command._mutually_exclusive_groups if group.required]
+        one_of = {id(option) for group in groups for option in group}
+        for option in command._actions:
+            option.required |= id(option) in one_of
+            found[f"{name} {option.option_strings[-1] if option.option_strings else option.dest}"] = option
+    return found
+
+
+def test_every_option_says_its_default_and_unit():
+    found = options_of_commands()
+    assert len(found) > 250
+    for name, option in found.items():
+        assert option.help, name
+        if option.nargs == 0 or option.required:
+            continue
+        stated = re.search(r"\(default: (.+)\)", option.help)
+        assert stated, name
+        default = f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
+        if option.default not in (None, "", []) and stated[1] != "all cores":
+            assert re.match(rf"{re.escape(default)}([,;]|$)", stated[1]), name
+        if option.type not in (None, Path, arguments.port):
+            assert UNITS.search(f"{option.help} {option.metavar or option.dest}"), name
 
 
 @pytest.mark.parametrize("command", ["train absent.toml --data d --out o", "adapt d --speaker s --out o", "demo"])

@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     for group in (making, coding, information, evaluating, serving):
         group.add_commands(commands)
     completion = commands.add_parser("completion", help="print a script that completes commands and options in a shell")
-    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"), help="the shell")
     completion.set_defaults(run=lambda options: _complete(top, options.shell))
     return top
 

@@ -38,7 +38,8 @@ def add_model(command: Any) -> None:
 
 def add_prior(command: Any, required: bool = False) -> None:
     """Add --prior."""
-    command.add_argument("--prior", type=Path, required=required, help="folder of a prior of the model's codes")
+    text = "folder of a prior of the model's codes" + ("" if required else " (default: none)")
+    command.add_argument("--prior", type=Path, required=required, help=text)
 
 
 def add_seed(command: Any) -> None:
@@ -80,7 +81,7 @@ def add_penalty(command: Any) -> None:
 
 def add_sampling(command: Any) -> None:
     """Add the options of commands that sample."""
-    text = "of sampling; 0 takes the most likely value (default: 1)"
+    text = "of sampling, a divisor of the logits; 0 takes the most likely value (default: 1)"
     command.add_argument("--temperature", type=nonnegative, default=1.0, help=text)
     add_seed(command)
     text = "of a WaveNet: bfloat16 decodes up to twice as fast on a CPU, less exactly (default: float32)"
@@ -100,7 +101,8 @@ def add_label_reading(command: Any) -> None:
     """Add --tier and --map, which say how label files are read."""
     text = "tier of the phones in TextGrids (default: phones, phone, MAU, ..., or the only one)"
     command.add_argument("--tier", default="", metavar="NAME", help=text)
-    text = "file of label symbols that speechvq does not know: on each line a symbol and its phone, or - for none"
+    text = "file of label symbols that speechvq does not know: on each line a symbol and its phone, or - for none "
+    text += "(default: no file)"
     command.add_argument("--map", type=Path, metavar="FILE", help=text)
 
 

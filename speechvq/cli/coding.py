@@ -125,13 +125,13 @@ def _add_sample(commands: Any) -> None:
     add_prior(command, required=True)
     command.add_argument("--speaker", required=True, help="a speaker of the model")
     command.add_argument("--anyone", action="store_true", help="do not condition the prior on the speaker")
-    command.add_argument("--seconds", type=duration, default=3.0, help="length of a sample (default: 3)")
+    command.add_argument("--seconds", type=duration, default=3.0, help="length of a sample, in seconds (default: 3)")
     text = "number of samples; several are written to OUT-1.wav, OUT-2.wav, ... (default: 1)"
     command.add_argument("--count", type=count, default=1, help=text)
-    text = "audio or .svq file that the samples continue; it is not in the output"
+    text = "audio or .svq file that the samples continue; it is not in the output (default: none)"
     command.add_argument("--prefix", type=Path, metavar="FILE", help=text)
     add_truncation(command)
-    text = "temperature of a WaveNet's audio; --temperature, --top-k and --top-p are of the codes (default: 1)"
+    text = "temperature of a WaveNet's audio, a divisor of its logits; that of the codes is --temperature (default: 1)"
     command.add_argument("--voice-temperature", type=nonnegative, default=1.0, help=text)
     add_device(command)
     _add_force(command)

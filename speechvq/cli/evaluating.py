@@ -32,6 +32,8 @@ from speechvq.cli.arguments import (
 )
 from speechvq.files import atomic_write
 
+SPLIT = "part of the corpus that is measured (default: test)"
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser."""
@@ -43,14 +45,14 @@ def add_commands(commands: Any) -> None:
         add_model(command)
         command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
         add_device(command)
-        text = "also write the result to a file; `speechvq report` reads MODEL/QUESTION.json"
+        text = "also write the result to a file; `speechvq report` reads MODEL/QUESTION.json (default: nowhere)"
         command.add_argument("--save", type=Path, metavar="FILE", help=text)
 
 
 def _add_reconstruction(questions: Any) -> argparse.ArgumentParser:
     text = "Predict held-out speech from its codes: losses, the cost of shuffled codes, codes in use."
     command = add_command(questions, "reconstruction", _evaluate_reconstruction, text)
-    command.add_argument("--split", choices=("valid", "test"), default="test")
+    command.add_argument("--split", choices=("valid", "test"), default="test", help=SPLIT)
     command.add_argument("--crop", type=count, default=16_000, help="samples predicted at once (default: 16000)")
     return command
 
@@ -66,12 +68,12 @@ def _add_conversion(questions: Any) -> argparse.ArgumentParser:
     command.add_argument("--count", type=count, default=2, help="utterances of each source (default: 2)")
     text = "split of the sources; unseen: all speakers not seen in training (default: test)"
     command.add_argument("--split", choices=("test", "unseen"), default="test", help=text)
-    text = "a file with an utterance id, a tab and a target speaker on each line, instead of the options above"
+    text = "a file with an utterance id, a tab and a target speaker on each line, instead of the above (default: none)"
     command.add_argument("--pairs", type=Path, metavar="FILE", help=text)
     text = "Whisper model for word error rates: a folder, or the name of one downloaded before (default: a packaged "
     text += "tiny.en)"
     command.add_argument("--recognizer", default="", metavar="MODEL", help=text)
-    text = "write all judged recordings there; `speechvq report` plays those in MODEL/wavs"
+    text = "write all judged recordings there; `speechvq report` plays those in MODEL/wavs (default: nowhere)"
     command.add_argument("--wavs", type=Path, metavar="DIR", help=text)
     add_sampling(command)
     return command
@@ -87,10 +89,12 @@ def _add_phonemes(questions: Any) -> argparse.ArgumentParser:
     add_label_reading(command)
     command.add_argument("--scored", default="", metavar="A,B", help="speakers to score (default: the unseen ones)")
     add_prior(command)
-    command.add_argument("--figures", type=Path, metavar="DIR", help="draw confusion.png and codes.png there")
-    text = "write what each code means, how often it is used, and its second phone (tab-separated)"
+    text = "draw confusion.png and codes.png there (default: nowhere)"
+    command.add_argument("--figures", type=Path, metavar="DIR", help=text)
+    text = "write what each code means, how often it is used, and its second phone, tab-separated (default: nowhere)"
     command.add_argument("--table", type=Path, metavar="FILE", help=text)
-    text = "layers of a causal encoder to probe beside latents and vectors, such as 0,3,6,0+3+6 (+ joins layers)"
+    text = "layers of a causal encoder to probe beside latents and vectors, such as 0,3,6,0+3+6, where + joins layers "
+    text += "(default: none)"
     command.add_argument("--probe", default="", metavar="A,B", help=text)
     add_penalty(command)
     _add_clusters(command)
@@ -109,8 +113,8 @@ def _add_rate(questions: Any) -> argparse.ArgumentParser:
     text = "Measure the bit rate of files of codes with each coder, and the speed of writing and reading them."
     command = add_command(questions, "rate", _evaluate_rate, text)
     add_prior(command)
-    command.add_argument("--split", choices=("valid", "test", "unseen"), default="test")
-    text = "join utterances of a speaker to recordings of at least this length (default: each by itself)"
+    command.add_argument("--split", choices=("valid", "test", "unseen"), default="test", help=SPLIT)
+    text = "join utterances of a speaker to recordings of at least so many seconds (default: 0, each by itself)"
     command.add_argument("--seconds", type=nonnegative, default=0.0, help=text)
     add_penalty(command)
     return command
@@ -122,11 +126,11 @@ def _add_samples(questions: Any) -> argparse.ArgumentParser:
     add_prior(command, required=True)
     add_sampling(command)
     add_truncation(command)
-    text = "folder of label files, to compare pairs of phones, too"
+    text = "folder of label files, to compare pairs of phones, too (default: none)"
     command.add_argument("--labels", type=Path, help=text)
     add_label_reading(command)
     command.add_argument("--count", type=count, default=64, help="sequences to draw (default: 64)")
-    command.add_argument("--seconds", type=duration, default=10.0, help="length of each (default: 10)")
+    command.add_argument("--seconds", type=duration, default=10.0, help="length of each, in seconds (default: 10)")
     return command
 
 
@@ -140,8 +144,9 @@ def _add_report(commands: Any) -> None:
     command = add_command(commands, "report", _report, text)
     command.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folder of a model or of a prior")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="writes DIR/index.html")
-    command.add_argument("--data", type=Path, help="folder written by `speechvq prepare`; needed for --labels")
-    command.add_argument("--labels", type=Path, help="folder of label files, for the phones below spectrograms")
+    command.add_argument("--data", type=Path, help="folder written by `speechvq prepare`, for --labels (default: none)")
+    text = "folder of label files, for the phones below spectrograms (default: none)"
+    command.add_argument("--labels", type=Path, help=text)
     add_label_reading(command)
     command.add_argument("--count", type=natural, default=4, help="utterances of each run (default: 4)")
     add_device(command)

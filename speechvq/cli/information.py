@@ -17,7 +17,7 @@ def add_commands(commands: Any) -> None:
     """Add the command to the parser."""
     text = "Describe a model, a prior or a file of codes; without PATH, the packaged models."
     command = add_command(commands, "info", _info, text)
-    text = "a model's or a prior's folder, the name of a packaged model, a .svq file, or - for stdin"
+    text = "folder of a model or prior, name of a packaged model, .svq file, or - for stdin (default: the packaged)"
     command.add_argument("source", metavar="PATH", type=Path, nargs="?", help=text)
 
     text = "Write a model as ONNX files, for programs without PyTorch, and check them by ONNX Runtime."

@@ -87,7 +87,7 @@ def _add_prepare(commands: Any) -> None:
     command.add_argument("--unseen", type=share, default=0.05, help=text)
     text = "of the corpus `folder`: which level of folders are the speakers; 0: all of one speaker (default: 1)"
     command.add_argument("--speaker-level", type=natural, metavar="N", help=text)
-    text = "hold out these speakers instead of a share"
+    text = "hold out these speakers instead of a share (default: none)"
     command.add_argument("--unseen-speakers", default="", metavar="A,B", help=text)
 
 
@@ -106,21 +106,19 @@ def _add_align(commands: Any) -> None:
 
 def _add_train(commands: Any) -> None:
     command = add_command(commands, "train", _train, "Train a model on a prepared corpus.")
-    command.add_argument("config", metavar="CONFIG.toml", type=Path)
+    command.add_argument("config", metavar="CONFIG.toml", type=Path, help="what to train; recipes/ has some")
     command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
     command.add_argument("--out", type=Path, required=True, help="run folder, also the model folder")
-    command.add_argument("--init", type=Path, help="model folder to take parts from (init.path)")
-    command.add_argument(
-        "--model", type=Path, help="model folder whose codes are learned: by a prior, or by masked prediction"
-    )
-    text = "file of `speechvq targets`, for masked prediction without --model"
+    command.add_argument("--init", type=Path, help="model folder to take parts from, as init.path (default: none)")
+    text = "model folder whose codes are learned, by a prior or masked prediction (default: none)"
+    command.add_argument("--model", type=Path, help=text)
+    text = "file of `speechvq targets`, for masked prediction without --model (default: none)"
     command.add_argument("--targets", type=Path, metavar="FILE", help=text)
-    text = "folder of label files (`speechvq align`) whose phones an encoder learns or is measured by"
+    text = "folder of label files (`speechvq align`) whose phones an encoder learns or is measured by (default: none)"
     command.add_argument("--labels", type=Path, help=text)
     add_label_reading(command)
-    command.add_argument(
-        "--set", action="append", default=[], metavar="KEY.NAME=VALUE", help="change the configuration"
-    )
+    text = "change the configuration (default: as it is)"
+    command.add_argument("--set", action="append", default=[], metavar="KEY.NAME=VALUE", help=text)
     command.add_argument("--resume", action="store_true", help="go on where this run stopped")
     command.add_argument("--force", action="store_true", help="start over in a folder that holds a run")
     add_training_device(command)
@@ -177,7 +175,7 @@ def _add_codebook(commands: Any) -> None:
     command.add_argument("encoder", metavar="RUN", type=Path, help="folder of a pretrained encoder")
     command.add_argument("--data", type=Path, required=True, help="folder written by `speechvq prepare`")
     command.add_argument("--out", type=Path, required=True, help="the codec's folder")
-    command.add_argument("--codes", type=count, default=128, help="size of the codebook (default: 128)")
+    command.add_argument("--codes", type=count, default=128, help="codes in the codebook (default: 128)")
     _add_layers(command)
     text = (
         "weight of the square roots of its classifier's probabilities beside the layers; 0 leaves them out (default: 0)"
@@ -185,7 +183,7 @@ def _add_codebook(commands: Any) -> None:
     command.add_argument("--posteriors", type=nonnegative, default=0.0, help=text)
     text = "share of the quiet frames that are clustered, too (default: 0)"
     command.add_argument("--quiet", type=share, default=0.0, help=text)
-    command.add_argument("--dim", type=count, default=64, help="width of the codebook's vectors (default: 64)")
+    command.add_argument("--dim", type=count, default=64, help="numbers in a vector of the codebook (default: 64)")
     text = "rounds of discriminant analysis on clusters (default: 2)"
     command.add_argument("--rounds", type=natural, default=2, help=text)
     command.add_argument("--clusters", type=count, default=400, help="clusters in these rounds (default: 400)")
