@@ -8,6 +8,7 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,7 @@ Result = TypeVar("Result")
 
 LONGEST_MESSAGE = 1_000  # characters
 TEMPORARY_PREFIX = ".speechvq-"  # of the names of temporary files and folders
+WINDOWS = os.name == "nt"
 # Errors of the system that come from a file's name: other files can still be written.
 NAME_ERRORS = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR}
 
@@ -292,14 +294,30 @@ def message_line(text: str) -> str:
 
 def is_inside(name: str) -> bool:
     """Whether a name with slashes, joined to a folder, stays in that folder: relative, without empty parts or dots."""
-    return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
+    foreign = "\0\\:" if WINDOWS else "\0"  # ..\ and C: lead out of a folder of Windows
+    return not any(one in name for one in foreign) and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def as_part(name: str) -> str:
     """A name as a part of a path: what no file's name can hold becomes an escape such as %2F."""
     if not name.strip("."):
         return name.replace(".", "%2E") or "%"
-    return name.replace("/", "%2F").replace("\0", "%00")
+    if not WINDOWS:
+        return name.replace("/", "%2F").replace("\0", "%00")
+    is_device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE | re.DOTALL)
+    return re.sub(r"^." if is_device else r'[\0-\x1f<>:"/\\|?*]|[. ]$', lambda found: f"%{ord(found[0]):02X}", name)
+
+
+def ignores_case(folder: Path) -> bool:
+    """Whether the file system of a folder takes `a` and `A` for one name, as those of macOS and Windows do.
+
+    It is asked for the nearest folder that exists and whose name has letters; for none, it does not.
+    """
+    for one in (folder.absolute(), *folder.absolute().parents):
+        other = one.with_name(one.name.swapcase()) if one.name else one
+        if other.name != one.name and one.exists():
+            return other.exists() and other.samefile(one)
+    return False
 
 
 def utf8(name: str) -> str:

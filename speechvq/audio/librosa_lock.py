@@ -11,6 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from speechvq.extras import let_numba_cache
+
+let_numba_cache()
 user = getattr(os, "getuid", str)()  # Windows has none, but a temporary folder for each user
 with FileLock(Path(tempfile.gettempdir()) / f"speechvq-{user}.lock"):
     import librosa

@@ -1,6 +1,7 @@
 """The command line: parsing and messages only. Modules that load torch are imported when a command needs them."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING)
     for handler in logging.root.handlers:
         handler.setFormatter(PrintableFormatter())
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not every terminal or pipe of Windows has all letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
         return options.run(options) or 0

@@ -1,13 +1,14 @@
 """Which files a command reads and writes. Everything that can be refused is refused here, before a model is loaded."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from speechvq import SpeechVQError
 from speechvq.coding.output_log import OutputLog
-from speechvq.files import Failure, visible_files
+from speechvq.files import Failure, ignores_case, visible_files
 
 CODE_SUFFIXES = (".svq",)
 FAILED_FILE = "failed.tsv"  # names and reasons of the files of a folder that could not be used
@@ -79,12 +80,13 @@ def plan_files(
         _check_absent(job.target, force)
         return Plan([job])
     by_target = _outputs(source, target, suffixes, outputs[0], speakers)
-    inputs = {job.source.resolve() for jobs in by_target.values() for job in jobs}
-    if any(path.resolve() in inputs for path in by_target):
+    key = str.lower if ignores_case(target) else str
+    inputs = {key(str(job.source.resolve())) for jobs in by_target.values() for job in jobs}
+    if any(key(str(path.resolve())) in inputs for path in by_target):
         raise SpeechVQError(f"{target}: its files would be overwritten by what is made of them; name another folder")
     log = OutputLog(target, options)
     plan = Plan([], folder=target, log=log)
-    for path, job in _unambiguous(plan, by_target):
+    for path, job in _unambiguous(plan, by_target, key):
         made_with = log.options_of(path)
         if force or not _exists(path):
             plan.jobs.append(job)
@@ -123,14 +125,23 @@ def _file_name(speaker: str) -> str:
     return speaker
 
 
-def _unambiguous(plan: Plan, by_target: dict[Path, list[Job]]) -> Iterator[tuple[Path, Job]]:
-    """The outputs of one input each; the inputs that would become the same output are noted as failed."""
-    for path, jobs in by_target.items():
+def _unambiguous(plan: Plan, by_target: dict[Path, list[Job]], key: Callable[[str], str]) -> Iterator[tuple[Path, Job]]:
+    """The outputs of one input each; the inputs that would become the same output are noted as failed.
+
+    key: the same for two paths that the file system takes for one.
+    """
+    by_key = defaultdict(list)
+    for job in chain(*by_target.values()):
+        by_key[key(str(job.target))].append(job)
+    for jobs in by_key.values():
+        names = dict.fromkeys(job.target.name for job in jobs)
         if len(jobs) == 1:
-            yield path, jobs[0]
-        else:
-            reason = Failure(f"{' and '.join(one.source.name for one in jobs)} would both become {path.name}")
-            plan.failed.extend((job, reason) for job in jobs)
+            yield jobs[0].target, jobs[0]
+            continue
+        reason = f"{' and '.join(one.source.name for one in jobs)} would both become {jobs[0].target.name}"
+        if len(names) > 1:
+            reason = f"{' and '.join(names)} are one name in this folder, which does not tell a from A"
+        plan.failed.extend((job, Failure(reason)) for job in jobs)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,7 +25,7 @@ def in_processes(
 
     The processes are forked from one that has done nothing but import: torch's threads do not survive a fork, and
     each process that imported torch by itself would take a third of a gigabyte, as it does where there is no fork
-    (Windows). One worker works in this process.
+    (Windows), or libraries of the system do not survive it (macOS). One worker works in this process.
 
     needed: modules that `work` imports late, to be imported once for all processes
     Raises SpeechVQError if one of the processes is killed.
@@ -32,7 +33,8 @@ def in_processes(
     if workers <= 1 or len(jobs) < 2:
         yield from map(work, jobs)
         return
-    context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    has_fork = "forkserver" in get_all_start_methods() and sys.platform != "darwin"
+    context: Any = get_context("forkserver" if has_fork else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([work.__module__, *needed])
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:

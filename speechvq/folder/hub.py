@@ -96,18 +96,19 @@ class Pretrained:
         device: as of `load`.
         Other arguments as of huggingface_hub's `snapshot_download`.
         """
-        folder = str(model_folder(pretrained_model_name_or_path))
-        if not Path(folder).is_dir():
+        folder = model_folder(pretrained_model_name_or_path)
+        if not folder.is_dir():
             from huggingface_hub import snapshot_download
 
-            folder = snapshot_download(
-                folder,
+            downloaded: str = snapshot_download(
+                folder.as_posix(),  # USER/MODEL, on Windows, too
                 revision=revision,
                 cache_dir=cache_dir,
                 force_download=force_download,
                 local_files_only=local_files_only,
                 token=token,
             )
+            folder = Path(downloaded)
         model: Self = cls.load(folder, device)  # type: ignore[attr-defined]
         return model
 

@@ -36,7 +36,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises SpeechVQError if the file is missing, truncated or corrupt, or a tensor has NaN or infinite values.
     """
     with open_weights(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+        # Clones: safetensors maps the file into memory, and Windows does not replace a file that is mapped.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118, not a dict
         for name, tensor in tensors.items():
             if not tensor.float().isfinite().all():
                 raise not_finite(path, name)

@@ -17,6 +17,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from speechvq.extras import let_numba_cache
+
 LANES = 16  # floats in a vector, and outputs in a block; all widths here are multiples of it
 VECTOR, WORDS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.IntType(32), LANES)
 _llvm: Callable[..., Any] = intrinsic  # its own type does not know that Numba passes the first argument
@@ -36,6 +38,7 @@ def cached(function: Callable[..., Any]) -> Any:
 
     Numba compiles it anew when the function's own file changes; the name of the entry also depends on this file.
     """
+    let_numba_cache()
     function.__qualname__ += STAMP
     return njit(nogil=True, cache=True)(function)
 

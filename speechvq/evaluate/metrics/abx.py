@@ -20,11 +20,14 @@ import numpy as np
 from numba import njit
 
 from speechvq import SpeechVQError
+from speechvq.extras import let_numba_cache
 from speechvq.text.phones import SILENCE
 from speechvq.text.segments import Segment
 
 # Angles are rounded to multiples of 2^-20 pi, so that equal sums compare equal; a path has fewer than 2^20 steps.
 ANGLE_BITS = 20
+
+let_numba_cache()  # of the functions below
 
 
 @dataclass(frozen=True)
