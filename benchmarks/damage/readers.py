@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damage.mutations import Damage, in_bytes, in_codes, in_json, in_json_lines, in_text, in_toml, in_weights
-from damage.served import in_request, request, upload
+from damage.served import converse, in_request, request, upload
 from damage.streams import decode_raw, encode_raw, in_packets
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.io import read
@@ -127,7 +127,8 @@ READERS = {
     "info of packets": Reader(("packets/*.svq",), in_packets, lambda _, path: main(["info", str(path)]), 2),
     "stream of packets": Reader(("streams/*.svq",), in_packets, decode_raw, 3),
     "stream of samples": Reader(("streams/*.raw",), in_bytes, encode_raw, 1),
-    "uploads": Reader(("audio/*",), in_bytes, upload, 4),
+    "live conversion": Reader(("streams/*.f32",), in_bytes, converse, 1),
+    "uploads": Reader(("audio/*",), in_bytes, upload, 3),
     "requests": Reader(("requests/*",), in_request, request, 5),
     "info of codes": Reader(("codes/*.svq",), in_codes, lambda _, path: main(["info", str(path)]), 3),
     "log of outputs": Reader((f"codes/{OUTPUT_LOG}",), in_json_lines, lambda _, path: OutputLog(path.parent, "x"), 2),

@@ -11,6 +11,9 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
+from websockets.sync.client import connect
+
 from damage.mutations import in_bytes, in_text
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
@@ -18,7 +21,8 @@ from speechvq.serve.server import LocalServer
 from speechvq.serve.studio import Studio
 
 PATIENCE = 300  # seconds for an answer
-PAUSE = 1.5  # seconds without an answer, after which no more of a request is to come
+PAUSE = 3.0  # seconds without an answer, after which no more of a request is to come
+MESSAGE_BYTES = 4_000  # of samples that are sent at a time
 KEY = b"KEY"  # in a request: stands for the key of a recording that is there
 HEAD = "Host: 127.0.0.1\r\nConnection: close\r\n"
 # An .au file of 320 samples at 8 kHz, whose bytes are ASCII.
@@ -99,6 +103,24 @@ def _recording(process: int, folder: Path) -> bytes:
     key = re.search(rb'"key":"([^"]+)"', answer)
     assert key is not None
     return key[1]
+
+
+def converse(folder: Path, path: Path) -> None:
+    """Send the bytes of samples to live conversion, message by message.
+
+    Raises SpeechVQError if one is refused, RuntimeError if what is answered is no sound.
+    """
+    host, port = _server(os.getpid(), folder.parent / "inputs" / "streaming")
+    data = path.read_bytes()
+    with connect(f"ws://{host}:{port}/api/live?voice=low&rate=16000", close_timeout=PATIENCE) as talk:
+        talk.recv(PATIENCE)
+        for start in range(0, len(data), MESSAGE_BYTES):
+            talk.send(data[start : start + MESSAGE_BYTES])
+            answer = talk.recv(PATIENCE)
+            if isinstance(answer, str):
+                raise SpeechVQError(answer)
+            if not np.isfinite(np.frombuffer(answer, "<f4")).all():
+                raise RuntimeError("samples that are NaN or infinite")
 
 
 def request(folder: Path, path: Path) -> bytes:

@@ -45,12 +45,17 @@ def write_streams(folder: Path, codec: Codec, prior: Path, wav: np.ndarray) -> N
         (folder / "packets" / f"{name}.svq").write_bytes(_packets(files, name, np.tile(codes, 8)))
     torch.manual_seed(0)
     config = parse(CodecRun, {"model": MODEL})
-    streaming = Codec(build(config.model, 2), Card(config, ("low", "mid"), high_pass=80.0), {}, torch.device("cpu"))
+    net = build(config.model, 2)
+    with torch.inference_mode():
+        latents = net.eval().latents(torch.from_numpy(wav)[None])[0].T
+        net.bottleneck.initialize(latents.repeat(9, 1)[:32] + latents.std() * torch.randn(32, 8))
+    streaming = Codec(net, Card(config, ("low", "mid"), high_pass=80.0), {}, torch.device("cpu"))
     (folder / "streaming").mkdir()
     streaming.save(folder / "streaming")
     (folder / "streams").mkdir()
     codes = np.random.default_rng(0).integers(32, size=40)
     (folder / "streams" / "live.svq").write_bytes(_packets(CodeFiles(streaming), "fixed", codes))
+    (folder / "streams" / "live.f32").write_bytes(np.tile(wav, 2).astype("<f4").tobytes())
     samples = np.tile((wav * 32767).astype("<i2"), 4)
     for rate in (8_000, 16_000, 44_100):
         (folder / "streams" / f"{rate}.raw").write_bytes(samples.tobytes())
