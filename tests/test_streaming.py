@@ -1,5 +1,7 @@
 """Streams: the same bits at any length of the pieces, no later than stated, and those of the whole file."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 from speechvq import SpeechVQError
 from speechvq.audio.high_pass import high_passed
 from speechvq.audio.level import LOUDNESS, MAX_GAIN, Meter, RunningGain
+from speechvq.audio.windows import Windows
 from speechvq.codec import Codec
 from speechvq.config import CodecRun
 from speechvq.config.parsing import parse
@@ -70,6 +73,17 @@ def test_a_stream_is_the_whole_bit_by_bit(encoder, decoder):
     for length in PIECES:
         assert torch.equal(in_pieces(codec.code_stream(gain=0.8), SPEECH, length), codes), length
         assert torch.equal(in_pieces(codec.streamer("b", gain=0.8, seed=5), SPEECH, length), whole), length
+
+
+def test_ten_minutes_at_once_take_no_longer_than_in_pieces():
+    """The windows of a push; copying what waits for each of them would take minutes."""
+    wav = torch.arange(9_600_000.0)
+    begun = time.process_time()
+    found = [window.wav for window in Windows(640, 3, 640, 1).push(wav)]
+    assert time.process_time() - begun < 10
+    assert len(found) == 14_999
+    for block in (0, 1, 4, 14_998):
+        assert torch.equal(found[block], wav[max(block - 3, 0) * 640 : (block + 2) * 640])
 
 
 @pytest.mark.parametrize("settings", [{}, {"lookahead": 1}, {"lookahead": 0}, {"gain": 1.0}, {"sample_rate": 22_050}])
