@@ -73,15 +73,16 @@ def in_packets(rng: random.Random, data: bytes) -> bytes:
     kind = rng.randrange(3)
     if kind == 0:
         return in_bytes(rng, data)
-    packets = _split(data)
+    whole = _split(data)
+    packets = list(whole)
     for _ in range(rng.choice((1, 1, 2, 20))):
         at = rng.randrange(len(packets))
         other = rng.randrange(len(packets))
         if kind == 1:
-            changes = (b"", in_bytes(rng, packets[at]), packets[at] * 300, packets[other], rng.randbytes(5000))
+            changes = (b"", in_bytes(rng, whole[at]), whole[at] * 300, whole[other], rng.randbytes(5000))
             packets[at] = rng.choice(changes)
-        elif packets[at]:
-            body = bytearray(packets[at][:-2])
+        else:
+            body = bytearray(whole[at][:-2])
             for _ in range(rng.choice((1, 2, 4))):
                 body[rng.randrange(len(body))] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
             packets[at] = bytes(body) + crc_hqx(bytes(body), 0xFFFF).to_bytes(2, "big")
