@@ -12,7 +12,7 @@ from speechvq import SpeechVQError
 from speechvq.config import VQConfig
 from speechvq.files import atomic_write
 from speechvq.folder.card import CONFIG, FORMAT, WEIGHTS, Card, load_card, save_card, speaker_index
-from speechvq.folder.weights import fill, fingerprint, load_tensors, load_weights, save_tensors
+from speechvq.folder.weights import adam_state, fill, fingerprint, load_tensors, load_weights, save_tensors
 
 
 @pytest.fixture
@@ -174,3 +174,31 @@ def test_an_unknown_speaker_gets_the_most_similar_names():
         assert f"'{typed}'" in message
         assert "p230" in message.partition("nearest")[2]
         assert message.count("p2") <= 4  # not a hundred names
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("exp_avg", lambda value: None),
+        ("exp_avg", lambda value: value.sum()),
+        ("exp_avg", lambda value: value.long()),
+        ("exp_avg_sq", lambda value: -1 - value),
+        ("step", lambda value: value.bool()),
+        ("step", lambda value: value - 1),
+        ("other", lambda value: torch.zeros(2, 3)),
+    ],
+)
+def test_the_state_of_an_optimizer_is_compared_with_its_parameters(key, change):
+    """PyTorch's Adam takes any state, and fails at its next step."""
+    parameters = [torch.ones(2, 3, requires_grad=True), torch.ones(4, requires_grad=True)]
+    optimizer = torch.optim.Adam(parameters)
+    parameters[0].sum().backward()
+    optimizer.step()
+    state = optimizer.state_dict()["state"]
+    tensors = {f"{index}.{key}": tensor for index, own in state.items() for key, tensor in own.items()}
+    assert adam_state(tensors, parameters) == {0: state[0]}
+    tensors[f"0.{key}"] = change(tensors.get(f"0.{key}"))
+    with pytest.raises(ValueError, match="the state of parameter 0"):
+        adam_state({name: tensor for name, tensor in tensors.items() if tensor is not None}, parameters)
+    with pytest.raises(LookupError):
+        adam_state({"2.step": torch.ones(())}, parameters)

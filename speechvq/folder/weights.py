@@ -100,6 +100,29 @@ def fill(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     module.load_state_dict(tensors)
 
 
+def adam_state(tensors: Mapping[str, Tensor], parameters: Sequence[Tensor]) -> dict[int, dict[str, Tensor]]:
+    """The state of an Adam optimizer of parameters, by their index.
+
+    tensors: by `INDEX.KEY`; a parameter that had no gradient has none.
+
+    Raises ValueError or LookupError if no optimizer of these parameters can have had this state.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = tensor
+    for index, own in state.items():
+        shape = parameters[index].shape
+        shapes = {"step": torch.Size(), "exp_avg": shape, "exp_avg_sq": shape}
+        if {key: tensor.shape for key, tensor in own.items()} != shapes:
+            raise ValueError(f"the state of parameter {index} has other names or shapes")
+        if not all(tensor.is_floating_point() for tensor in own.values()):
+            raise ValueError(f"the state of parameter {index} is not of real numbers")
+        if own["step"] < 1 or (own["exp_avg_sq"] < 0).any():
+            raise ValueError(f"the state of parameter {index} has negative numbers")
+    return state
+
+
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 

@@ -21,7 +21,7 @@ from speechvq.config.shapes import Each, check_shape
 from speechvq.extras import needed_for
 from speechvq.files import atomic_write, printable
 from speechvq.folder.card import WEIGHTS
-from speechvq.folder.weights import fill, load_tensors, save_tensors
+from speechvq.folder.weights import adam_state, fill, load_tensors, save_tensors
 from speechvq.nn.distributed import leave
 from speechvq.nn.trainable import Trainable, total
 from speechvq.progress import interval
@@ -228,9 +228,8 @@ class Trainer:
         tensors |= {f"averaged.{key}": value for key, value in self.averaged.state_dict().items()}
         for turn, optimizer in self.optimizers.items():
             slots = optimizer.state_dict()["state"]
-            tensors |= {
-                f"optimizer.{turn}.{i}.{key}": value for i, slot in slots.items() for key, value in slot.items()
-            }
+            names = ((f"optimizer.{turn}.{i}.{key}", value) for i, slot in slots.items() for key, value in slot.items())
+            tensors |= dict(names)
         tensors["random"] = torch.get_rng_state()
         clock = {"step": self.step, "seconds": self.seconds, "best": self.best}
         skipped = {"skipped": self.skipped, "skipped_in_a_row": self.skipped_in_a_row}
@@ -243,6 +242,8 @@ class Trainer:
         self.step, self.seconds, self.best = metadata["step"], metadata["seconds"], metadata["best"]
         self.skipped, self.skipped_in_a_row = metadata.get("skipped", 0), metadata.get("skipped_in_a_row", 0)
         try:
+            if not (0 <= self.step < 2**63 and self.seconds >= 0):
+                raise ValueError(f"step {self.step} after {self.seconds} s")
             torch.set_rng_state(tensors.pop("random"))
             self._fill_state(tensors)
         except (LookupError, ValueError, TypeError, RuntimeError) as error:
@@ -261,16 +262,15 @@ class Trainer:
             groups[group][key] = tensor
         fill(self.model, groups["model"], LAST)
         fill(self.averaged, groups["averaged"], LAST)
-        slots: dict[str, dict[int, dict[str, Tensor]]] = {turn: {} for turn in self.optimizers}
+        states: dict[str, dict[str, Tensor]] = {turn: {} for turn in self.optimizers}
         for name, tensor in groups["optimizer"].items():
-            if len(slots) == 1 and name.count(".") == 1:
-                name = f"{next(iter(slots))}.{name}"  # written before optimizers had names
-            turn, index, key = name.split(".", 2)
-            if tensor.shape not in ((), self.parameters[turn][int(index)].shape):
-                raise ValueError(f"'{name}' is of another shape than its weights")
-            slots[turn].setdefault(int(index), {})[key] = tensor
+            if len(states) == 1 and name.count(".") == 1:
+                name = f"{next(iter(states))}.{name}"  # written before optimizers had names
+            turn, _, key = name.partition(".")
+            states[turn][key] = tensor
         for turn, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": slots[turn]})
+            state = adam_state(states[turn], self.parameters[turn])
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
     def _first_clock(self, seconds: float) -> float:
         """The seconds of the first process, so that all have the same learning rate and end at the same step."""
