@@ -267,10 +267,14 @@ def test_pipes(runs, wav, tmp_path):
     speechvq = [sys.executable, "-m", "speechvq.cli"]
     model = ["--model", str(runs["mel"])]
 
-    def run(*arguments: str, data: bytes) -> bytes:
-        return subprocess.run([*speechvq, *arguments], input=data, capture_output=True, check=True).stdout
+    def run(*arguments: str, data: bytes, said: str = "", code: int = 0) -> bytes:
+        done = subprocess.run([*speechvq, *arguments], input=data, capture_output=True)
+        assert done.returncode == code
+        assert done.stderr.decode().startswith(said)
+        return done.stdout
 
-    codes = run("encode", "-", "-", *model, "--speaker", "low", data=wav.read_bytes())
+    codes = run("encode", "-", "-", *model, "--speaker", "low", data=wav.read_bytes(), said="stdout (0.75 s")
+    run("encode", "-", "-", *model, data=b"no", said="speechvq: error: stdin: not audio that can be read", code=2)
     assert main(["encode", str(wav), str(tmp_path / "codes.svq"), *model, "--speaker", "low"]) == 0
     assert codes == (tmp_path / "codes.svq").read_bytes()
     assert b"speaker          low" in run("info", "-", data=codes)

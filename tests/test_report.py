@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from speechvq.cli import main
 from speechvq.config import RUNS
 from speechvq.config.parsing import parse_run
 from speechvq.folder.description import DESCRIPTIONS
-from speechvq.report.pictures import curves, spectrograms, usage
+from speechvq.report.heat_maps import draw_heat_maps
+from speechvq.report.pictures import curve, spectrograms, usage
 from speechvq.report.result_tables import paper_table, result_tables
 from speechvq.report.runs import read_runs
 from speechvq.report.sections import SECTIONS
@@ -263,9 +265,20 @@ def test_pictures_show_what_they_are_given():
     assert opened(spectrograms({"original": wav}, [1] * 50, 320, [])).shape[0] < picture.shape[0]
 
 
-def test_curves_and_usage_draw_any_run():
+@pytest.mark.parametrize("codes", [16, 4096])
+def test_heat_maps_of_any_number_of_codes(codes, tmp_path):
+    """Of thousands of codes, the picture is no wider than of hundreds."""
+    counts = np.random.default_rng(0).integers(1, 9, (codes, 3))
+    draw_heat_maps(SimpleNamespace(confusion=np.eye(3), contingency=counts, phones=["aa", "s", "t"]), tmp_path)
+    picture = opened((tmp_path / "codes.png").read_bytes())
+    assert picture.shape[1] == pytest.approx(300 + 19.2 * min(codes, 400), abs=1)
+    assert opened((tmp_path / "confusion.png").read_bytes()).shape[1] < 400
+
+
+def test_curve_and_usage_draw_any_run():
     log = [{"step": 0, "loss": 90.0}, {"step": 5, "loss": 3.0, "perplexity": 2.0}, {"step": 9, "loss": 2.0}]
-    assert opened(curves(log, ["loss", "perplexity"])).shape[1] > opened(curves(log[:1], ["loss"])).shape[1]
+    assert (opened(curve(log, "loss")) != opened(curve(log, "perplexity"))).any()
+    assert opened(curve(log[:1], "loss")).shape == opened(curve(log, "loss")).shape
     assert (opened(usage(np.array([5, 0, 1]))) != opened(usage(np.array([2, 2, 2])))).any()
 
 

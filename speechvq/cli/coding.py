@@ -285,7 +285,10 @@ def streams(options: argparse.Namespace, suffix: str) -> Iterator[tuple[Path, Pa
             source = folder / "stdin"
             with source.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
-        yield source, folder / f"stdout{suffix}" if target == STREAM else target
+        try:
+            yield source, folder / f"stdout{suffix}" if target == STREAM else target
+        except SpeechVQError as error:
+            raise SpeechVQError(str(error).replace(str(folder / "stdin"), "stdin")) from None
         if target == STREAM:
             with (folder / f"stdout{suffix}").open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
@@ -315,9 +318,11 @@ def _report_files(options: argparse.Namespace, source: Path, plan: Plan, done: I
                 failed[job.source] = item.reason.removeprefix(f"{job.source}: ")
                 continue
             written += 1
-            rows.append({"source": str(job.source), "file": str(job.target), "codes": len(item.codes)})
+            name = "stdout" if options.target == STREAM else str(job.target)
+            input_name = "stdin" if getattr(options, "source", None) == STREAM else str(job.source)
+            rows.append({"source": input_name, "file": name, "codes": len(item.codes)})
             if not options.json:
-                text = f"{job.target} ({item.samples / SAMPLE_RATE:.2f} s, {len(item.codes)} codes)"
+                text = f"{name} ({item.samples / SAMPLE_RATE:.2f} s, {len(item.codes)} codes)"
                 print(printable(text), file=output, flush=True)
     finally:
         listed = [(str(path.relative_to(above)), failed[path]) for path in sorted(failed)]

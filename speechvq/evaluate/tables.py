@@ -36,7 +36,7 @@ CONVERSION_FIGURES = {
     "cepstral_distortion": ("mel-cepstral distortion, dB", 1, ".2f"),
     "dnsmos": ("DNSMOS, overall", 1, ".2f"),
     "energy_correlation": ("energy contour: correlation", 1, ".3f"),
-    "energy_correlation_min": ("  lowest", 1, ".3f"),
+    "energy_correlation_min": ("  the lowest of them", 1, ".3f"),
     "duration_difference_max": ("largest difference in duration, samples", 1, "d"),
     "clipped_samples": ("samples at full scale", 1, "d"),
 }

@@ -12,6 +12,9 @@ from speechvq.files import atomic_write
 with needed_for("drawing", "report"):
     from matplotlib.figure import Figure
 
+MOST_NAMED = 400  # columns; of more, the picture gets no wider, and they have no names
+CELL = 0.16  # inches
+
 
 @dataclass(frozen=True)
 class _HeatMap:
@@ -49,13 +52,17 @@ def draw_heat_maps(result: PhonemeEvaluation, folder: Path) -> None:
 
 def _draw(heat_map: _HeatMap, path: Path) -> None:
     height, width = heat_map.shares.shape
-    figure = Figure((2.5 + 0.16 * width, 1.5 + 0.16 * height), layout="constrained")
+    inches = 2.5 + CELL * min(width, MOST_NAMED)
+    figure = Figure((inches, 1.5 + CELL * height), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(heat_map.shares, aspect="auto", cmap="viridis", vmin=0)
-    axes.set_xticks(range(width), heat_map.columns, rotation=90, fontsize=7)
+    if width <= MOST_NAMED:
+        axes.set_xticks(range(width), heat_map.columns, rotation=90, fontsize=7)
+    else:
+        axes.set_xticks([])
     axes.set_yticks(range(height), heat_map.rows, fontsize=7)
     axes.set_xlabel(heat_map.x_label)
     axes.set_ylabel(heat_map.y_label)
-    figure.colorbar(image, label=heat_map.colours)
+    figure.colorbar(image, label=heat_map.colours, fraction=min(0.15, 1 / inches))
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")

@@ -25,6 +25,7 @@ STYLE: Any = {
     "font.size": 9,
 }
 MAX_WIDTH = 40.0  # inches
+SMALL = (3.0, 2.3)  # inches: as wide as a phone
 STRIPES = ("#3987c533", "#d9822b33")
 
 
@@ -79,27 +80,29 @@ def _strip(
     axes.spines[:].set_visible(False)
 
 
-def curves(log: Sequence[dict[str, float]], keys: Sequence[str]) -> bytes:
-    """Draw the held-out figures `keys` of a log by step, one panel each, without the untrained model; returns a PNG."""
+def curve(log: Sequence[dict[str, float]], key: str) -> bytes:
+    """Draw the held-out figure `key` of a log by step, without the untrained model; returns a PNG."""
+    rows = [row for row in log if key in row and (row["step"] or len(log) == 1)]
     with rc_context(STYLE):
-        figure = Figure((3.4 * len(keys), 2.4), layout="constrained")
-        panels = figure.subplots(1, len(keys), squeeze=False)[0]
-        for axes, key in zip(panels, keys, strict=True):
-            rows = [row for row in log if key in row and (row["step"] or len(log) == 1)]
-            axes.plot([row["step"] for row in rows], [row[key] for row in rows], color=BLUE, marker=".")
-            axes.set_title(key.replace("_", " "))
-            axes.set_xlabel("step")
+        figure = Figure(SMALL, layout="constrained")
+        axes = figure.subplots()
+        axes.plot([row["step"] for row in rows], [row[key] for row in rows], color=BLUE, marker=".")
+        axes.set_title(key.replace("_", " "))
+        axes.set_xlabel("step")
         return _png(figure)
 
 
 def usage(counts: np.ndarray) -> bytes:
-    """Draw counts (codes,) as shares in descending order, beside equal use; returns a PNG."""
+    """Draw counts (codes,) as shares in descending order on a log scale, beside equal use; returns a PNG."""
     shares = 100 * np.sort(counts)[::-1] / counts.sum()
     with rc_context(STYLE):
-        figure = Figure((5, 2.4), layout="constrained")
+        figure = Figure(SMALL, layout="constrained")
         axes = figure.subplots()
         axes.bar(np.arange(len(shares)), shares, width=1.0, color=BLUE)
         axes.axhline(100 / len(shares), color=ORANGE, linestyle="--")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_title("use of codes, and equal use")
         axes.set_xlabel("codes, by frequency")
         axes.set_ylabel("% of all frames")
         return _png(figure)

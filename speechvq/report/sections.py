@@ -150,7 +150,7 @@ def _about_codec(run: Run) -> str:
     codes = f"{about['codes']} codes" if "codes" in about else f"the latents of {about['bottleneck']}"
     bits = f", {about['bit_per_s']:.0f} bit/s" if "bit_per_s" in about else ""
     return (
-        f"{codes} at {about['latents_per_s']:g} Hz{bits}: encoder of {about['encoder']}, bottleneck "
+        f"{codes} at {about['latents_per_s']:g} Hz{bits}: encoder {about['encoder']}, bottleneck "
         f"{about['bottleneck']}, decoder {about['decoder']}, {about['parameters'] / 1e6:.1f} million parameters, "
         f"{len(about['speakers'])} speakers; fingerprint {run.codec.fingerprint}."
     )
@@ -180,13 +180,13 @@ def _speech(run: Run, utterance: Utterance, phones: list[Segment]) -> Speech:
 
 def _curves(run: Run) -> list[Picture]:
     """The learning curves."""
-    keys = [key for key in CURVES if any(key in row for row in run.log)]
-    if not keys:
-        return []
-    last = run.log[-1]
-    ends = ", ".join(f"{key.replace('_', ' ')} {last[key]:.3g}" for key in keys if key in last)
-    text = f"Learning curves on held-out speech; at step {last['step']}: {ends}"
-    return [picture(pictures.curves(run.log, keys), text)]
+    drawn = []
+    for key in CURVES:
+        rows = [row for row in run.log if key in row]
+        if rows:
+            last = f"{key.replace('_', ' ')} {rows[-1][key]:.3g} at step {rows[-1]['step']}"
+            drawn.append(picture(pictures.curve(run.log, key), f"Learning curve on held-out speech: {last}"))
+    return drawn
 
 
 def _usage(run: Run) -> list[Picture]:
