@@ -176,7 +176,7 @@ def export_codec(codec: Codec, out: Path) -> dict[str, float]:
     `decoder_error_db`, the power of the difference of its speech from the codec's, below that of the speech.
     Raises SpeechVQError if the model is continuous, a package is missing, or ONNX Runtime disagrees.
     """
-    with needed_for("ONNX files", "export"):
+    with needed_for("writing ONNX files", "export"):
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
     wav, hop = probe_signal(codec.hop_length), codec.hop_length
@@ -261,7 +261,7 @@ def _write(
 
 def _run(path: Path, inputs: dict[str, Tensor]) -> np.ndarray:
     """The first output of an ONNX file, by ONNX Runtime on the CPU."""
-    with needed_for("ONNX files", "export"):
+    with needed_for("writing ONNX files", "export"):
         import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
