@@ -60,6 +60,30 @@ def test_workers_are_processes_where_there_is_no_fork_or_it_is_not_safe(platform
     assert [*workers.in_processes(abs, [-1, 2, -3], 2)] == [1, 2, 3]
 
 
+DEADLY = """
+import os, signal, sys
+if sys.argv[0] == "-c":  # in the process that workers are forked from
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+STARTED_BY_A_DEAD_ONE = """
+from speechvq import SpeechVQError
+from speechvq.data.workers import in_processes
+try:
+    print([*in_processes(abs, [-1, 2, -3], 2, ["deadly"])])
+except SpeechVQError as error:
+    print(error)
+"""
+
+
+def test_workers_that_cannot_be_forked_are_one_line(tmp_path):
+    """The process that they are forked from is killed, before they are there."""
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    (tmp_path / "script.py").write_text(STARTED_BY_A_DEAD_ONE)
+    script = [sys.executable, str(tmp_path / "script.py")]
+    done = subprocess.run(script, capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout == "a worker process was killed, perhaps for want of memory (--workers)\n"
+
+
 @pytest.mark.parametrize("name", ["../x", "a/../x", "/x", "a//x", "a/\0", "..\\x", "C:x", "a/C:\\x", "a/x:stream"])
 def test_no_name_leads_out_of_a_folder(name, monkeypatch):
     assert files.is_inside(name) == ("\\" in name or ":" in name)  # other systems' characters are usual ones

@@ -38,10 +38,15 @@ def in_processes(
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload([work.__module__, *needed])
     with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
+        killed = SpeechVQError("a worker process was killed, perhaps for want of memory (--workers)")
         try:
-            yield from pool.map(work, jobs, chunksize=max(1, min(32, len(jobs) // (4 * workers))))
+            results = pool.map(work, jobs, chunksize=max(1, min(32, len(jobs) // (4 * workers))))
+        except (BrokenProcessPool, EOFError, ConnectionError):  # the last two: the process that they are forked from
+            raise killed from None
+        try:
+            yield from results
         except BrokenProcessPool:
-            raise SpeechVQError("a worker process was killed, perhaps for want of memory (--workers)") from None
+            raise killed from None
 
 
 def _begin_worker() -> None:
