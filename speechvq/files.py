@@ -252,6 +252,16 @@ def nearest_folders(root: Path, pattern: str, depth: int) -> list[Path]:
     return []
 
 
+def file_exists(path: Path) -> bool:
+    """Whether a file is there; it is not if its name is one that no file can have, such as one that is too long."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno not in NAME_ERRORS:
+            raise
+        return False
+
+
 @dataclass(frozen=True)
 class Failure:
     """The reason why one file of many could not be used."""

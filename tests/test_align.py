@@ -207,3 +207,15 @@ def test_speech_that_is_too_long_is_listed_without_being_read(prepared, aligner,
     assert len(report.aligned) == COUNT - 1
     with pytest.raises(SpeechVQError, match="cut it, with its text, at pauses"):
         aligner.align(np.zeros(LONGEST_ALIGNED + 1, np.float32), "hello")
+
+
+def test_an_utterance_whose_labels_cannot_have_its_name_is_listed(prepared, tmp_path):
+    """A name of 250 bytes is one of audio, but with `.TextGrid` too long for a file."""
+    data = shutil.copytree(prepared, tmp_path / "data")
+    utterances = read_manifest(data)
+    index = next(i for i, u in enumerate(utterances) if u.text and u.id not in ("e01/strange", "e01/silent"))
+    utterances[index] = dataclasses.replace(utterances[index], id="x" * 250)
+    write_manifest(data, utterances)
+    report = align_corpus(data, tmp_path / "out", workers=1)
+    assert dict(report.unaligned)["x" * 250] == "File name too long"
+    assert len(report.aligned) == COUNT - 1

@@ -113,3 +113,11 @@ def test_saved_results_of_any_wrong_shape_are_one_line(question, runs, tmp_path)
                 read[0].utterances(4)
                 refused -= 1
     assert refused > 20
+
+
+def test_recordings_that_no_file_can_be_are_not_there(runs, tmp_path):
+    run = Path(shutil.copytree(runs["mel"], tmp_path / "run"))
+    good = saved_results()["conversion"]
+    rows = [row | {key: "x" * 300} for row in good["rows"] for key in ("utterance", "speaker")]
+    save_json(run / "conversion.json", good | {"rows": rows})
+    assert read_runs([run])[0].utterances(4) == []

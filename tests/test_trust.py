@@ -15,6 +15,7 @@ from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.config import ModelConfig
 from speechvq.config.parsing import parse
+from speechvq.data.manifest import read_manifest, utterances_digest
 from speechvq.evaluate.conversion import wav_name
 from speechvq.files import as_part, is_inside, message_line
 from speechvq.folder.card import CONFIG, WEIGHTS, load_card, save_card
@@ -95,6 +96,12 @@ def test_a_manifest_that_leads_out_of_its_folder_is_refused(command, corpus, run
     before = sorted(tmp_path.rglob("*"))
     assert "line 1: 'id' does not name a file inside of a folder" in refused(capsys, *command, *options[command[0]])
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_path_that_no_file_can_have_is_that_of_no_file(corpus):
+    [first, *_] = read_manifest(corpus)
+    odd = [replace(first, path=path) for path in ("gone", "x" * 300, "x/" * 3000 + "x")]
+    assert len({utterances_digest(corpus, [one]) for one in odd}) == 3
 
 
 # --- models

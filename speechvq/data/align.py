@@ -19,7 +19,7 @@ from speechvq.data.corpora.espeak import Espeak
 from speechvq.data.manifest import Utterance, read_manifest
 from speechvq.data.workers import in_processes
 from speechvq.extras import needed_for
-from speechvq.files import Failure, attempt, printable, save_failures
+from speechvq.files import Failure, attempt, file_exists, printable, save_failures
 from speechvq.progress import progress
 from speechvq.text.phones import SILENCE, arpabet
 from speechvq.text.pronunciations import Pronunciation, espeak_pronunciation, read_dictionary
@@ -208,7 +208,7 @@ def align_corpus(
     """
     _aligner(more)  # raises before the work
     utterances = read_manifest(data)
-    missing = [utterance for utterance in utterances if force or not _label_file(out, utterance).is_file()]
+    missing = [utterance for utterance in utterances if force or not file_exists(_label_file(out, utterance))]
     todo = {utterance.id for utterance in missing}
     report = AlignmentReport(kept=[utterance.id for utterance in utterances if utterance.id not in todo])
     jobs = [(utterance, data, out, more) for utterance in missing]

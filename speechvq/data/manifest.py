@@ -14,7 +14,7 @@ from speechvq.audio import HIGH_PASS
 from speechvq.config import HIGHEST_HIGH_PASS
 from speechvq.config.guarded import json_lines, parse_json, read_json
 from speechvq.config.shapes import Each, check_shape
-from speechvq.files import atomic_write, is_inside
+from speechvq.files import atomic_write, file_exists, is_inside
 
 MANIFEST = "manifest.jsonl"
 SPEAKERS = "speakers.json"
@@ -177,7 +177,7 @@ def utterances_digest(folder: Path, utterances: Iterable[Utterance]) -> str:
     digest = hashlib.sha256()
     for u in utterances:
         path = folder / u.path
-        size = path.stat().st_size if path.is_file() else -1
+        size = path.stat().st_size if file_exists(path) else -1
         digest.update(f"{u.id} {u.path} {u.start} {u.samples} {size}\n".encode())
     return digest.hexdigest()[:16]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from speechvq.codec import Codec
 from speechvq.evaluate.conversion import wav_name
+from speechvq.files import file_exists
 from speechvq.folder.card import Card, load_card
 from speechvq.folder.provenance import is_of_another
 from speechvq.report.saved import RESULT_SHAPES, read_result, read_starts
@@ -98,7 +99,7 @@ class Run:
         by_speaker: dict[str, dict[str, list[Clip]]] = {}
         for row in self.results.get("conversion", {}).get("rows", []):
             path = self.folder / "wavs" / wav_name(row)
-            if path.is_file():
+            if file_exists(path):
                 kind = f"as {row['speaker']}" if row["kind"] == "conversion" else row["kind"]
                 by_speaker.setdefault(row["source"], {}).setdefault(row["utterance"], []).append(Clip(path, kind, row))
         of_speakers = [[(speaker, *item) for item in own.items()] for speaker, own in by_speaker.items()]
