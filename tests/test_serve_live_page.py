@@ -92,6 +92,24 @@ def test_live_goes_on_with_another_voice(open_page, studio, live):
     view.screenshot(path=artefact("serve-live-phone.png"))
 
 
+SLOW_LEAVE = """const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+const asked = new Promise((resolve) => { window.allow = resolve; });
+navigator.mediaDevices.getUserMedia = async (wanted) => { await asked; return ask(wanted); };"""
+
+
+def test_the_voice_that_is_chosen_while_the_microphone_opens_is_spoken(open_page, studio, live):
+    view = open_page(microphone=True, script=SLOW_LEAVE)
+    conversation = Conversation(view)
+    view.click("#live")
+    view.focus("input[name=voice]:checked")
+    view.keyboard.press("ArrowDown")
+    voice = view.evaluate("document.querySelector('input[name=voice]:checked').value")
+    view.evaluate("window.allow()")
+    view.locator("#counter", has_text="ms later").or_(view.get_by_role("alert")).first.wait_for()
+    assert conversation.query["voice"] == [voice]
+    assert view.inner_text("#status") in (f"Live as {voice}. Use headphones.", "or drop a file here")
+
+
 def test_live_ends_with_the_server(open_page, studio, live):
     server = LocalServer(studio, 0)
     thread = threading.Thread(target=server.run)

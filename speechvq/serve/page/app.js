@@ -110,7 +110,7 @@ async function introduce(voice, button) {
 const voiceChosen = () => document.querySelector("input[name=voice]:checked").value;
 
 async function chooseVoice() {
-  if (live?.socket) {
+  if (live) {
     live.speakAs(voiceChosen());
     showLive();
   }

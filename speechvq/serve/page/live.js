@@ -17,12 +17,13 @@ export class Live {
   }
 
   async start(voice) {
+    this.voice = voice;
     try {
       await this.open({ sampleRate: this.rate }).catch((error) => {
         if (error.name !== "NotSupportedError") throw error;
         return this.open({}); // Firefox does not resample a microphone, but the server does
       });
-      if (this.context) this.speakAs(voice);
+      if (this.context) this.speakAs(this.voice);
     } catch (error) {
       this.stop(error);
     }
@@ -44,8 +45,10 @@ export class Live {
     this.output.connect(context.destination);
   }
 
-  // Goes on with another voice, too.
+  // Goes on with another voice, too; while the microphone is being opened, that is the one to begin with.
   speakAs(voice) {
+    this.voice = voice;
+    if (!this.output) return;
     this.socket?.close();
     const url = new URL("/api/live", location.href);
     url.protocol = "ws:";
