@@ -96,6 +96,7 @@ def test_with_the_keyboard_alone(open_page, vowels, studio, tmp_path):
         reached.append(view.evaluate("document.activeElement.id || document.activeElement.name"))
         view.keyboard.press("Tab")
     wanted = {"record", "file", "voice", "play", "track", "position", "zoom-out", "zoom-in", "get-wav", "get-codes"}
+    wanted |= {"live"} if studio.describe()["live"] else set()
     assert wanted <= set(reached)
 
     view.focus("input[name=voice]:checked")

@@ -34,7 +34,8 @@ export class Live {
     await this.context?.close();
     const context = new AudioContext(options);
     this.context = context;
-    const silence = await listen(context, PIECE * context.sampleRate, (piece, frame) => this.send(piece, frame));
+    const length = Math.round(PIECE * context.sampleRate);
+    const silence = await listen(context, length, (piece, frame) => this.send(piece, frame));
     if (this.ended) {
       silence();
       return;
