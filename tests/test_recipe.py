@@ -38,12 +38,14 @@ dim = 8
 kind = "{decoder}"
 conditioner = {{ upsample = {upsample}, channels = 16, blocks = 1 }}
 """
+ENCODER = "[encoder]\nstrides = [2, 2]\nchannels = 64\ndilations = {blocks}\n"
 WAVENET = "wavenet = { cycles = 1, layers = 4, residual = 16, gate = 16, skip = 16 }\n"
 FREEZE = '[init]\nfreeze = ["encoder", "bottleneck"]\n'
 TINY = {
     "small-mel": CODEC.format(strides=[2], decoder="mel", upsample=2) + TRAIN.format(crop=6400),
     "small": CODEC.format(strides=[2], decoder="wavenet", upsample=2) + WAVENET + FREEZE + TRAIN.format(crop=3200),
-    "phonemes": CODEC.format(strides=[2, 2], decoder="mfcc", upsample=4) + TRAIN.format(crop=6400),
+    "cpc": ENCODER.format(blocks=[1] * 6) + '[objective]\nkind = "cpc"\nsteps = 2\n' + TRAIN.format(crop=25600),
+    "masked": ENCODER.format(blocks=[1] * 8) + '[objective]\nkind = "masked"\n' + TRAIN.format(crop=25600),
     "prior": f"[prior]\n{WAVENET}{TRAIN.format(crop=40)}",
 }
 
@@ -107,13 +109,12 @@ def test_killed_in_every_stage_it_goes_on_and_ends(recipe, tmp_path):
     assert page.count("<audio") >= 4 + 2 * 3 * 4  # samples; utterances of three speakers by two decoders
     rows = [json.loads(line) for line in (out / "voice" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 4, 8]
-    (recipe / "phonemes.toml").write_text(TINY["phonemes"].replace("channels = 16", "channels = 8"))
+    (recipe / "masked.toml").write_text(TINY["masked"].replace("channels = 64", "channels = 72"))
     changed = start(recipe, "--demo", "--out", str(out), "--stage", "5", "--stop", "5")
     printed, _ = changed.communicate(timeout=300)
     assert changed.returncode == 0, printed[-3000:]
-    assert [line for line in printed.splitlines() if line.startswith("stage")] == [
-        f"stage 5: {name}" for name in ("train-phonemes", "phonemes", "leakage")
-    ]
+    names = ("train-cpc is done", "targets is done", "train-masked", "codebook", "phonemes", "leakage")
+    assert [line for line in printed.splitlines() if line.startswith("stage")] == [f"stage 5: {name}" for name in names]
 
 
 @pytest.mark.parametrize(

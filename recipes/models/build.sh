@@ -36,6 +36,9 @@ data=$out/speech
 step convert train "$convert" "$recipe/convert-50hz.toml" --init "$out/convert-codes"
 step convert-prior train "$out/convert-prior" "$recipe/../vctk/prior.toml" --model "$convert" --set train.steps=2000
 step convert-evaluate evaluate "$convert" conversion --count 3 --wavs "$convert/wavs"
+data=$all
+step convert-phones evaluate "$convert" phonemes --labels "$out/labels-all" --table "$convert/phones.tsv"
+data=$out/speech
 step convert-pack python "$recipe/pack.py" "$convert" "$packaged/convert-50hz" "$out/convert-prior"
 # The sentence with which its voices introduce themselves in `speechvq serve`.
 step convert-sample speechvq encode "$sources/arctic/slt/arctic_a0009.opus" "$packaged/convert-50hz/sample.svq" \
@@ -47,10 +50,15 @@ key=$corpus_key # the steps above are not before these
 data=$out/phonemes labels=$out/labels
 step prepare-phonemes speechvq prepare folder "$out/corpus" "$data" --unseen-speakers "27,p226,$unseen"
 step align speechvq align "$data" "$labels"
-step phoneme-codes train "$phoneme-codes" "$recipe/phoneme-25hz-codes.toml"
+step phoneme-cpc train "$phoneme-cpc" "$recipe/../vctk/cpc.toml" --set train.steps=600
+step phoneme-targets speechvq targets "$phoneme-cpc" --data "$data" --out "$phoneme-targets.npz" --layers 0,3,6 --frames 120000 --force
+step phoneme-masked train "$phoneme-masked" "$recipe/../vctk/masked.toml" --targets "$phoneme-targets.npz"
+step phoneme-codes speechvq codebook "$phoneme-masked" --data "$data" --out "$phoneme-codes" --codes 128 --layers 8 --rounds 0 \
+    --quiet 0.05 --force
 step phoneme train "$phoneme" "$recipe/phoneme-25hz.toml" --init "$phoneme-codes"
-step phoneme-prior train "$phoneme-prior" "$recipe/../vctk/prior.toml" --model "$phoneme"
-step phoneme-evaluate evaluate "$phoneme" phonemes --labels "$labels"
+step phoneme-prior train "$phoneme-prior" "$recipe/../vctk/prior.toml" --model "$phoneme" \
+    --set prior.wavenet.residual=80 --set prior.wavenet.gate=80 --set prior.wavenet.skip=80
+step phoneme-evaluate evaluate "$phoneme" phonemes --labels "$labels" --table "$phoneme/phones.tsv"
 step phoneme-pack python "$recipe/pack.py" "$phoneme" "$packaged/phoneme-25hz" "$phoneme-prior"
 
 key+=$convert_key

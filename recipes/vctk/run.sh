@@ -11,7 +11,7 @@
 #   --demo            a synthetic corpus and a few minutes of training, to check that every stage works
 #   --unseen A,B      speakers held out of all training (default: one in twenty, by a hash of the name)
 #   LAUNCH="torchrun --nproc-per-node 8"    how to start what runs on many GPUs; DEVICE=cuda evaluates on them
-#   STEPS="600 300 800 400"  steps of the demo's trainings (codes, voice, phonemes, prior); SENTENCES=40 in its corpus
+#   STEPS="600 300 100 400"  steps of the demo's trainings (codes, voice, each encoder of phonemes, prior); SENTENCES=40 in its corpus
 #
 # A step that is done is not repeated unless its command, its configuration or a step before it has changed; an
 # interrupted training resumes where it stopped.
@@ -47,7 +47,7 @@ data=$out/data labels=$out/labels
 source "$recipe/../lib.sh"
 
 few() { # N: for the demo, the option that sets the Nth number of STEPS
-    read -ra steps <<< "${STEPS:-600 300 800 400}"
+    read -ra steps <<< "${STEPS:-600 300 100 400}"
     [[ -z $demo ]] || printf -- '--set\ntrain.steps=%s\n' "${steps[$1]}"
 }
 
@@ -87,8 +87,14 @@ step convert evaluate "$voice" conversion --wavs "$voice/wavs" "${pairs[@]}"
 [[ $config == paper ]] || step convert-codes evaluate "$out/codes" conversion --wavs "$out/codes/wavs" "${pairs[@]}"
 
 stage=5
-if [[ $config == paper ]]; then configuration=paper-640x; else configuration=phonemes; fi
-step train-phonemes train "$phonemes" "$recipe/$configuration.toml" $(few 2)
+if [[ $config == paper ]]; then
+    step train-phonemes train "$phonemes" "$recipe/paper-640x.toml" $(few 2)
+else
+    step train-cpc train "$phonemes-cpc" "$recipe/cpc.toml" $(few 2)
+    step targets speechvq targets "$phonemes-cpc" --data "$data" --out "$phonemes-targets.npz" --force
+    step train-masked train "$phonemes-masked" "$recipe/masked.toml" --targets "$phonemes-targets.npz" $(few 2)
+    step codebook speechvq codebook "$phonemes-masked" --data "$data" --out "$phonemes" --layers 8 --rounds 0 --force
+fi
 step phonemes evaluate "$phonemes" phonemes --labels "$labels" --figures "$phonemes"
 step leakage evaluate "$phonemes" leakage
 
