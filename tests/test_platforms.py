@@ -17,6 +17,7 @@ from speechvq import SpeechVQError, extras, files
 from speechvq.coding.plan import plan_files
 from speechvq.data import workers
 from speechvq.folder.weights import load_tensors, save_tensors
+from speechvq.text.transcript import read_text, read_transcripts
 
 WITHOUT_POSIX = """
 import importlib, multiprocessing.context, os, pkgutil, signal, sys
@@ -150,6 +151,14 @@ def test_letters_that_the_output_does_not_have_are_escaped(tmp_path, wavenet):
     command = [sys.executable, "-m", "speechvq.cli", "info", str(wavenet)]
     done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, check=True)
     assert "Zoë \\u0416" in done.stdout.decode("cp1252")
+
+
+def test_transcripts_of_an_editor_of_windows(tmp_path):
+    """Their first bytes are a mark, and their lines end in two."""
+    path = tmp_path / "x.txt"
+    path.write_bytes("\ufeffa\tHello you.\r\nb\tYes.\r\n".encode())
+    assert read_transcripts(path) == {"a": "Hello you.", "b": "Yes."}
+    assert read_text(path) == "a Hello you. b Yes."
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Transcripts: their files, and the words in them."""
 
+import codecs
 import os
 import re
 from pathlib import Path
@@ -17,11 +18,16 @@ def one_line(text: bytes) -> str:
 
 def read_text(path: Path) -> str:
     """A transcript that has a file of its own, as one line; '' if there is no such file."""
-    return one_line(path.read_bytes()) if path.is_file() else ""
+    return one_line(_read(path)) if path.is_file() else ""
 
 
 def read_transcripts(path: Path, separator: bytes = b"\t") -> dict[str, str]:
     """The text of each recording, by its file stem, from a file of lines (stem, separator, text); {} without a file."""
-    lines = path.read_bytes().splitlines() if path.is_file() else []
+    lines = _read(path).splitlines() if path.is_file() else []
     rows = (line.partition(separator) for line in lines)
     return {os.fsdecode(stem): one_line(text) for stem, _, text in rows}
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file, without the mark that some programs of Windows begin UTF-8 with."""
+    return path.read_bytes().removeprefix(codecs.BOM_UTF8)
