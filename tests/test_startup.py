@@ -41,6 +41,19 @@ def test_coding_loads_nothing_slow_but_torch(name, tmp_path):
     assert not encoded & SLOW
 
 
+@pytest.mark.parametrize("question", ["reconstruction", "conversion", "phonemes", "leakage", "rate", "samples"])
+def test_a_wrong_folder_is_found_before_torch_is_loaded(question, tmp_path):
+    more = {"phonemes": ["--labels", "absent"], "samples": ["--prior", "convert-50hz/prior"]}.get(question, [])
+    code = (
+        f"import sys; from speechvq.cli import main; wanted = ['evaluate', '{question}', *{more}, '--data', 'absent']\n"
+    )
+    code += "assert main([*wanted, '--model', 'absent']) == main(wanted) == 2; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    model, data = done.stderr.splitlines()
+    assert model.startswith("speechvq: error: absent: ")
+    assert data == "speechvq: error: absent: not a prepared corpus, manifest.jsonl is missing"
+
+
 def test_saving_a_codec_is_what_loads_the_hub(tmp_path):
     code = "import sys; from speechvq import Codec; codec = Codec.load('convert-50hz'); codec.describe(); "
     code += f"assert 'huggingface_hub' not in sys.modules; codec.save_pretrained({str(tmp_path)!r})"

@@ -111,8 +111,8 @@ def label_reading(options: argparse.Namespace) -> LabelReading:
     return LabelReading(options.tier, read_map(options.map) if options.map else {})
 
 
-def load_codec(options: argparse.Namespace) -> Any:
-    """The model of --model. --speaker and --prior are checked first, before torch is imported.
+def check_model(options: argparse.Namespace) -> None:
+    """Check --model, --speaker and --prior without importing torch.
 
     Raises SpeechVQError if the folder is not a codec's, it does not have the speaker, or --prior is not a prior's.
     """
@@ -123,6 +123,11 @@ def load_codec(options: argparse.Namespace) -> Any:
         load_card(model_folder(options.prior), "prior")
     if getattr(options, "speaker", None):
         speaker_index(card.speakers, options.speaker)
+
+
+def load_codec(options: argparse.Namespace) -> Any:
+    """The model of --model, checked first with what belongs to it; raises SpeechVQError as `check_model` does."""
+    check_model(options)
     from speechvq.codec import Codec
 
     return Codec.load(options.model, options.device)

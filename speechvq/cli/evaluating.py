@@ -4,6 +4,8 @@ import argparse
 import atexit
 import dataclasses
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from speechvq.cli.arguments import (
     add_sampling,
     add_seed,
     add_truncation,
+    check_model,
     count,
     duration,
     label_reading,
@@ -47,6 +50,7 @@ def add_commands(commands: Any) -> None:
         add_device(command)
         text = "also write the result to a file; `speechvq report` reads MODEL/QUESTION.json (default: nowhere)"
         command.add_argument("--save", type=Path, metavar="FILE", help=text)
+        command.set_defaults(run=partial(_evaluate, command.get_default("run")))
 
 
 def _add_reconstruction(questions: Any) -> argparse.ArgumentParser:
@@ -161,6 +165,15 @@ def _report(options: argparse.Namespace) -> None:
     inputs = options.data, options.labels, options.count, reading, options.device
     path = write_report(options.runs, options.out, *inputs)
     report(options, {"page": str(path)}, [str(path)])
+
+
+def _evaluate(question: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Answer a question; a wrong folder ends it before torch is imported."""
+    from speechvq.data.manifest import require_prepared
+
+    check_model(options)
+    require_prepared(options.data)
+    return question(options)
 
 
 def _evaluate_reconstruction(options: argparse.Namespace) -> int:

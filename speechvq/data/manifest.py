@@ -138,14 +138,19 @@ def sentence_rank(name: str, text: str) -> float:
     return rank_key(" ".join(re.findall(r"\w+", text.casefold())) or name)
 
 
+def require_prepared(folder: Path) -> None:
+    """Raise SpeechVQError if `prepare` did not write this folder."""
+    if not (folder / MANIFEST).is_file():
+        raise SpeechVQError(f"{folder}: not a prepared corpus, {MANIFEST} is missing")
+
+
 def read_manifest(folder: Path) -> list[Utterance]:
     """The utterances of a prepared corpus.
 
     Raises SpeechVQError if `prepare` did not write this folder, naming the line that is malformed.
     """
+    require_prepared(folder)
     path = folder / MANIFEST
-    if not path.is_file():
-        raise SpeechVQError(f"{folder}: not a prepared corpus, {MANIFEST} is missing")
     utterances = [_utterance(line, where) for where, line in json_lines(path)]
     if not utterances:
         raise SpeechVQError(f"{path}: holds no utterances")
