@@ -57,15 +57,10 @@ def test_the_table_of_codes_is_that_of_evaluate_phonemes(tmp_path):
     path = tmp_path / "phones.tsv"
     path.write_text("code\tframes\tshare\tphone\n7\t3\t0.5\taa\n3\t2\t0.3\taa\n0\t1\t0.2\tsil\n")
     assert read_code_table(path) == PHONES
-    rows = ("7\t" + "x" * 200_000 + "\n" * 2, "9" * 5_000 + "\tx\n", "7\n", "7\t\n")  # a field may be of any length
-    for text in (
-        *("code\tphone\n" + row for row in rows),
-        "",
-        "code\tphone\n",
-        "code\tframes\n7\t3\n",
-        "code\tphone\n7\taa\n7\tiy\n",
-        "code\tphone\nx\taa\n",
-    ):
+    path.write_text("code\tphone\n\n7\t" + "x" * 200_000 + "\n\n")  # a field may be of any length
+    assert read_code_table(path) == {7: "x" * 200_000}
+    rows = ("9" * 5_000 + "\tx\n", "7\n", "7\t\n", "7\taa\n7\tiy\n", "x\taa\n")
+    for text in ("", "code\tphone\n", "code\tframes\n7\t3\n", *("code\tphone\n" + row for row in rows)):
         path.write_text(text)
         with pytest.raises(SpeechVQError, match=r"phones\.tsv(: holds no codes|, line 2|, line 3)"):
             read_code_table(path)

@@ -61,6 +61,8 @@ def read_code_table(path: Path) -> dict[int, str]:
     head, *rows = [line.split("\t") for line in decoded(path).splitlines()] or [[]]
     table: dict[int, str] = {}
     for number, values in enumerate(rows, 2):
+        if values == [""]:
+            continue
         row = dict(zip(head, values, strict=False))
         code, phone = row.get("code", ""), row.get("phone", "")
         if not re.fullmatch("[0-9]{1,9}", code) or not phone or int(code) in table:
