@@ -44,9 +44,8 @@ def test_coding_loads_nothing_slow_but_torch(name, tmp_path):
 @pytest.mark.parametrize("question", ["reconstruction", "conversion", "phonemes", "leakage", "rate", "samples"])
 def test_a_wrong_folder_is_found_before_torch_is_loaded(question, tmp_path):
     more = {"phonemes": ["--labels", "absent"], "samples": ["--prior", "convert-50hz/prior"]}.get(question, [])
-    code = (
-        f"import sys; from speechvq.cli import main; wanted = ['evaluate', '{question}', *{more}, '--data', 'absent']\n"
-    )
+    code = "import sys; from speechvq.cli import main\n"
+    code += f"wanted = ['evaluate', '{question}', *{more}, '--data', 'absent']\n"
     code += "assert main([*wanted, '--model', 'absent']) == main(wanted) == 2; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     model, data = done.stderr.splitlines()

@@ -12,8 +12,9 @@ from speechvq.files import atomic_write
 with needed_for("drawing", "report"):
     from matplotlib.figure import Figure
 
-MOST_NAMED = 400  # columns; of more, the picture gets no wider, and they have no names
+MOST_NAMED = 400  # columns; more have no names
 CELL = 0.16  # inches
+UNNAMED = 9.0  # inches of columns without names
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,12 @@ def draw_heat_maps(result: PhonemeEvaluation, folder: Path) -> None:
 
 def _draw(heat_map: _HeatMap, path: Path) -> None:
     height, width = heat_map.shares.shape
-    inches = 2.5 + CELL * min(width, MOST_NAMED)
+    named = width <= MOST_NAMED
+    inches = 2.5 + (CELL * width if named else UNNAMED)
     figure = Figure((inches, 1.5 + CELL * height), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(heat_map.shares, aspect="auto", cmap="viridis", vmin=0)
-    if width <= MOST_NAMED:
+    if named:
         axes.set_xticks(range(width), heat_map.columns, rotation=90, fontsize=7)
     else:
         axes.set_xticks([])
