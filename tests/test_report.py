@@ -265,7 +265,7 @@ def test_pictures_show_what_they_are_given():
     assert opened(spectrograms({"original": wav}, [1] * 50, 320, [])).shape[0] < picture.shape[0]
 
 
-@pytest.mark.parametrize(("codes", "inches"), [(16, 0.16 * 16), (400, 0.16 * 400), (4096, 9)])
+@pytest.mark.parametrize(("codes", "inches"), [(16, 0.16 * 16), (400, 0.16 * 400), (4096, 6.8)])
 def test_heat_maps_of_any_number_of_codes(codes, inches, tmp_path):
     """Columns of codes are as wide as their names; of thousands, the picture fits a screen."""
     counts = np.random.default_rng(0).integers(1, 9, (codes, 3))
