@@ -50,7 +50,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
-    descriptor, temporary = _new(lambda: _new_file(path.parent, path.suffix))
+    try:
+        descriptor, temporary = _new(lambda: _new_file(path.parent, path.suffix))
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
@@ -188,6 +192,13 @@ def _let_go_of_all() -> None:
 
 if fcntl is not None:
     os.register_at_fork(after_in_child=_let_go_of_all)  # else a worker would hold the locks of its killed parent
+
+
+def not_a_file(path: Path) -> str:
+    """What a path is that is no file, for an error."""
+    if path.is_dir():
+        return "is a folder, not a file"
+    return "a pipe or a device, not a file; - reads stdin" if path.exists() else "no such file"
 
 
 def _umask() -> int:

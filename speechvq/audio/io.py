@@ -18,9 +18,10 @@ from speechvq.audio.decoding.downmix import Downmix
 from speechvq.audio.decoding.libsndfile import decode, stated_samples
 from speechvq.audio.decoding.media import decode_media, media_kind
 from speechvq.audio.decoding.parts import Part, find_parts
-from speechvq.files import atomic_write
+from speechvq.files import atomic_write, not_a_file
 
 MOST_EXPANSION = 1_000  # samples at 16 kHz for each byte of a file
+REST_BYTES = 2**20  # more than what is left on a disk that was full for a piece
 LEAST_ALLOWED = 600 * SAMPLE_RATE  # samples that any file may have
 
 
@@ -41,7 +42,7 @@ def read_pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
     Raises SpeechVQError as `read` does, some of it only when the piece is reached.
     """
     if not path.is_file():
-        raise SpeechVQError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+        raise SpeechVQError(f"{path}: {not_a_file(path)}")
     samples = 0
     try:
         most = _most_samples(path, sample_rate)
@@ -52,6 +53,8 @@ def read_pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
                     if samples > most:
                         raise SpeechVQError(f"{path}: more than {MOST_EXPANSION} samples for each byte: no recording")
                     yield wav
+    except PermissionError as error:
+        raise SpeechVQError(f"{path}: cannot be read ({error.strerror})") from None
     except (soundfile.LibsndfileError, TypeError, OSError, UnicodeError) as error:  # the last: a name that is not UTF-8
         reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
         raise SpeechVQError(f"{path}: not audio that can be read ({reason.rstrip('.')})") from None
@@ -120,6 +123,8 @@ def write(path: Path, wav: Tensor | Iterable[Tensor], sample_rate: int = SAMPLE_
                 for piece in [wav] if isinstance(wav, Tensor) else wav:
                     file.write(piece.clamp(-1, 1).numpy())
         except soundfile.LibsndfileError as error:  # a full disk, say: not bad input
+            with temporary.open("ab") as rest:  # the system gives the reason again, of which libsndfile is silent
+                rest.write(bytes(REST_BYTES))
             raise OSError(None, error.error_string, str(path)) from None
 
 

@@ -4,8 +4,11 @@ import argparse
 import io
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,8 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments: without the program's name; those of the process by default.
 
     Returns the exit code: 0, 1 if some of many files could not be used, 2 for an error that the user can correct, 130
-    if interrupted, 141 if the reader of stdout has gone.
+    if interrupted, 141 if the reader of stdout has gone, 143 or 129 if ended by SIGTERM or SIGHUP.
     """
+    _open_closed_streams()
     logging.basicConfig(level=logging.WARNING)
     for handler in logging.root.handlers:
         handler.setFormatter(PrintableFormatter())
@@ -30,21 +34,83 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        with _ended_by_signals():
+            code = options.run(options) or 0
+            sys.stdout.flush()  # what cannot be written is an error now, not when Python ends
+            return code
     except SpeechVQError as error:
         print(f"speechvq: error: {message_line(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("speechvq: interrupted", file=sys.stderr)
         return 130
+    except _Ended as error:
+        return 128 + error.number
     except BrokenPipeError:
-        # The reader of stdout has gone (`speechvq info | head`); keep Python from failing again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()  # its reader has gone (`speechvq info | head`)
         return 141
     except OSError as error:
         name = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         print(f"speechvq: error: {printable(name)}{error.strerror or message_line(str(error))}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _give_up_stdout()
         return 2
+
+
+def _give_up_stdout() -> None:
+    """Keep Python from failing again at exit, on what it could not write to stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_closed_streams() -> None:
+    """Give the process the standard streams that it was started without, so that no other file gets their numbers.
+
+    What is read from or written to them is an error of the system, but messages on stderr go nowhere.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            way = os.O_RDONLY if name == "stdout" else os.O_WRONLY
+            descriptor = os.open(os.devnull, way)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
+
+
+class _Ended(BaseException):
+    """SIGTERM or SIGHUP has come."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM, and the end of the terminal, remove temporary files on the way out, as Ctrl-C does."""
+    process = os.getpid()
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() != process:  # a worker, which inherits this: it ends at once
+            os._exit(128 + number)
+        raise _Ended(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
+    if threading.current_thread() is not threading.main_thread():  # which alone may do this
+        numbers = []
+    changed = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores SIGHUP
+    for number in changed:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class _PrintableParser(argparse.ArgumentParser):

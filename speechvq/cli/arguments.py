@@ -232,9 +232,9 @@ def nonnegative(text: str) -> float:
     return _float(text, 0)
 
 
-def finite(text: str) -> float:
-    """Any number but infinity."""
-    return _float(text, -1e6, 1e6)
+def decibels(text: str) -> float:
+    """A gain in dB."""
+    return _float(text, -100, 100)
 
 
 def share(text: str) -> float:
@@ -250,6 +250,11 @@ def count(text: str) -> int:
 def natural(text: str) -> int:
     """A whole number from 0."""
     return _int(text, 0, 2**63 - 1)
+
+
+def level(text: str) -> int:
+    """A level of folders below another."""
+    return _int(text, 0, 32)
 
 
 def port(text: str) -> int:

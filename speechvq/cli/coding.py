@@ -3,10 +3,8 @@
 import argparse
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +30,7 @@ from speechvq.cli.arguments import (
     semitones,
 )
 from speechvq.cli.streaming import (
+    STREAM,
     add_input,
     add_lookahead,
     add_packet,
@@ -39,17 +38,18 @@ from speechvq.cli.streaming import (
     convert_stream,
     decode_stream,
     encode_stream,
+    require_raw,
+    streams,
 )
 from speechvq.coding.header import CODER_TAGS
 from speechvq.coding.plan import CODE_SUFFIXES, FAILED_FILE, Plan, plan_files, plan_samples, require_input
-from speechvq.files import Failure, only_run, printable, save_failures, temporary_folder
+from speechvq.files import Failure, printable, save_failures
 from speechvq.text.textgrid import check_writer
 from speechvq.text.timed_codes import GRID_SUFFIX, TABLE_SUFFIX, read_code_table
 
 if TYPE_CHECKING:
     from speechvq.coding.jobs import Outcome
 
-STREAM = Path("-")  # stdin or stdout
 # Options on which outputs do not depend; the files of model and prior count, but not their names.
 WITHOUT_EFFECT = {"run", "source", "target", "model", "prior", "device", "force", "skip_existing", "json"}
 FORMATS = {"svq": CODE_SUFFIXES[0], "tsv": TABLE_SUFFIX, "textgrid": GRID_SUFFIX}  # suffixes of what `encode` writes
@@ -146,6 +146,7 @@ def _add_force(command: Any) -> None:
 def _encode(options: argparse.Namespace) -> int:
     if options.raw:
         return encode_stream(options)
+    require_raw(options)
     suffix = FORMATS[options.format or "svq"]
     with streams(options, suffix) as (source, target):
         plan = _plan("encode", options, source, target, AUDIO_SUFFIXES, (suffix, *FORMATS.values()))
@@ -176,6 +177,7 @@ def _code_phones(options: argparse.Namespace) -> dict[int, str] | None:
 def _decode(options: argparse.Namespace) -> int:
     if options.raw:
         return decode_stream(options)
+    require_raw(options)
     with streams(options, f".{options.format}") as (source, target):
         plan = _plan("decode", options, source, target, CODE_SUFFIXES, _formats(options))
         codec = load_codec(options)
@@ -189,6 +191,7 @@ def _decode(options: argparse.Namespace) -> int:
 def _convert(options: argparse.Namespace) -> int:
     if options.raw:
         return convert_stream(options)
+    require_raw(options)
     with streams(options, f".{options.format}") as (source, target):
         plan = _plan("convert", options, source, target, AUDIO_SUFFIXES, _formats(options))
         codec = load_codec(options)
@@ -267,31 +270,6 @@ def _sample(options: argparse.Namespace) -> int:
             prefix=options.prefix,
         )
         return _report_files(options, Path(), Plan([]), done)
-
-
-@contextmanager
-def streams(options: argparse.Namespace, suffix: str) -> Iterator[tuple[Path, Path]]:
-    """The input and output files of a command, with temporary files in place of stdin and stdout.
-
-    suffix: of the temporary output.
-
-    stdin is copied into a file because input is read twice; stdout gets its file when the block ends. Of a folder, no
-    other run may write into the output meanwhile.
-    """
-    source, target = getattr(options, "source", Path()), getattr(options, "target", Path())
-    of_folder = "source" in options and source.is_dir()
-    with temporary_folder() as folder, only_run(target) if of_folder else nullcontext():
-        if source == STREAM:
-            source = folder / "stdin"
-            with source.open("wb") as file:
-                shutil.copyfileobj(sys.stdin.buffer, file)
-        try:
-            yield source, folder / f"stdout{suffix}" if target == STREAM else target
-        except SpeechVQError as error:
-            raise SpeechVQError(str(error).replace(str(folder / "stdin"), "stdin")) from None
-        if target == STREAM:
-            with (folder / f"stdout{suffix}").open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
 
 
 def _formats(options: argparse.Namespace) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from speechvq import SpeechVQError
 from speechvq.cli.arguments import add_command, add_model, report, table
-from speechvq.cli.coding import streams
+from speechvq.cli.streaming import streams
 from speechvq.coding.header import parse_file, read_header
 from speechvq.coding.packets.framing import describe_packets, is_packets
 
@@ -63,7 +63,14 @@ def _info(options: argparse.Namespace) -> None:
 
 def _describe_codes(data: bytes) -> dict[str, Any]:
     """The description of a file of codes or of a recorded stream of them."""
-    return describe_packets(data) if is_packets(data) else read_header(data).describe()
+    if is_packets(data):
+        return describe_packets(data)
+    header = read_header(data)
+    result, difference = header.describe(), len(data) - header.stated_size
+    if difference:
+        text = f"{abs(difference)} of its bytes are missing" if difference < 0 else f"{difference} bytes too many"
+        return {**result, "damaged": text}
+    return result
 
 
 def _summary(model: str, values: dict[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from speechvq.cli.arguments import (
     count,
     cutoff,
     label_reading,
+    level,
     names,
     natural,
     nonnegative,
@@ -86,7 +87,7 @@ def _add_prepare(commands: Any) -> None:
     text = "share of speakers held out, of those that the corpus does not hold out itself (default: 0.05)"
     command.add_argument("--unseen", type=share, default=0.05, help=text)
     text = "of the corpus `folder`: which level of folders are the speakers; 0: all of one speaker (default: 1)"
-    command.add_argument("--speaker-level", type=natural, metavar="N", help=text)
+    command.add_argument("--speaker-level", type=level, metavar="N", help=text)
     text = "hold out these speakers instead of a share (default: none)"
     command.add_argument("--unseen-speakers", default="", metavar="A,B", help=text)
 
@@ -256,6 +257,8 @@ def _get(options: argparse.Namespace) -> None:
 
 def _prepare(options: argparse.Namespace) -> None:
     corpus = _corpus(options.corpus, options.speaker_level)
+    if options.out.exists() and options.source.exists() and options.out.samefile(options.source):
+        raise SpeechVQError(f"{options.out}: holds the recordings; name another folder to write")
     split = Split(options.valid, options.test, options.unseen, tuple(names(options.unseen_speakers)))
     sources, speakers = corpus.read(options.source), corpus.speakers(options.source)
     from speechvq.data.prepare import DUPLICATES_FILE, SKIPPED_FILE, prepare  # torch: not before the corpus is found

@@ -1,18 +1,25 @@
 """encode, decode and convert in a pipe: samples and packets as they arrive."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
-from speechvq.cli.arguments import count, finite, load_codec, natural, positive
+from speechvq.cli.arguments import count, decibels, load_codec, natural, positive
+from speechvq.files import only_run, temporary_folder
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+STREAM = Path("-")  # stdin or stdout
+PACKET_SECONDS = 0.48
+OF_RAW = ("rate", "gain", "packet", "lookahead")  # options of streams alone
 READ_BYTES = 2**16  # at most, of samples that have arrived
 READ_PACKET_BYTES = 2**10  # of packets, which may stand for much speech
 # Options that need the whole of a file, or write another one, and what they are if they are not given.
@@ -29,9 +36,9 @@ def add_raw(command: Any) -> None:
 def add_input(command: Any) -> None:
     """Add the options of samples that are read with --raw."""
     text = f"of the samples with --raw, in Hz (default: {SAMPLE_RATE}; what comes out has {SAMPLE_RATE})"
-    command.add_argument("--rate", type=count, default=SAMPLE_RATE, help=text)
+    command.add_argument("--rate", type=count, help=text)
     text = "with --raw, amplify by so many dB (default: follow the loudness of the last half minute)"
-    command.add_argument("--gain", type=finite, help=text)
+    command.add_argument("--gain", type=decibels, help=text)
 
 
 def add_lookahead(command: Any) -> None:
@@ -42,8 +49,9 @@ def add_lookahead(command: Any) -> None:
 
 def add_packet(command: Any) -> None:
     """Add --packet."""
-    text = "with --raw, length of a packet of codes in seconds (default: 0.48)"
-    command.add_argument("--packet", type=positive, default=0.48, help=text)
+    text = "with --raw, length of a packet of codes in seconds "
+    text += f"(default: {PACKET_SECONDS})"
+    command.add_argument("--packet", type=positive, help=text)
 
 
 def convert_stream(options: argparse.Namespace) -> int:
@@ -51,7 +59,7 @@ def convert_stream(options: argparse.Namespace) -> int:
     codec = _codec(options)
     stream = codec.streamer(
         options.speaker,
-        options.rate,
+        options.rate or SAMPLE_RATE,
         gain=_factor(options.gain),
         lookahead=options.lookahead,
         seed=options.seed,
@@ -75,9 +83,9 @@ def encode_stream(options: argparse.Namespace) -> int:
     coder = CodeFiles(codec, options.prior).coder(options.coder)
     header = StreamHeader(coder.name, codec.alphabet, coder.tag, SAMPLE_RATE, options.speaker)
     stream = PacketEncoder(
-        codec.code_stream(options.rate, gain=_factor(options.gain)),
+        codec.code_stream(options.rate or SAMPLE_RATE, gain=_factor(options.gain)),
         PacketWriter(header, coder),
-        seconds_to_codes(options.packet, codec.hop_length),
+        seconds_to_codes(options.packet or PACKET_SECONDS, codec.hop_length),
     )
     return _pipe(stream.push, stream.flush, _samples())
 
@@ -96,9 +104,54 @@ def decode_stream(options: argparse.Namespace) -> int:
         return codec.speech_stream(name, lookahead=options.lookahead, seed=options.seed, semitones=options.pitch)
 
     stream = PacketDecoder(CodeFiles(codec, options.prior).coder_of, speech)
-    return _pipe(
+    code = _pipe(
         lambda data: [_bytes(stream.push(data))], lambda: [_bytes(stream.flush())], _arriving(READ_PACKET_BYTES)
     )
+    if not stream.begun:
+        raise SpeechVQError("stdin: no packets of codes, as `speechvq encode - - --raw` writes them")
+    return code
+
+
+def require_raw(options: argparse.Namespace) -> None:
+    """Raises SpeechVQError for an option that files do not have."""
+    for name in OF_RAW:
+        if getattr(options, name, None) is not None:
+            raise SpeechVQError(f"--{name} is of streams: with --raw only")
+
+
+@contextmanager
+def streams(options: argparse.Namespace, suffix: str) -> Iterator[tuple[Path, Path]]:
+    """The input and output files of a command, with temporary files in place of stdin and stdout.
+
+    suffix: of the temporary output.
+
+    stdin is copied into a file because input is read twice; stdout gets its file when the block ends. Of a folder, no
+    other run may write into the output meanwhile. Errors name stdin and stdout, and not their files.
+    """
+    source, target = getattr(options, "source", Path()), getattr(options, "target", Path())
+    of_folder = "source" in options and source.is_dir()
+    with temporary_folder() as folder, only_run(target) if of_folder else nullcontext():
+        copy = folder / f"stdout{suffix}"
+        try:
+            if source == STREAM:
+                source = folder / "stdin"
+                _copy_stdin(source)
+            yield source, copy if target == STREAM else target
+        except SpeechVQError as error:
+            text = str(error).replace(str(folder / "stdin"), "stdin").replace(str(copy), "stdout")
+            raise SpeechVQError(text) from None
+        if target == STREAM:
+            with copy.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+
+
+def _copy_stdin(path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+    except OSError as error:  # a full disk, say: not of the user's output
+        error.filename = error.filename or f"copy of stdin in {path.parent.parent}"
+        raise
 
 
 def _codec(options: argparse.Namespace) -> Any:

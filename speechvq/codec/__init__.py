@@ -217,6 +217,8 @@ class Codec(SpeechEncoder, Pretrained):
         the others in the batch.
         """
         rows = [self._codes(row) for row in codes]
+        if len(rows) != len(speakers) or len(pitches) not in (0, len(rows)):
+            raise SpeechVQError(f"{len(rows)} utterances have {len(speakers)} speakers, not one each")
         index, changes = [self._speaker(speaker) for speaker in speakers], pitches or [UNCHANGED] * len(rows)
         for change in changes:
             self.check_pitch(change.semitones, change.contour is not None)

@@ -4,12 +4,17 @@ import torch
 
 from speechvq import SpeechVQError
 
+DEVICES = ("cpu", "cuda", "mps", "xpu")  # kinds; others of PyTorch cannot compute, or fail with its inner errors
+
 
 def torch_device(name: str) -> torch.device:
     """The device of a name such as "cpu" or "cuda:0".
 
     Raises SpeechVQError if it cannot be used.
     """
+    kind = str(name).partition(":")[0]
+    if name is not None and kind not in DEVICES:
+        raise SpeechVQError(f"device '{name}' cannot be used: devices are {', '.join(DEVICES)}")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # torch's message goes on about how to install drivers

@@ -17,13 +17,16 @@ from speechvq.audio.io import read, read_pieces, resample, validate
 from speechvq.audio.level import Meter
 from speechvq.audio.source_filter import pitch_contour
 from speechvq.audio.windows import windows
+from speechvq.codec.arguments import as_codes, as_samples
 from speechvq.codec.encoded import Encoded
 from speechvq.codec.streaming import Streams
+from speechvq.config.shapes import check_number
 from speechvq.folder.card import Alphabet
 from speechvq.nn.bottleneck.viterbi import penalized_codes
 from speechvq.nn.vqvae import VQVAE
 from speechvq.progress import seconds_done
 
+MOST_PENALTY = 1e12  # in squared distances of the codebook
 Speech = ArrayLike | Tensor | Path  # samples, or the path of an audio file, also as text
 
 
@@ -160,6 +163,7 @@ class SpeechEncoder(Streams):
             for part in self._results(wavs, self.model.encode):
                 codes.frombytes(part.numpy().tobytes())
             return torch.from_numpy(np.array(codes))
+        check_number(penalty, "penalty", 0, MOST_PENALTY)
         latents = self._results(wavs, self.model.latents)
         return penalized_codes(bottleneck, (piece[None].to(self.device) for piece in latents), penalty)
 
@@ -195,14 +199,8 @@ class SpeechEncoder(Streams):
         if sample_rate is None:
             raise SpeechVQError("audio: samples need their sample rate")
         check_sound(sample_rate, 1, "audio")
-        mono = validate(wav if isinstance(wav, Tensor) else torch.from_numpy(np.array(wav, np.float32)), "audio")
+        mono = validate(as_samples(wav), "audio")
         return resample(mono, sample_rate, self.sample_rate)
 
     def _codes(self, codes: ArrayLike | Tensor) -> Tensor:
-        row = torch.as_tensor(codes, dtype=torch.int64, device=self.device)
-        size = self.model.discrete.codes
-        if row.ndim != 1 or not len(row):
-            raise SpeechVQError(f"codes are a sequence of at least one integer, not of shape {tuple(row.shape)}")
-        if row.min() < 0 or row.max() >= size:
-            raise SpeechVQError(f"codes are between 0 and {size - 1}; got {row.min()} to {row.max()}")
-        return row
+        return as_codes(codes, self.model.discrete.codes).to(self.device)

@@ -18,10 +18,14 @@ from speechvq.audio.decoding.libsndfile import check_sound
 from speechvq.audio.high_pass import HighPass
 from speechvq.audio.level import RunningGain
 from speechvq.audio.windows import Windows
+from speechvq.codec.arguments import as_codes, as_samples
+from speechvq.config.shapes import check_number
 from speechvq.nn.decoder.contract import PitchChange
 from speechvq.nn.decoder.source_filter import SourceFilterDecoder
 from speechvq.nn.vqvae import VQVAE
+from speechvq.wavenet.sampler import SEEDS
 
+MOST_GAIN = 1e5  # 100 dB
 BLOCK_SAMPLES = 640  # of a block: 40 ms, or a code if that is longer
 
 
@@ -42,6 +46,8 @@ class CodeStream:
 
     def __init__(self, model: VQVAE, high_pass: float, sample_rate: int, gain: float | None) -> None:
         check_sound(sample_rate, 1, "audio")
+        if gain is not None:
+            check_number(gain, "gain", -MOST_GAIN, MOST_GAIN)
         encoder, hop = model.encoder, model.hop_length
         self.hop_length = hop
         self._bottleneck, self._model = model.discrete, model
@@ -60,7 +66,7 @@ class CodeStream:
 
         Raises SpeechVQError if samples are NaN or infinite, or the stream has ended.
         """
-        wav = torch.as_tensor(np.asarray(samples, np.float32))
+        wav = as_samples(samples).to("cpu", torch.float32)
         if self._ended:
             raise SpeechVQError("the stream has ended: open another")
         if wav.ndim != 1:
@@ -72,7 +78,9 @@ class CodeStream:
         return self._codes(wav, last=False)
 
     def flush(self) -> Tensor:
-        """The codes (n,) that are left at the end."""
+        """The codes (n,) that are left at the end; none if the stream has ended before."""
+        if self._ended:
+            return torch.empty(0, dtype=torch.int64)
         self._ended = True
         rest = np.empty(0, np.float32)
         if self._resampler is not None:
@@ -112,6 +120,9 @@ class SpeechStream:
 
     def __init__(self, model: VQVAE, speaker: int, seed: int, lookahead: int | None, semitones: float = 0.0) -> None:
         decoder, hop = model.speech_decoder, model.hop_length
+        check_number(seed, "seed", *SEEDS, whole=True)
+        if lookahead is not None:
+            check_number(lookahead, "lookahead", 0, math.inf, whole=True)
         if not isinstance(decoder, SourceFilterDecoder):
             raise SpeechVQError("only vocoder and source_filter decoders decode in a stream (model.decoder.kind)")
         self._bottleneck, self._decoder = model.discrete, decoder
@@ -120,19 +131,30 @@ class SpeechStream:
         self.ahead = after if lookahead is None else min(lookahead, after)
         self.block = block_codes(hop)
         self._windows = Windows(1, before, self.ahead, self.block)
-        self._state, self._pitch = decoder.synthesis(seed), PitchChange(semitones)
+        self._state, self._pitch = decoder.synthesis(int(seed)), PitchChange(semitones)
+        self._ended = False
         self._none: Tensor | None = None  # predictions of no frames, once there have been some
         self.delay = self._state.delay
         self.latency = (self.block + self.ahead) * hop + self.delay
 
     @torch.inference_mode()
-    def push(self, codes: Tensor) -> Tensor:
-        """The samples (T,) that are known with the next codes (n,) int64; often none."""
-        return self._speech(codes, last=False)
+    def push(self, codes: ArrayLike | Tensor) -> Tensor:
+        """The samples (T,) that are known with the next codes (n,), of any kind of array; often none.
+
+        Raises SpeechVQError if they are not the model's codes, or the stream has ended.
+        """
+        if isinstance(codes, Tensor) and codes.ndim == 1 and not len(codes):  # what a code stream often gives
+            return torch.empty(0)
+        if self._ended:
+            raise SpeechVQError("the stream has ended: open another")
+        return self._speech(as_codes(codes, self._bottleneck.codes), last=False)
 
     @torch.inference_mode()
     def flush(self) -> Tensor:
-        """The samples (T,) that are left at the end."""
+        """The samples (T,) that are left at the end; none if the stream has ended before."""
+        if self._ended:
+            return torch.empty(0)
+        self._ended = True
         return self._speech(torch.empty(0, dtype=torch.int64), last=True)
 
     def _speech(self, codes: Tensor, *, last: bool) -> Tensor:

@@ -74,9 +74,14 @@ class Header:
         """Number of codes in each chunk."""
         return chunk_lengths(self.samples, self.alphabet.hop_length)
 
+    @property
+    def stated_size(self) -> int:
+        """Bytes of the whole file."""
+        return self.size + sum(chunk.size for chunk in self.chunks)
+
     def describe(self) -> dict[str, Any]:
         """The result of `speechvq info` for the file."""
-        size, seconds = self.size + sum(chunk.size for chunk in self.chunks), self.samples / self.sample_rate
+        size, seconds = self.stated_size, self.samples / self.sample_rate
         return {
             "model": self.alphabet.model,
             "coder": self.coder,
@@ -192,6 +197,8 @@ def parse_file(path: Path, parse: Callable[[bytes], T]) -> T:
 
     Raises SpeechVQError, naming the file, if it is missing or `parse` refuses it.
     """
+    if path.is_char_device() or path.is_block_device():
+        raise SpeechVQError(f"{path}: a device, not a file")
     try:
         return parse(path.read_bytes())
     except FileNotFoundError:

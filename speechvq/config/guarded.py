@@ -25,6 +25,8 @@ def read_json(path: Path) -> Any:
 
     Raises SpeechVQError if it cannot be read, is not JSON, or is beyond the limits of this module.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise SpeechVQError(f"{path}: not a file, but a pipe or a device")
     return parse_json(read_plain(path, MAX_JSON_BYTES), str(path))
 
 

@@ -9,6 +9,7 @@ A shape is one of these:
 """
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from speechvq import SpeechVQError
@@ -69,3 +70,16 @@ def _check_type(value: Any, kinds: Any, where: str, name: str) -> None:
         names = " or ".join("number" if kind is float else kind.__name__ for kind in kinds)
         subject = f"'{name}'" if name else "the whole"
         raise SpeechVQError(f"{where}: {subject} is not of type {names}")
+
+
+def check_number(value: Any, name: str, low: float, high: float, *, whole: bool = False) -> None:
+    """Check a number that a program gives as an argument; those of NumPy and PyTorch are numbers, too.
+
+    name: of the argument in errors.
+    Raises SpeechVQError if it is no number, not whole where it must be, NaN, or not between `low` and `high`.
+    """
+    plain: Any = value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
+    is_number = isinstance(plain, Integral if whole else Real) and not isinstance(plain, bool)
+    if not is_number or not low <= plain <= high:
+        text = f"{'whole ' if whole else ''}number from {low:g} to {high:g}"
+        raise SpeechVQError(f"{name} is a {text}, not {str(value)[:20]!r}")

@@ -75,6 +75,8 @@ def prepare(
     workers: processes
     Raises SpeechVQError if a speaker to hold out is unknown, or no source can be used.
     """
+    written = out.resolve()
+    sources = [one for one in sources if not one.path.resolve().is_relative_to(written)]  # OUT may lie in the corpus
     if not sources:
         raise SpeechVQError("no audio files found")
     for name in split.unseen_speakers:

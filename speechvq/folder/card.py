@@ -130,6 +130,8 @@ def speaker_index(speakers: Sequence[str], name: str) -> int:
 
     if not speakers:
         raise SpeechVQError(f"this model has no speakers, not '{name}' either: it gives codes, and no speech")
+    if not isinstance(name, str):
+        raise SpeechVQError(f"a speaker is given by name, not as {type(name).__name__}")
     if name in speakers:
         return speakers.index(name)
     near = ", ".join(difflib.get_close_matches(name, speakers, n=3, cutoff=0.0))

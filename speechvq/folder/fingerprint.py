@@ -99,10 +99,14 @@ def open_weights(path: Path, framework: Literal["numpy", "pt"]) -> Iterator[Any]
 
     Raises SpeechVQError if the file is missing, truncated or corrupt.
     """
+    if path.exists() and not path.is_file():  # a pipe, say, for which one would wait
+        raise SpeechVQError(f"{path}: not a file")
     try:
         with safe_open(path, framework=framework) as file:
             yield file
     except FileNotFoundError:
+        if path.is_file():  # safetensors says this of what it must not read, too
+            raise SpeechVQError(f"{path}: cannot be read") from None
         raise SpeechVQError(f"{path.parent}: incomplete, {path.name} is missing") from None
     except (SafetensorError, ValueError, OSError) as error:
         raise SpeechVQError(f"{path}: truncated or corrupt ({error})") from None

@@ -17,7 +17,7 @@ with needed_for("the page", "serve"):
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
-    from starlette.requests import Request
+    from starlette.requests import ClientDisconnect, Request
     from starlette.responses import FileResponse, JSONResponse, Response
     from starlette.routing import Mount, Route, WebSocketRoute
     from starlette.staticfiles import StaticFiles
@@ -53,7 +53,7 @@ def build_app(studio: Studio) -> Starlette:
         WebSocketRoute("/api/live", addresses.live),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
-    handlers = {SpeechVQError: _cannot, HTTPException: _refused, Exception: _bug}
+    handlers = {SpeechVQError: _cannot, HTTPException: _refused, ClientDisconnect: _gone, Exception: _bug}
     return Starlette(routes=routes, middleware=[Middleware(Guard)], exception_handlers=handlers)
 
 
@@ -132,6 +132,11 @@ def _cannot(_: Request, error: Exception) -> Response:
 def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _error(error.status_code, error.detail)
+
+
+def _gone(_: Request, __: Exception) -> Response:
+    """The browser went away while it sent a file, and reads no answer."""
+    return Response(status_code=400)
 
 
 def _bug(_: Request, error: Exception) -> Response:

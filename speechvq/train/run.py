@@ -14,7 +14,7 @@ from speechvq.config.guarded import read_json
 from speechvq.config.shapes import check_shape
 from speechvq.data.manifest import read_treatment
 from speechvq.files import only_run, save_json
-from speechvq.folder.card import WEIGHTS, Card, load_card, save_card
+from speechvq.folder.card import WEIGHTS, Card, load_card, model_folder, save_card
 from speechvq.folder.histogram import HISTOGRAM
 from speechvq.folder.provenance import provenance
 from speechvq.folder.weights import fingerprint, load_tensors
@@ -103,7 +103,7 @@ def check_high_pass(folder: Path, card: Card, data: Path) -> float:
 
 def taught(config: InitConfig) -> str:
     """What other than audio the model was trained with that a run takes parts from; empty for nothing."""
-    return load_card(Path(config.path)).taught if config.path else ""
+    return load_card(model_folder(config.path)).taught if config.path else ""
 
 
 def initialize(model: Trainable, config: InitConfig, data: Path, speakers: tuple[str, ...] = ()) -> None:
@@ -114,7 +114,7 @@ def initialize(model: Trainable, config: InitConfig, data: Path, speakers: tuple
     Raises SpeechVQError if that folder's parts are of other shapes, of other speakers, or of another high-pass.
     """
     if config.path:
-        folder = Path(config.path)
+        folder = model_folder(config.path)
         card = load_card(folder)
         check_high_pass(folder, card, data)
         if card.speakers != speakers and any(part.startswith("decoder") for part in config.parts):

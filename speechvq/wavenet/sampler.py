@@ -1,5 +1,6 @@
 """Autoregressive sampling of a WaveNet, by the engine that suits the device."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from speechvq.config.shapes import check_number
 from speechvq.progress import progress
 from speechvq.wavenet.net import State, WaveNet
 
+SEEDS = (0, 2**64 - 1)
 PIECE_STEPS = 2_000  # of a piece of a stream, about
 
 
@@ -37,6 +40,11 @@ class Sampling:
     top_p: float = 1.0
     engine: Literal["auto", "torch", "compiled"] = "auto"
     weights: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Raises SpeechVQError for a temperature or a seed that is none."""
+        check_number(self.temperature, "temperature", 0, math.inf)
+        check_number(self.seed, "seed", *SEEDS, whole=True)
 
 
 def chances(seed: int, utterance: int) -> np.random.Generator:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -110,6 +112,9 @@ def decode(part: Part) -> Iterator[tuple[int, np.ndarray]]:
 
 def check_sound(sample_rate: int, channels: int, what: str) -> None:
     """Raise SpeechVQError for a sample rate in Hz or a number of channels that no recording has."""
+    given: Any = sample_rate
+    if not isinstance(given, Real) and (not hasattr(given, "ndim") or given.ndim):
+        raise SpeechVQError(f"{what}: a sample rate is a number in Hz, not {type(sample_rate).__name__}")
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
         limits = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz"
         raise SpeechVQError(f"{what}: a sample rate of {sample_rate} Hz; those of recordings are {limits}")

@@ -60,6 +60,11 @@ class PacketDecoder:
         self._lost: list[tuple[int, int]] = []  # samples that are to be silent
         self._end: int | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether there has been a header of a stream."""
+        return self._reader.header is not None
+
     def push(self, data: bytes) -> Tensor:
         """The samples (T,) at 16 kHz that are known with the next bytes; often none.
 

@@ -57,7 +57,7 @@ class Corpus:
         Raises SpeechVQError if there is no such folder, or it holds none: what was looked for, and what is there.
         """
         if not root.is_dir():
-            raise SpeechVQError(f"{root}: no such folder")
+            raise SpeechVQError(f"{root}: {'not a' if root.exists() else 'no such'} folder")
         sources = self.find(root)
         if not sources:
             looked = f"looked for {' and '.join(self.layout)}"

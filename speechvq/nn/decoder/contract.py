@@ -11,11 +11,13 @@ from torch.nn import functional as F
 from speechvq import SpeechVQError
 from speechvq.audio.features import LogMel
 from speechvq.config import ConditionerConfig
+from speechvq.config.shapes import check_number
 from speechvq.nn.bottleneck import CodeVectors
 from speechvq.nn.layers import residual_stack, stack_reach, upsample
 from speechvq.wavenet.sampler import Sampling
 
 Latents = Tensor | CodeVectors
+MOST_SEMITONES = 60  # beyond, there is no harmonic below half the sample rate, and the sound is NaN
 MEL_WINDOW = 1024  # 64 ms: long enough to resolve the harmonics of a low voice, which Griffin-Lim needs
 
 
@@ -91,6 +93,10 @@ class PitchChange:
 
     semitones: float = 0.0
     contour: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Raises SpeechVQError for semitones beyond five octaves."""
+        check_number(self.semitones, "semitones", -MOST_SEMITONES, MOST_SEMITONES)
 
     def of_frames(self, first: int, end: int) -> "PitchChange":
         """The change of the frames from `first` to `end`."""

@@ -1,0 +1,55 @@
+"""Samples and codes that a program gives: from any kind of array to tensors, or refused in one line."""
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from speechvq import SpeechVQError
+
+NUMBERS = "biufO"  # kinds of NumPy's arrays; of objects it is tried
+
+
+def as_samples(samples: ArrayLike | Tensor) -> Tensor:
+    """Samples of any shape as a tensor of real numbers, without a gradient; float32 unless they were a tensor.
+
+    Raises SpeechVQError if they are not real numbers.
+    """
+    if isinstance(samples, Tensor):
+        if samples.is_complex() or samples.is_meta:
+            raise SpeechVQError(f"samples are real numbers, not {samples.dtype} on {samples.device.type}")
+        return samples.detach()
+    return torch.from_numpy(_converted(samples, np.dtype(np.float32), "samples are real numbers"))
+
+
+def as_codes(codes: ArrayLike | Tensor, size: int) -> Tensor:
+    """Codes as a tensor (N,) int64.
+
+    size: number of different codes.
+
+    Raises SpeechVQError if they are no sequence of whole numbers from 0 to `size` - 1.
+    """
+    wanted = "codes are a sequence of at least one integer"
+    if isinstance(codes, Tensor):
+        codes = codes.detach().cpu().numpy()
+    row = _converted(codes, None, wanted)
+    if row.ndim != 1 or not len(row):
+        raise SpeechVQError(f"{wanted}, not of shape {row.shape}")
+    if row.dtype.kind == "f" and not (row == np.floor(row)).all():
+        raise SpeechVQError(f"{wanted}; some are no whole numbers")
+    if row.min() < 0 or row.max() >= size:
+        raise SpeechVQError(f"codes are between 0 and {size - 1}; got {row.min()} to {row.max()}")
+    return torch.from_numpy(row.astype(np.int64))
+
+
+def _converted(values: ArrayLike, kind: np.dtype | None, wanted: str) -> np.ndarray:
+    """Values as an array of this kind, by default of integers or floats as they are."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in NUMBERS:
+            raise TypeError
+        if kind is None:
+            kind = np.dtype(np.int64) if array.dtype.kind in "bO" else array.dtype
+        return np.array(array, kind)
+    except (TypeError, ValueError, OverflowError):
+        raise SpeechVQError(f"{wanted}, not {type(values).__name__}") from None

@@ -1,0 +1,133 @@
+"""What a program gives to a codec: any kind of array, or one line of error."""
+
+import numpy as np
+import pytest
+import torch
+
+from speechvq import SpeechVQError
+from speechvq.codec import Codec, torch_device
+from speechvq.codec.arguments import as_codes, as_samples
+from speechvq.config.shapes import check_number
+from speechvq.folder.card import packaged
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return Codec.load(packaged()[0])
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        [3, 0, 7],
+        np.array([3, 0, 7], ">i8"),
+        np.array([7, 0, 3])[::-1],
+        np.array([3, 0, 7], object),
+        np.array([3.0, 0.0, 7.0]),
+        torch.tensor([3, 0, 7], dtype=torch.int32),
+        range(3, 4),
+    ],
+)
+def test_codes_of_any_kind_of_array(codes):
+    row = as_codes(codes, 8)
+    assert row.dtype == torch.int64
+    assert row.tolist() == [int(code) for code in codes]
+
+
+@pytest.mark.parametrize(
+    "codes", [None, "abc", b"\1", [0.5], [np.nan], [np.inf], [8], [-1], [2**64 - 1], [], [[1]], 3, [None], [1j]]
+)
+def test_what_is_no_code_is_refused(codes):
+    with pytest.raises(SpeechVQError, match=r"^codes are"):
+        as_codes(codes, 8)
+
+
+@pytest.mark.parametrize("samples", ["abc", b"abc", [1j], np.zeros(3, "M8[s]"), torch.zeros(3, dtype=torch.complex64)])
+def test_what_is_no_sample_is_refused(samples):
+    with pytest.raises(SpeechVQError, match="real numbers"):
+        as_samples(samples)
+
+
+def test_samples_of_another_byte_order_and_direction():
+    wav = np.array([0.5, -1.0, 0.25])
+    assert torch.equal(as_samples(wav.astype(">f8")[::-1]), torch.tensor([0.25, -1.0, 0.5]))
+    assert not as_samples(torch.zeros(3, requires_grad=True)).requires_grad
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1, 11, "3", None, True, 1j, [3], 10**400])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(SpeechVQError, match="pitch is a number from 0 to 10"):
+        check_number(value, "pitch", 0, 10)
+
+
+@pytest.mark.parametrize("value", [3, np.int16(3), np.float32(3), torch.tensor(3)])
+def test_numbers_of_libraries(value):
+    check_number(value, "pitch", 0, 10)
+
+
+def test_a_whole_number():
+    check_number(np.int64(3), "seed", 0, 10, whole=True)
+    with pytest.raises(SpeechVQError, match="whole number"):
+        check_number(3.0, "seed", 0, 10, whole=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": "x"}, {"seed": 2**64}, {"seed": 1.5}, {"semitones": np.nan}, {"semitones": 120}, {"temperature": np.nan}],
+)
+def test_options_of_decoding_that_are_none(codec, options):
+    with pytest.raises(SpeechVQError, match=next(iter(options))):
+        codec.decode([0, 1], codec.speakers[0], **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"gain": np.nan}, {"gain": 1e40}, {"gain": "x"}, {"penalty": np.nan}, {"penalty": 1e300}]
+)
+def test_options_of_encoding_that_are_none(codec, options):
+    with pytest.raises(SpeechVQError, match=next(iter(options))):
+        codec.encode(np.zeros(4000), 16_000, **options)
+
+
+@pytest.mark.parametrize("rate", ["16000", 1j, np.nan, True, 0])
+def test_a_sample_rate_that_is_none(codec, rate):
+    with pytest.raises(SpeechVQError, match="sample rate"):
+        codec.encode(np.zeros(4000), rate)
+
+
+@pytest.mark.parametrize("speaker", [0, None, b"x"])
+def test_a_speaker_is_a_name(codec, speaker):
+    with pytest.raises(SpeechVQError, match="by name"):
+        codec.decode([0], speaker)
+
+
+def test_as_many_speakers_as_utterances(codec):
+    with pytest.raises(SpeechVQError, match="2 utterances have 1 speakers"):
+        codec.convert_many([np.zeros(4000), np.zeros(4000)], 16_000, [codec.speakers[0]])
+
+
+def test_a_stream_of_speech_refuses_what_are_no_codes_and_goes_on(codec):
+    stream, same = (codec.speech_stream(codec.speakers[0]) for _ in range(2))
+    codes = [5] * 60
+    for wrong in ([-1], [10**6], [0.5], None):
+        with pytest.raises(SpeechVQError, match="codes are"):
+            stream.push(wrong)
+    wav = torch.cat([stream.push(np.array(codes)), stream.flush()])
+    assert torch.equal(wav, torch.cat([same.push(torch.tensor(codes)), same.flush()]))
+    assert not len(stream.flush())
+    with pytest.raises(SpeechVQError, match="ended"):
+        stream.push(codes)
+
+
+def test_a_stream_that_is_ended_twice(codec):
+    stream = codec.streamer(codec.speakers[0])
+    parts = [stream.push(np.zeros(5000)), stream.flush()]
+    assert sum(map(len, parts)) == 5000
+    assert not len(stream.flush())
+    with pytest.raises(SpeechVQError, match="lookahead"):
+        codec.streamer(codec.speakers[0], lookahead=-1)
+
+
+@pytest.mark.parametrize("name", ["meta", "mkldnn", "privateuseone", "hpu", "x", "", "CPU"])
+def test_a_device_that_cannot_compute(name):
+    with pytest.raises(SpeechVQError, match="cannot be used: devices are cpu"):
+        torch_device(name)
