@@ -8,6 +8,7 @@ from torch import Tensor
 from speechvq import SpeechVQError
 from speechvq.extras import needed_for
 from speechvq.files import temporary_folder
+from speechvq.folder.card import speaker_index
 from speechvq.serve.guard import Guard
 from speechvq.serve.live import converse, sentence
 from speechvq.serve.studio import MAX_BYTES, Recording, Studio, UnknownRecording, wav_bytes
@@ -99,6 +100,8 @@ class Addresses:
     def codes(self, request: Request) -> Response:
         """The file of codes."""
         recording, voice = self._asked(request)
+        if voice:
+            speaker_index(self.studio.codec.speakers, voice)  # a file that names another could not be decoded
         return _file(self.studio.code_file(recording, voice), f"{recording.name}.svq", "application/octet-stream")
 
     async def live(self, socket: WebSocket) -> None:
