@@ -15,6 +15,7 @@ from damage.served import write_requests
 from damage.streams import write_streams
 from speechvq.audio import SAMPLE_RATE
 from speechvq.codec import Codec
+from speechvq.codec.melody import melody_length
 from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.coding.output_log import OUTPUT_LOG
@@ -201,9 +202,15 @@ def _write_codes(folder: Path, wav: np.ndarray) -> None:
     files = CodeFiles(codec, folder / "prior")
     encoded = replace(codec.encode_file(folder / "audio" / "x.wav"), speaker="low")
     long = replace(encoded, codes=encoded.codes.repeat(300), samples=300 * len(encoded.codes) * codec.hop_length)
-    for name, item in {"fixed": long, "static": long, "prior": encoded}.items():
-        (folder / "codes").mkdir(exist_ok=True)
-        files.write(folder / "codes" / f"{name}.svq", item, files.coder(name))
+    sung = replace(long, melody=torch.arange(melody_length(long.samples)) % 24.0 - 12)
+    (folder / "codes").mkdir(exist_ok=True)
+    for name, coder, item in (
+        ("fixed", "fixed", long),
+        ("static", "static", long),
+        ("prior", "prior", encoded),
+        ("melody", "fixed", sung),
+    ):
+        files.write(folder / "codes" / f"{name}.svq", item, files.coder(coder))
     shutil.copy(folder / "codes" / "static.svq", folder / "model" / SAMPLE_FILE)
     log = [json.dumps({"file": f"{name}.svq", "options": "0123"}) + "\n" for name in ("fixed", "static")]
     (folder / "codes" / OUTPUT_LOG).write_text("".join(log))

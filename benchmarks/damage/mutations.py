@@ -170,9 +170,11 @@ def in_codes(rng: random.Random, data: bytes) -> bytes:
 
 def _other_header(rng: random.Random, header: Header, data: bytes) -> bytes:
     chunks, offset = [], header.size
-    for chunk in header.chunks:
+    for chunk in (*header.chunks, *(header.melody or ())):
         chunks.append(data[offset : offset + chunk.size])
         offset += chunk.size
+    own = len(header.chunks)
+    chunks, melody = chunks[:own], None if header.melody is None else chunks[own:]
     if rng.random() < 0.5:
         chunks = [in_bytes(rng, chunk) for chunk in chunks] * rng.choice((1, 1, 2, 300))
     numbers = [header.sample_rate, header.alphabet.hop_length, header.alphabet.codes, header.samples]
@@ -180,7 +182,8 @@ def _other_header(rng: random.Random, header: Header, data: bytes) -> bytes:
     rate, hop, codes, samples = numbers
     speaker = rng.choice(("", "x" * 255, "\x1b[31m", "../../x", header.speaker))
     alphabet = Alphabet(header.alphabet.model, codes, hop)
-    return write_header(header.coder, alphabet, header.tag, rate, samples, speaker, chunks) + b"".join(chunks)
+    head = write_header(header.coder, alphabet, header.tag, rate, samples, speaker, chunks, melody)
+    return head + b"".join((*chunks, *(melody or ())))
 
 
 def _changed(rng: random.Random, value: Any) -> Any:

@@ -14,6 +14,8 @@ librosa_lock: librosa, imported safely by several processes.
 SAMPLE_RATE = 16_000
 # Cutoff in Hz, of newly prepared audio: below the pitch of nearly all voices, above the mains of 50 and 60 Hz.
 HIGH_PASS = 80.0
+# Samples per value of a melody (`codec.melody`), and values that a file codes by themselves, 20 s.
+MELODY_HOP, MELODY_CHUNK = 2560, 128
 # Suffixes of audio files, in lower case: those that libsndfile reads, and those for FFmpeg.
 AUDIO_SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"),

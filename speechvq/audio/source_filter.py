@@ -62,14 +62,14 @@ def pitch(wav: Tensor, hop: int) -> tuple[Tensor, Tensor]:
     return interpolate((SAMPLE_RATE / lag).clamp(MIN_PITCH, MAX_PITCH), voiced), voiced
 
 
-def pitch_contour(wavs: Iterable[Tensor], hop: int) -> Tensor:
-    """The pitch (F,) in Hz of a wav of any length at speech level that comes in pieces (T_i,), by frames of `hop`."""
+def pitch_contour(wavs: Iterable[Tensor], hop: int) -> tuple[Tensor, Tensor]:
+    """`pitch` of a wav of any length at speech level that comes in pieces (T_i,): (F,) in Hz, and a mask (F,)."""
     found, margin = [], PITCH_WINDOW // hop + 1
     for window in windows(wavs, hop, margin):
         wav = F.pad(window.wav, (0, -len(window.wav) % hop))
         found.append(torch.cat(pitch(wav[None], hop))[:, window.first : window.end])
     values, voiced = torch.cat(found, 1)
-    return interpolate(values[None], voiced[None] > 0)[0]
+    return interpolate(values[None], voiced[None] > 0)[0], voiced > 0
 
 
 def interpolate(pitch: Tensor, voiced: Tensor) -> Tensor:

@@ -72,6 +72,21 @@ def choose_training_device(options: argparse.Namespace) -> None:
             os.environ["ACCELERATE_USE_CPU"] = "true"
 
 
+def add_melody(command: Any) -> None:
+    """Add --melody of files of codes."""
+    text = "keep the melody in the file, for about 20 bit/s: `decode` has the voice's pitch go up and down as recorded"
+    command.add_argument("--melody", action="store_true", help=text)
+
+
+def add_kept_pitch(command: Any) -> None:
+    """Add --keep-pitch and --melody of conversions, of which there may be one."""
+    kept = command.add_mutually_exclusive_group()
+    text = "keep the pitch of the recording, instead of that predicted for the speaker; --pitch then raises it"
+    kept.add_argument("--keep-pitch", action="store_true", help=text)
+    text = "keep the melody: the pitch goes up and down as in the recording, around the mean predicted for the speaker"
+    kept.add_argument("--melody", action="store_true", help=text)
+
+
 def add_penalty(command: Any) -> None:
     """Add --penalty."""
     text = "for each change of code, in squared distances of the codebook: the higher, the longer codes stay the same "

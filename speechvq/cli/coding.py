@@ -14,6 +14,8 @@ from speechvq.audio import AUDIO_SUFFIXES, SAMPLE_RATE
 from speechvq.cli.arguments import (
     add_command,
     add_device,
+    add_kept_pitch,
+    add_melody,
     add_model,
     add_penalty,
     add_prior,
@@ -84,6 +86,7 @@ def _add_coding(commands: Any) -> None:
     text = "a speaker of the model, kept in the file as the one to decode with (default: none)"
     encode.add_argument("--speaker", default="", help=text)
     add_penalty(encode)
+    add_melody(encode)
     add_packet(encode)
     text = "of the files in a folder, and of stdout; a file is what OUT ends in. svq: a file of codes; tsv, textgrid: "
     text += "codes with times, which `decode` does not read (default: svq)"
@@ -95,8 +98,7 @@ def _add_coding(commands: Any) -> None:
     encode.add_argument("--phones", type=Path, nargs="?", const=PHONE_TABLE, metavar="FILE", help=text)
     _add_voices(decode, "a speaker of the model (default: the one that the file names)", required=False)
     _add_voices(convert, "a speaker of the model (see `speechvq info`)", required=True)
-    text = "keep the pitch of the recording, instead of that predicted for the speaker; --pitch then raises it"
-    convert.add_argument("--keep-pitch", action="store_true", help=text)
+    add_kept_pitch(convert)
     for command in (decode, convert):
         add_sampling(command)
         add_lookahead(command)
@@ -154,13 +156,16 @@ def _encode(options: argparse.Namespace) -> int:
             check_writer()
         if options.phones and any(job.target.suffix.lower() in CODE_SUFFIXES for job in plan.jobs):
             raise SpeechVQError("--phones is of codes with times (--format tsv or textgrid), not of .svq files")
+        if options.melody and any(job.target.suffix.lower() not in CODE_SUFFIXES for job in plan.jobs):
+            raise SpeechVQError("--melody is of .svq files, not of codes with times (--format tsv or textgrid)")
         phones = _code_phones(options)
         codec = load_codec(options)
         from speechvq.coding.code_files import CodeFiles
         from speechvq.coding.jobs import encode_files
 
         files = CodeFiles(codec, options.prior)
-        done = encode_files(files, plan, options.speaker, options.coder, penalty=options.penalty, phones=phones)
+        how = {"penalty": options.penalty, "melody": options.melody}
+        done = encode_files(files, plan, options.speaker, options.coder, **how, phones=phones)
         return _report_files(options, source, plan, done)
 
 
@@ -206,8 +211,8 @@ def _voice(options: argparse.Namespace) -> Any:
     from speechvq.coding.jobs import Voice
 
     output = OutputAudio(options.sample_rate, options.level)
-    keep_pitch = getattr(options, "keep_pitch", False)
-    return Voice(options.speaker, sampling(options), options.pitch, keep_pitch, output)
+    keep_pitch, melody = (getattr(options, name, False) for name in ("keep_pitch", "melody"))  # of convert
+    return Voice(options.speaker, sampling(options), options.pitch, keep_pitch, melody, output)
 
 
 def _plan(

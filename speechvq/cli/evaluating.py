@@ -13,7 +13,9 @@ from speechvq import SpeechVQError
 from speechvq.cli.arguments import (
     add_command,
     add_device,
+    add_kept_pitch,
     add_label_reading,
+    add_melody,
     add_model,
     add_penalty,
     add_prior,
@@ -79,6 +81,7 @@ def _add_conversion(questions: Any) -> argparse.ArgumentParser:
     command.add_argument("--recognizer", default="", metavar="MODEL", help=text)
     text = "write all judged recordings there; `speechvq report` plays those in MODEL/wavs (default: nowhere)"
     command.add_argument("--wavs", type=Path, metavar="DIR", help=text)
+    add_kept_pitch(command)
     add_sampling(command)
     return command
 
@@ -121,6 +124,7 @@ def _add_rate(questions: Any) -> argparse.ArgumentParser:
     text = "join utterances of a speaker to recordings of at least so many seconds (default: 0, each by itself)"
     command.add_argument("--seconds", type=nonnegative, default=0.0, help=text)
     add_penalty(command)
+    add_melody(command)
     return command
 
 
@@ -196,7 +200,8 @@ def _evaluate_conversion(options: argparse.Namespace) -> int:
         speakers = names(options.speakers)
         pairs = choose_pairs(codec, options.data, speakers, options.count, options.split)
     judges = installed_judges(options.recognizer)
-    result = evaluate_conversion(codec, options.data, pairs, judges, sampling(options), options.wavs)
+    how = {"keep_pitch": options.keep_pitch, "melody": options.melody}
+    result = evaluate_conversion(codec, options.data, pairs, judges, sampling(options), options.wavs, **how)
     report(options, dataclasses.asdict(result), conversion_table(result))
     return _report_left_out(options, result.left_out)
 
@@ -254,7 +259,8 @@ def _evaluate_rate(options: argparse.Namespace) -> int:
     from speechvq.evaluate.tables import rate_table
 
     files = CodeFiles(_load(options), options.prior)
-    rates = evaluate_rate(files, options.data, options.split, options.seconds, options.penalty)
+    how = {"penalty": options.penalty, "melody": options.melody}
+    rates = evaluate_rate(files, options.data, options.split, options.seconds, **how)
     report(options, dataclasses.asdict(rates), rate_table(rates))
     return _report_left_out(options, rates.left_out)
 

@@ -23,7 +23,10 @@ OF_RAW = ("rate", "gain", "packet", "lookahead")  # options of streams alone
 READ_BYTES = 2**16  # at most, of samples that have arrived
 READ_PACKET_BYTES = 2**10  # of packets, which may stand for much speech
 # Options that need the whole of a file, or write another one, and what they are if they are not given.
-OF_WHOLE_FILES = {"keep_pitch": False, "level": None, "sample_rate": SAMPLE_RATE, "all_speakers": False, "phones": None}
+OF_WHOLE_FILES = {
+    **{"keep_pitch": False, "melody": False, "all_speakers": False},
+    **{"level": None, "sample_rate": SAMPLE_RATE, "phones": None},
+}
 FULL_SCALE = 32768  # of 16-bit samples that are read; those that are written are clipped to it
 
 

@@ -14,6 +14,7 @@ from speechvq import SpeechVQError
 from speechvq.codec.devices import torch_device
 from speechvq.codec.encoded import Encoded, stream_number
 from speechvq.codec.encoding import Speech, SpeechEncoder
+from speechvq.codec.melody import melody_by_frame
 from speechvq.config import CodecRun
 from speechvq.folder.card import WEIGHTS, Card, load_card, model_folder, save_card, speaker_index
 from speechvq.folder.description import describe
@@ -129,17 +130,21 @@ class Codec(SpeechEncoder, Pretrained):
         temperature: float = 1.0,
         seed: int = 0,
         semitones: float = 0.0,
+        melody: ArrayLike | Tensor | None = None,
     ) -> Tensor:
         """The wav (N * hop_length,) at 16 kHz of codes (N,), with the voice of `speaker`.
 
         temperature: of a WaveNet's samples; 0 takes the most likely one. Other decoders have none.
         seed: of a WaveNet's samples, of a source-filter decoder's noise, of Griffin-Lim's first phases.
         semitones: by which the pitch is raised, of a source-filter decoder alone.
+        melody: (M,) in semitones, as of `melody`: how the pitch moves around the mean of the predicted one.
 
         Raises SpeechVQError if these are not the model's codes, it does not have the speaker, or its decoder predicts
-        no pitch that could be raised.
+        no pitch that could be changed.
         """
-        return self.decode_many([codes], [speaker], Sampling(temperature, seed), [PitchChange(semitones)])[0]
+        row = self._codes(codes)
+        change = self.pitch_change(len(row), semitones, melody=melody)
+        return self.decode_many([row], [speaker], Sampling(temperature, seed), [change])[0]
 
     def convert(
         self,
@@ -151,16 +156,18 @@ class Codec(SpeechEncoder, Pretrained):
         seed: int = 0,
         semitones: float = 0.0,
         keep_pitch: bool = False,
+        melody: bool = False,
         gain: float | None = None,
     ) -> Tensor:
         """The same words with the voice of `speaker`: a wav at 16 kHz of the same duration.
 
         keep_pitch: with the pitch of the wav instead of that predicted for the speaker, raised by `semitones`.
+        melody: with the melody of the wav around the mean of the pitch that is predicted, as a file of codes keeps it.
         gain: as of `encode`; with one, the result is that of `streamer`, bit for bit, which does not keep the pitch.
         Other arguments, and errors, as of `encode` and `decode`.
         """
         if gain is not None:
-            if keep_pitch:
+            if keep_pitch or melody:
                 raise SpeechVQError("with a gain, the speech is that of a stream, which does not keep the pitch")
             stream = self.streamer(speaker, gain=gain, seed=seed, semitones=semitones)
             return torch.cat([stream.push(self._mono(wav, sample_rate)), stream.flush()])
@@ -172,6 +179,7 @@ class Codec(SpeechEncoder, Pretrained):
             seed=seed,
             semitones=semitones,
             keep_pitch=keep_pitch,
+            melody=melody,
         )[0]
 
     def convert_many(
@@ -184,6 +192,7 @@ class Codec(SpeechEncoder, Pretrained):
         seed: int = 0,
         semitones: float = 0.0,
         keep_pitch: bool = False,
+        melody: bool = False,
     ) -> list[Tensor]:
         """`convert` for several wavs or files, which are decoded in batches.
 
@@ -194,10 +203,7 @@ class Codec(SpeechEncoder, Pretrained):
             self._speaker(name)  # an unknown one is refused before the work
         monos = [self._mono(wav, sample_rate) for wav in wavs]
         codes = self.encode_many(monos, self.sample_rate)
-        pitches = [
-            PitchChange(semitones, self._pitch(lambda: [mono], len(row)) if keep_pitch else None)  # noqa: B023, at once
-            for mono, row in zip(monos, codes, strict=True)
-        ]
+        pitches = [self.pitch_of(mono, semitones, keep_pitch=keep_pitch, melody=melody) for mono in monos]
         decoded = self.decode_many(codes, speakers, Sampling(temperature, seed), pitches)
         return [wav[: len(mono)] for wav, mono in zip(decoded, monos, strict=True)]
 
@@ -221,7 +227,7 @@ class Codec(SpeechEncoder, Pretrained):
             raise SpeechVQError(f"{len(rows)} utterances have {len(speakers)} speakers, not one each")
         index, changes = [self._speaker(speaker) for speaker in speakers], pitches or [UNCHANGED] * len(rows)
         for change in changes:
-            self.check_pitch(change.semitones, change.contour is not None)
+            self.check_pitch(change.semitones, change.of_recording)
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         result: dict[int, Tensor] = {}
         for start in range(0, len(order), UTTERANCES_PER_BATCH):
@@ -243,16 +249,52 @@ class Codec(SpeechEncoder, Pretrained):
         self, codes: ArrayLike | Tensor, speaker: str, sampling: Sampling, pitch: PitchChange = UNCHANGED
     ) -> Iterator[Tensor]:
         """`stream` with all settings of `Sampling`, and another pitch."""
-        self.check_pitch(pitch.semitones, pitch.contour is not None)
+        self.check_pitch(pitch.semitones, pitch.of_recording)
         row = self._codes(codes)
         vectors, index = self.model.discrete.vectors(row), torch.tensor([self._speaker(speaker)], device=self.device)
         streams = [stream_number(row)]
         for [piece] in self.model.speech_decoder.stream([vectors], index, sampling, streams, [pitch]):
             yield piece.cpu()
 
-    def check_pitch(self, semitones: float, keep_pitch: bool) -> None:
+    def pitch_of(
+        self, wav: Tensor, semitones: float = 0.0, *, keep_pitch: bool = False, melody: bool = False
+    ) -> PitchChange:
+        """The pitch of a conversion of a wav (T,) at 16 kHz, for `decode_many`; arguments as of `convert`.
+
+        Raises SpeechVQError if both pitch and melody are to be kept, or the decoder predicts no pitch.
+        """
+        if keep_pitch and melody:
+            raise SpeechVQError("a conversion keeps the pitch of the recording or its melody, not both")
+        self.check_pitch(semitones, keep_pitch or melody)
+        codes = -(-len(wav) // self.hop_length)
+        contour = self._pitch(lambda: [wav], codes) if keep_pitch else None
+        return self.pitch_change(codes, semitones, contour, self.melody(wav, self.sample_rate) if melody else None)
+
+    def pitch_change(
+        self,
+        codes: int,
+        semitones: float = 0.0,
+        contour: Tensor | None = None,
+        melody: ArrayLike | Tensor | None = None,
+        lost: Sequence[tuple[int, int]] = (),
+    ) -> PitchChange:
+        """The pitch of so many codes, for `decode_many`.
+
+        semitones: by which it is raised.
+        contour, melody, lost: as of `Encoded`; with a melody the contour has no effect.
+        """
+        if melody is None:
+            return PitchChange(semitones, contour)
+        decoder = self.model.speech_decoder
+        upsample = decoder.hop_length // decoder.frame_length
+        frames = melody_by_frame(melody, codes * upsample, decoder.frame_length)
+        for first, end in lost:
+            frames[first * upsample : end * upsample] = torch.nan
+        return PitchChange(semitones, melody=frames)
+
+    def check_pitch(self, semitones: float, of_recording: bool) -> None:
         """Raises SpeechVQError if the pitch is to be another than predicted, and the decoder predicts none."""
-        if (semitones or keep_pitch) and not self.model.speech_decoder.predicts_pitch:
+        if (semitones or of_recording) and not self.model.speech_decoder.predicts_pitch:
             kind = self.card.config.model.decoder.kind  # type: ignore[union-attr]
             raise SpeechVQError(
                 f"the pitch of a {kind} decoder cannot be changed, only that of a source_filter or vocoder decoder"

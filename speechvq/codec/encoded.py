@@ -18,6 +18,8 @@ class Encoded:
     speaker: the speaker to decode it with; '' if none is given.
     lost: ranges (first, end) of codes that a damaged file does not hold; these codes are 0.
     pitch: that of the recording, (F,) in Hz by frame of the decoder; None if it is not kept.
+    melody: that of the recording, (M,) in semitones from the mean pitch (see `codec.melody`), NaN where a damaged file
+        does not hold it; None if it is not kept.
     """
 
     codes: Tensor
@@ -26,6 +28,7 @@ class Encoded:
     speaker: str = ""
     lost: tuple[tuple[int, int], ...] = ()
     pitch: Tensor | None = None
+    melody: Tensor | None = None
 
 
 def stream_number(codes: Tensor) -> int:

@@ -19,6 +19,7 @@ from speechvq.audio.source_filter import pitch_contour
 from speechvq.audio.windows import windows
 from speechvq.codec.arguments import as_codes, as_samples
 from speechvq.codec.encoded import Encoded
+from speechvq.codec.melody import PITCH_FRAME, melody_of
 from speechvq.codec.streaming import Streams
 from speechvq.config.shapes import check_number
 from speechvq.folder.card import Alphabet
@@ -88,13 +89,16 @@ class SpeechEncoder(Streams):
         *,
         penalty: float = 0.0,
         keep_pitch: bool = False,
+        melody: bool = False,
         show_progress: bool = False,
     ) -> Encoded:
-        """The codes of an audio file of any length: memory grows with it by 8 bytes per code only.
+        """The codes of an audio file of any length: memory grows with it by 8 bytes per code only, and with pitch or
+        melody by some per frame of these.
 
         speaker: kept in the result as the speaker to decode with.
         penalty: for each change of code, as of `encode`.
         keep_pitch: whether the result has the pitch of the recording, too.
+        melody: whether it has the melody, which files of codes can carry.
         show_progress: whether a file that takes more than two seconds gets a progress bar on stderr.
 
         Raises SpeechVQError if the file is missing or not audio.
@@ -111,7 +115,16 @@ class SpeechEncoder(Streams):
 
         codes = self._encode(count, penalty)
         pitch = self._pitch(lambda: read_pieces(path, self.sample_rate), len(codes)) if keep_pitch else None
-        return Encoded(codes, samples, self.alphabet, speaker, pitch=pitch)
+        sung = self._melody(lambda: read_pieces(path, self.sample_rate), samples) if melody else None
+        return Encoded(codes, samples, self.alphabet, speaker, pitch=pitch, melody=sung)
+
+    def melody(self, wav: Speech, sample_rate: int | None = None) -> Tensor:
+        """The melody (M,) of a wav in semitones from its mean pitch, M = ceil(T' / MELODY_HOP) (see `codec.melody`).
+
+        Arguments and errors as of `encode`.
+        """
+        mono = self._mono(wav, sample_rate)
+        return self._melody(lambda: [mono], len(mono))
 
     @torch.inference_mode()
     def vectors(self, codes: ArrayLike | Tensor) -> Tensor:
@@ -189,9 +202,13 @@ class SpeechEncoder(Streams):
     def _pitch(self, wavs: Callable[[], Iterable[Tensor]], codes: int) -> Tensor:
         """The pitch (F,) in Hz of a wav of so many codes, by frame of the decoder; `wavs` as of `_results`."""
         decoder = self.model.speech_decoder
-        contour = pitch_contour(self._levelled(wavs), decoder.frame_length)
+        contour, _ = pitch_contour(self._levelled(wavs), decoder.frame_length)
         missing = codes * decoder.hop_length // decoder.frame_length - len(contour)
         return torch.cat([contour, contour[-1:].expand(missing)])
+
+    def _melody(self, wavs: Callable[[], Iterable[Tensor]], samples: int) -> Tensor:
+        """The melody (M,) of a wav of so many samples; `wavs` as of `_results`."""
+        return melody_of(*pitch_contour(self._levelled(wavs), PITCH_FRAME), samples)
 
     def _mono(self, wav: Speech, sample_rate: int | None = None) -> Tensor:
         if isinstance(wav, str | Path):

@@ -10,7 +10,8 @@ import torch
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.codec import Encoded
-from speechvq.coding.coders import Coder
+from speechvq.codec.melody import melody_length
+from speechvq.coding.coders import Coder, pack_melody, unpack_melody
 from speechvq.coding.header import Header, chunk_lengths, read_header, write_header
 
 
@@ -22,8 +23,9 @@ def pack(encoded: Encoded, coder: Coder) -> bytes:
     alphabet, codes = encoded.alphabet, encoded.codes.numpy()
     offsets = np.cumsum([0, *chunk_lengths(encoded.samples, alphabet.hop_length)])
     chunks = coder.encode([codes[start:end] for start, end in pairwise(offsets)])
-    head = write_header(coder.name, alphabet, coder.tag, SAMPLE_RATE, encoded.samples, encoded.speaker, chunks)
-    return head + b"".join(chunks)
+    melody = None if encoded.melody is None else pack_melody(encoded.melody)
+    head = write_header(coder.name, alphabet, coder.tag, SAMPLE_RATE, encoded.samples, encoded.speaker, chunks, melody)
+    return head + b"".join((*chunks, *(melody or ())))
 
 
 def unpack(data: bytes, choose: Callable[[Header], Coder]) -> Encoded:
@@ -31,17 +33,22 @@ def unpack(data: bytes, choose: Callable[[Header], Coder]) -> Encoded:
 
     choose: returns the coder that the header asks for.
 
-    Damaged and missing chunks are listed in the result's `lost`. Raises SpeechVQError if the bytes are not a .svq file,
-    are of another version, the header is damaged, or there are more bytes than the header lists.
+    Damaged and missing chunks are listed in the result's `lost`; those of the melody are NaN. Raises SpeechVQError if
+    the bytes are not a .svq file, are of another version, the header is damaged, or there are more bytes than the
+    header lists.
     """
     header = read_header(data)
-    lengths, end = header.lengths, header.size + sum(chunk.size for chunk in header.chunks)
-    if len(data) > end:
-        raise SpeechVQError(f"{len(data) - end} bytes too many at the end")
-    offsets = np.cumsum([header.size, *(chunk.size for chunk in header.chunks)])
-    payloads = [data[start:stop] for start, stop in pairwise(offsets)]
-    intact = [i for i, payload in enumerate(payloads) if (len(payload), crc32(payload)) == header.chunks[i]]
-    decoded = choose(header).decode([payloads[i] for i in intact], [lengths[i] for i in intact])
+    lengths = header.lengths
+    if len(data) > header.stated_size:
+        raise SpeechVQError(f"{len(data) - header.stated_size} bytes too many at the end")
+    table = (*header.chunks, *(header.melody or ()))
+    offsets = np.cumsum([header.size, *(chunk.size for chunk in table)])
+    payloads = [
+        payload if (len(payload), crc32(payload)) == chunk else None
+        for chunk, payload in zip(table, (data[start:stop] for start, stop in pairwise(offsets)), strict=True)
+    ]
+    intact = {i: payload for i, payload in enumerate(payloads[: len(lengths)]) if payload is not None}
+    decoded = choose(header).decode([*intact.values()], [lengths[i] for i in intact])
     rows: list[np.ndarray | None] = [None] * len(lengths)
     for i, row in zip(intact, decoded, strict=True):
         rows[i] = row
@@ -49,4 +56,7 @@ def unpack(data: bytes, choose: Callable[[Header], Coder]) -> Encoded:
     lost = tuple((starts[i], starts[i + 1]) for i, row in enumerate(rows) if row is None)
     filled = [np.zeros(n, np.int64) if row is None else row for n, row in zip(lengths, rows, strict=True)]
     codes = torch.from_numpy(np.concatenate([np.empty(0, np.int64), *filled]))
-    return Encoded(codes, header.samples, header.alphabet, header.speaker, lost)
+    melody = None
+    if header.melody is not None:
+        melody = unpack_melody(payloads[len(lengths) :], melody_length(header.samples))
+    return Encoded(codes, header.samples, header.alphabet, header.speaker, lost, melody=melody)

@@ -1,5 +1,6 @@
 """Coders turn codes into bytes and back, without loss: of fixed length, by a histogram, or under a prior.
 
+Melodies are coded here, too, by the levels of `codec.melody`, each given the one before.
 The entropy coder is constriction's range coder. Its models are given integers only, so that they are the same on every
 machine.
 """
@@ -9,7 +10,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from speechvq.audio import MELODY_CHUNK
+from speechvq.codec.melody import MEAN_LEVEL, WEIGHTS, from_levels, to_levels
 from speechvq.coding.integer_prior import IntegerPrior
 from speechvq.nn.prior import Prior
 
@@ -150,3 +155,31 @@ def _decoder(chunk: bytes) -> Any:
 
     words = np.frombuffer(chunk + bytes(-len(chunk) % 4), ">u4")
     return constriction.stream.queue.RangeDecoder(words.astype(np.uint32))
+
+
+def pack_melody(melody: Tensor) -> list[bytes]:
+    """The chunks of a melody (M,) in semitones, each coded by itself."""
+    levels = to_levels(melody)
+    chunks = [levels[start : start + MELODY_CHUNK] for start in range(0, len(levels), MELODY_CHUNK)]
+    return [_encode(chunk, _categorical(), WEIGHTS[[MEAN_LEVEL, *chunk[:-1]]]) for chunk in chunks]
+
+
+def unpack_melody(chunks: Sequence[bytes | None], length: int) -> Tensor:
+    """The melody (M,) of so many values; NaN in chunks that are None or that `pack_melody` cannot have returned."""
+    parts = [torch.empty(0)]
+    for i, chunk in enumerate(chunks):
+        own = min(length - i * MELODY_CHUNK, MELODY_CHUNK)
+        levels = None if chunk is None else _levels(chunk, own)
+        parts.append(torch.full((own,), torch.nan) if levels is None else from_levels(levels))
+    return torch.cat(parts)
+
+
+def _levels(chunk: bytes, length: int) -> np.ndarray | None:
+    """The levels of a chunk of a melody; None for bytes that are none."""
+    decoder, model, levels = _decoder(chunk), _categorical(), [MEAN_LEVEL]
+    try:
+        for _ in range(length):
+            levels.append(int(decoder.decode(model, WEIGHTS[levels[-1:]])[0]))
+    except AssertionError:
+        return None
+    return np.array(levels[1:])

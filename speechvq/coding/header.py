@@ -2,7 +2,7 @@
 
     offset  bytes
     0       3      "svq"
-    3       1      version of this format, 1
+    3       1      version of this format: 1, or 3 with a melody
     4       1      number of the coder: 0 fixed, 1 static, 2 prior
     5       4      fingerprint of the model, its first 8 hex digits
     9       4      tag of the histogram or of the prior; absent with the fixed coder
@@ -10,11 +10,13 @@
                    samples of the utterance, length of the speaker's name in bytes
             ...    name of the speaker to decode with, UTF-8; may be empty
             ...    for each chunk: its length in bytes (LEB128) and its CRC-32 (4 bytes, the lowest first)
+            ...    with a melody, the same for each of its chunks
             4      CRC-32 of everything before
-            ...    the chunks
+            ...    the chunks, and those of the melody
 
 There is one code per `samples per code` samples, the last of which may be incomplete, and one chunk per 1024 codes, the
-last of which may be shorter. Chunks are coded independently, so that damage costs only the chunk that it hits.
+last of which may be shorter; likewise one value of the melody per 2560 samples, and one chunk per 128 values. Chunks
+are coded independently, so that damage costs only the chunk that it hits.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,9 +26,10 @@ from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
 from speechvq import SpeechVQError
+from speechvq.audio import MELODY_CHUNK, MELODY_HOP
 from speechvq.folder.card import Alphabet
 
-MAGIC, FORMAT_VERSION = b"svq", 1
+MAGIC, FORMAT_VERSION, MELODY_VERSION = b"svq", 1, 3  # 2 are packets
 CODER_TAGS = {"fixed": 0, "static": 4, "prior": 4}  # coders in the order of their numbers -> bytes of their tag
 CHUNK_CODES = 1024  # codes per chunk
 MAX_SAMPLES = 2**40  # two years
@@ -57,6 +60,7 @@ class Header:
     samples: length of the utterance.
     speaker: name of the speaker to decode with; may be empty.
     chunks: table of the chunks.
+    melody: table of the chunks of the melody; None without one.
     size: bytes of the header itself.
     """
 
@@ -67,6 +71,7 @@ class Header:
     samples: int
     speaker: str
     chunks: tuple[Chunk, ...]
+    melody: tuple[Chunk, ...] | None
     size: int
 
     @property
@@ -77,7 +82,7 @@ class Header:
     @property
     def stated_size(self) -> int:
         """Bytes of the whole file."""
-        return self.size + sum(chunk.size for chunk in self.chunks)
+        return self.size + sum(chunk.size for chunk in (*self.chunks, *(self.melody or ())))
 
     def describe(self) -> dict[str, Any]:
         """The result of `speechvq info` for the file."""
@@ -92,6 +97,7 @@ class Header:
             "codes": sum(self.lengths),
             "kinds_of_codes": self.alphabet.codes,
             "chunks": len(self.chunks),
+            **({"melody_bytes": sum(chunk.size for chunk in self.melody)} if self.melody is not None else {}),
             "bytes": size,
             "bit_per_s": 8 * size / seconds if seconds else 0.0,
         }
@@ -111,6 +117,7 @@ def write_header(
     samples: int,
     speaker: str,
     chunks: Sequence[bytes],
+    melody: Sequence[bytes] | None = None,
 ) -> bytes:
     """The bytes of a header; arguments as the fields of `Header`, but for the chunks, which are given themselves.
 
@@ -120,10 +127,11 @@ def write_header(
     if len(name) > 255:
         raise SpeechVQError("the name of a speaker has at most 255 bytes in a file of codes")
     fingerprint = bytes.fromhex(alphabet.model[:FINGERPRINT_DIGITS])
-    head = MAGIC + bytes([FORMAT_VERSION, list(CODER_TAGS).index(coder)]) + fingerprint + tag
+    version = FORMAT_VERSION if melody is None else MELODY_VERSION
+    head = MAGIC + bytes([version, list(CODER_TAGS).index(coder)]) + fingerprint + tag
     for number in (sample_rate, alphabet.hop_length, alphabet.codes, samples, len(name)):
         head += write_varint(number)
-    head += name + b"".join(write_varint(len(chunk)) + _checksum(chunk) for chunk in chunks)
+    head += name + b"".join(write_varint(len(chunk)) + _checksum(chunk) for chunk in (*chunks, *(melody or ())))
     return head + _checksum(head)
 
 
@@ -134,9 +142,9 @@ def read_header(data: bytes) -> Header:
     """
     if data[:3] != MAGIC:
         raise SpeechVQError("not a file of codes (.svq)")
-    if data[3:4] != bytes([FORMAT_VERSION]):
+    if data[3:4] not in (bytes([FORMAT_VERSION]), bytes([MELODY_VERSION])):
         version = data[3] if data[3:] else "?"
-        raise SpeechVQError(f"its format is version {version}; this speechvq reads {FORMAT_VERSION}")
+        raise SpeechVQError(f"its format is version {version}; this speechvq reads 1, 2 and 3")
     try:
         return _parse(data)
     except (LookupError, ValueError):
@@ -157,15 +165,24 @@ def _parse(data: bytes) -> Header:
         raise ValueError
     speaker = data[offset : offset + name_size].decode()
     offset += name_size
-    chunks = []
-    for _ in range(-(-samples // (hop_length * CHUNK_CODES))):
-        size, offset = read_varint(data, offset)
-        chunks.append(Chunk(size, int.from_bytes(data[offset : offset + 4], "little")))
-        offset += 4
+    chunks, offset = _read_table(data, offset, -(-samples // (hop_length * CHUNK_CODES)))
+    melody = None
+    if data[3] == MELODY_VERSION:
+        melody, offset = _read_table(data, offset, -(-samples // (MELODY_HOP * MELODY_CHUNK)))
     if data[offset : offset + 4] != _checksum(data[:offset]):
         raise ValueError
     alphabet = Alphabet(model, codes, hop_length)
-    return Header(coder, alphabet, tag, sample_rate, samples, speaker, tuple(chunks), offset + 4)
+    return Header(coder, alphabet, tag, sample_rate, samples, speaker, chunks, melody, offset + 4)
+
+
+def _read_table(data: bytes, offset: int, count: int) -> tuple[tuple[Chunk, ...], int]:
+    """A table of so many chunks at an offset, and the offset behind it; IndexError if the data end before it does."""
+    chunks = []
+    for _ in range(count):
+        size, offset = read_varint(data, offset)
+        chunks.append(Chunk(size, int.from_bytes(data[offset : offset + 4], "little")))
+        offset += 4
+    return tuple(chunks), offset
 
 
 def _checksum(data: bytes) -> bytes:

@@ -16,7 +16,6 @@ from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.plan import CODE_SUFFIXES, Job, Plan
 from speechvq.files import Failure, attempt
 from speechvq.folder.card import speaker_index
-from speechvq.nn.decoder.contract import PitchChange
 from speechvq.progress import progress, seconds_done
 from speechvq.text.timed_codes import code_segments, write_timed_codes
 from speechvq.wavenet.sampler import Sampling
@@ -35,6 +34,7 @@ class Voice:
     sampling: of the decoder.
     semitones: by which the pitch is raised.
     keep_pitch: whether a conversion has the pitch of the recording, instead of that predicted for the speaker.
+    melody: whether it has the melody of the recording, around the mean of the pitch predicted for the speaker.
     output: loudness and sample rate.
     """
 
@@ -42,6 +42,7 @@ class Voice:
     sampling: Sampling
     semitones: float = 0.0
     keep_pitch: bool = False
+    melody: bool = False
     output: OutputAudio = AS_DECODED
 
 
@@ -52,6 +53,7 @@ def encode_files(
     coder: str | None = None,
     *,
     penalty: float = 0.0,
+    melody: bool = False,
     phones: Mapping[int, str] | None = None,
 ) -> Iterator[Outcome]:
     """Encode audio files into files of codes, or of codes with times if that is what their names end in.
@@ -61,6 +63,7 @@ def encode_files(
     speaker: the name to write into the file, as the speaker to decode with; may be empty.
     coder: its name, see `CodeFiles.coder`.
     penalty: for each change of code, see `Codec.encode`.
+    melody: whether files of codes keep the melody.
     phones: the phone of each code, for codes with times.
 
     Raises SpeechVQError if the coder is not available.
@@ -68,7 +71,7 @@ def encode_files(
     chosen, codec = files.coder(coder), files.codec
 
     def encode(job: Job) -> Encoded:
-        encoded = codec.encode_file(job.source, speaker, penalty=penalty, show_progress=True)
+        encoded = codec.encode_file(job.source, speaker, penalty=penalty, melody=melody, show_progress=True)
         plan.begin(job)
         if job.target.suffix.lower() in CODE_SUFFIXES:
             files.write(job.target, encoded, chosen)
@@ -100,7 +103,7 @@ def convert_files(codec: Codec, plan: Plan, voice: Voice) -> Iterator[Outcome]:
 
     @lru_cache(maxsize=1)  # read once for all speakers
     def read(source: Path) -> Encoded:
-        return codec.encode_file(source, keep_pitch=voice.keep_pitch, show_progress=True)
+        return codec.encode_file(source, keep_pitch=voice.keep_pitch, melody=voice.melody, show_progress=True)
 
     yield from _decode(codec, plan, lambda job: read(job.source), voice)
 
@@ -150,7 +153,7 @@ def _decode(codec: Codec, plan: Plan, read: Callable[[Job], Encoded], voice: Voi
     read: the codes of a job.
     """
     _ = codec.model.speech_decoder  # before the work
-    codec.check_pitch(voice.semitones, voice.keep_pitch)
+    codec.check_pitch(voice.semitones, voice.keep_pitch or voice.melody)
 
     def checked(job: Job) -> Encoded:
         item = read(job)
@@ -179,7 +182,11 @@ def _decode_batch(codec: Codec, plan: Plan, batch: Sequence[Outcome], voice: Voi
     """Decode and write several short files, or one of any length, with a progress bar."""
     items = {job: item for job, item in batch if isinstance(item, Encoded)}
     wavs: dict[Job, Iterable[Tensor]] = {}
-    pitches = [PitchChange(voice.semitones, item.pitch) for item in items.values()]
+    sings = codec.model.speech_decoder.predicts_pitch  # others leave the melody of a file out
+    pitches = [
+        codec.pitch_change(len(item.codes), voice.semitones, item.pitch, item.melody if sings else None, item.lost)
+        for item in items.values()
+    ]
     if len(items) == 1:
         for job, item in items.items():
             quiet = replace(voice.sampling, progress=False)

@@ -28,6 +28,7 @@ from speechvq.evaluate.metrics.missing import known_mean, none_for_nan
 from speechvq.evaluate.reference import ReferenceVoices, reference_voices
 from speechvq.files import as_part, is_inside
 from speechvq.folder.card import speaker_index
+from speechvq.nn.decoder.contract import PitchChange
 from speechvq.text.transcript import words
 from speechvq.wavenet.sampler import Sampling
 
@@ -110,18 +111,28 @@ def read_pairs(codec: Codec, data: Path, file: Path) -> list[Pair]:
 
 
 def evaluate_conversion(
-    codec: Codec, data: Path, pairs: Sequence[Pair], judges: Judges, sampling: Sampling, wavs: Path | None = None
+    codec: Codec,
+    data: Path,
+    pairs: Sequence[Pair],
+    judges: Judges,
+    sampling: Sampling,
+    wavs: Path | None = None,
+    *,
+    keep_pitch: bool = False,
+    melody: bool = False,
 ) -> ConversionEvaluation:
     """Convert utterances and judge the result. Processes launched together share the work.
 
     data: folder of the prepared corpus
     pairs: utterances with their target speakers
     wavs: folder to write the judged recordings to, named by `wav_name`
+    keep_pitch, melody: whether decoded speech has the pitch or the melody of the recording, as of `Codec.convert`
 
     Raises SpeechVQError if the model's decoder does not make audio.
     """
     codec = codec.after_high_pass(read_treatment(data).high_pass)
     codec.decode([0], codec.speakers[0])  # fails before the work for a decoder without audio
+    codec.check_pitch(0.0, keep_pitch or melody)
     targets: dict[str, list[str]] = defaultdict(list)
     utterances = {u.id: u for u, _ in pairs}
     for u, speaker in pairs:
@@ -131,9 +142,11 @@ def evaluate_conversion(
 
     def judge(u: Utterance) -> list[dict[str, Any]]:
         rows = []
-        for kind, speaker, wav in _all_kinds(codec, data, u, targets[u.id], sampling):
+        natural = read(data / u.path)
+        pitch = codec.pitch_of(natural, keep_pitch=keep_pitch, melody=melody)
+        for kind, speaker, wav in _all_kinds(codec, natural, u.speaker, targets[u.id], sampling, pitch):
             if kind == "natural":
-                natural, natural_pitch = wav, log_pitch(wav)
+                natural_pitch = log_pitch(wav)
             row: dict[str, Any] = {"utterance": u.id, "text": u.text, "source": u.speaker, "speaker": speaker}
             row |= {"kind": kind} | _acoustic_figures(kind, natural, wav, natural_pitch, reference.pitch[speaker])
             rows.append(row | _judged_figures(judges, reference, wav, u, speaker))
@@ -166,17 +179,17 @@ def wav_name(row: dict[str, Any]) -> str:
 
 
 def _all_kinds(
-    codec: Codec, data: Path, utterance: Utterance, targets: Sequence[str], sampling: Sampling
+    codec: Codec, natural: Tensor, source: str, targets: Sequence[str], sampling: Sampling, pitch: PitchChange
 ) -> Iterator[tuple[str, str, Tensor]]:
     """Kind, speaker and wav of the recording, its copy, its reconstruction and its conversions.
 
     The reconstruction is left out if the model does not know the source speaker.
     """
-    natural, source = read(data / utterance.path), utterance.speaker
     yield "natural", source, natural
     yield "copy", source, mulaw_decode(mulaw_encode(natural))
     speakers = [source] * (source in codec.speakers) + [name for name in targets if name != source]
-    decoded = codec.decode_many([codec.encode(natural, SAMPLE_RATE)] * len(speakers), speakers, sampling)
+    rows = [codec.encode(natural, SAMPLE_RATE)] * len(speakers)
+    decoded = codec.decode_many(rows, speakers, sampling, [pitch] * len(speakers))
     for name, wav in zip(speakers, decoded, strict=True):
         yield "reconstruction" if name == source else "conversion", name, wav
 

@@ -59,13 +59,20 @@ class Rates:
 
 
 def evaluate_rate(
-    files: CodeFiles, data: Path, split: str = "test", seconds: float = 0.0, penalty: float = 0.0
+    files: CodeFiles,
+    data: Path,
+    split: str = "test",
+    seconds: float = 0.0,
+    penalty: float = 0.0,
+    *,
+    melody: bool = False,
 ) -> Rates:
     """Write recordings prepared in `data` to files with every available coder, read them again, and measure.
 
     split: of the recordings
     seconds: utterances of a speaker are joined to recordings of at least this length; a shorter rest is left out
     penalty: for each change of code, see `Codec.encode`
+    melody: whether files have the melody, too
 
     Raises SpeechVQError if there is no recording.
     """
@@ -77,7 +84,8 @@ def evaluate_rate(
 
     def encode(recording: tuple[str, list[Path]]) -> Encoded:
         wav = torch.cat([read(path) for path in recording[1]])
-        return Encoded(codec.encode(wav, SAMPLE_RATE, penalty=penalty), len(wav), codec.alphabet)
+        sung = codec.melody(wav, SAMPLE_RATE) if melody else None
+        return Encoded(codec.encode(wav, SAMPLE_RATE, penalty=penalty), len(wav), codec.alphabet, melody=sung)
 
     usable, left_out = share_out_usable(recordings, encode, lambda recording: recording[1][0].stem, unit="recording")
     encoded = [(speaker, item) for (speaker, _), item in usable]

@@ -1,7 +1,7 @@
 """The contract of a decoder, and the parts that decoders share: speakers, conditioner, log-mel head."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from speechvq import SpeechVQError
 from speechvq.audio.features import LogMel
+from speechvq.audio.source_filter import MAX_PITCH, MIN_PITCH
 from speechvq.config import ConditionerConfig
 from speechvq.config.shapes import check_number
 from speechvq.nn.bottleneck import CodeVectors
@@ -88,24 +89,44 @@ class PitchChange:
     """How the pitch of decoded speech is to differ from the predicted one.
 
     semitones: by which it is raised; below 0 lowered.
-    contour: (F,) in Hz, the pitch of each frame before it is raised; None for the predicted one.
+    contour: (F,) in Hz, the pitch of each frame before it is raised; None for the predicted one, as NaN in a frame.
+    melody: (F,) in semitones from the mean of the predicted pitch, in place of a contour; NaN as there.
     """
 
     semitones: float = 0.0
     contour: Tensor | None = None
+    melody: Tensor | None = None
+
+    @property
+    def of_recording(self) -> bool:
+        """Whether the pitch moves otherwise than predicted."""
+        return self.contour is not None or self.melody is not None
+
+    def at_level(self, predicted: Tensor) -> "PitchChange":
+        """The change with a contour in place of the melody, which has the mean of the first frames.
+
+        predicted: (F',) in Hz, of the first frames.
+        """
+        if self.melody is None:
+            return self
+        melody = self.melody.to(predicted)
+        level = predicted.log2()[~melody[: len(predicted)].isnan()].mean()
+        contour = (level + melody / 12).exp2().clamp(MIN_PITCH, MAX_PITCH)
+        return replace(self, contour=contour, melody=None)
 
     def __post_init__(self) -> None:
         """Raises SpeechVQError for semitones beyond five octaves."""
         check_number(self.semitones, "semitones", -MOST_SEMITONES, MOST_SEMITONES)
 
     def of_frames(self, first: int, end: int) -> "PitchChange":
-        """The change of the frames from `first` to `end`."""
-        return self if self.contour is None else PitchChange(self.semitones, self.contour[first:end])
+        """The change of the frames from `first` to `end`, at a level."""
+        return self if self.contour is None else replace(self, contour=self.contour[first:end])
 
     def applied(self, predicted: Tensor) -> Tensor:
         """The pitch (..., F) in Hz to decode with, of a predicted one (..., F)."""
         if self.contour is not None:
-            predicted = self.contour.to(predicted).expand_as(predicted)
+            contour = self.contour.to(predicted).expand_as(predicted)
+            predicted = predicted.where(contour.isnan(), contour)
         return predicted * 2 ** (self.semitones / 12) if self.semitones else predicted
 
 

@@ -78,6 +78,8 @@ class SourceFilterDecoder(FrameDecoder):
             last = end + after > codes
             known = z_q[:, left : codes if last else end + after]
             predicted = self.predict(known, vector, begin - left, None if last else end - left)
+            if not begin:
+                pitch = pitch.at_level(self.predicted_pitch(predicted)[0])
             first = begin * self.hop_length // self.frame_length
             change = pitch.of_frames(first, first + predicted.shape[2])
             yield self.speak(state, predicted, change, last=last)
@@ -99,10 +101,14 @@ class SourceFilterDecoder(FrameDecoder):
         """The state of `speak` before the first frame."""
         return Synthesis(self.frame_length, seed, self.sharper.device)
 
+    def predicted_pitch(self, predicted: Tensor) -> Tensor:
+        """The pitch (B, F) in Hz of predictions (B, ..., F)."""
+        return (source.DEFAULT_PITCH * predicted[:, -1].exp()).clamp(source.MIN_PITCH, source.MAX_PITCH)
+
     def speak(self, state: Synthesis, predicted: Tensor, pitch: PitchChange = UNCHANGED, *, last: bool) -> Tensor:
         """The next samples (T,) of what was predicted, at another pitch; `last` if no more follows."""
-        own = (source.DEFAULT_PITCH * predicted[:, -1].exp()).clamp(source.MIN_PITCH, source.MAX_PITCH)
-        return state.push(pitch.applied(own), *self._log_gains(predicted, self.sharper), last=last)
+        own = pitch.applied(self.predicted_pitch(predicted))
+        return state.push(own, *self._log_gains(predicted, self.sharper), last=last)
 
     def _synthesize(self, predicted: Tensor, pitch: Tensor, noise: Tensor, weights: Tensor) -> Tensor:
         """The wav (B, F * frame_length) of predictions (B, 2 * FILTER_BANDS + 1, F), a pitch in Hz (B, F) and noise."""
