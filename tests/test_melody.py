@@ -195,13 +195,23 @@ def test_the_golden_melody_stays_readable():
 # --- decoding
 
 
-def test_a_melody_moves_around_the_mean_of_the_first_frames():
-    predicted = torch.tensor([100.0, 200.0])
-    change = PitchChange(0.0, None, torch.tensor([0.0, 12.0, -12.0, torch.nan])).at_level(predicted)
-    level = 20_000**0.5
-    assert change.applied(torch.full((1, 4), 111.0))[0].tolist() == pytest.approx([level, 2 * level, level / 2, 111.0])
-    unknown = PitchChange(0.0, None, torch.full((2,), torch.nan)).at_level(predicted)
-    assert torch.equal(unknown.applied(predicted[None]), predicted[None])
+def test_a_melody_moves_around_a_level():
+    """It takes the place of the slow movements of what is predicted, and the quick ones stay."""
+    whole = PitchChange(0.0, None, torch.tensor([0.0, 12.0, -12.0, torch.nan]))
+    level = whole.level(torch.tensor([100.0, 200.0, 400.0, 9_999.0]))
+    assert 2**level == pytest.approx(200)
+    monotone = torch.full((4,), 111.0)
+    sung = whole.as_contour(monotone, level, 160)
+    assert sung.applied(monotone[None])[0].tolist() == pytest.approx([200.0, 400.0, 100.0, 111.0])
+    unknown = PitchChange(0.0, None, torch.full((4,), torch.nan))
+    kept = unknown.as_contour(monotone, unknown.level(monotone), 160)
+    assert torch.equal(kept.applied(monotone[None]), monotone[None])
+
+    slow = 120 * 2 ** torch.linspace(-0.5, 0.5, 400)
+    quick = 2 ** (0.02 * torch.sin(torch.arange(400.0)))
+    flat = PitchChange(0.0, None, torch.zeros(400))
+    left = flat.as_contour(slow * quick, torch.tensor(120.0).log2(), 160).contour
+    assert (left / (120 * quick) - 1)[20:-20].abs().max() < 0.01
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from speechvq.audio.output import OutputAudio
 from speechvq.audio.source_filter import pitch, pitch_contour
 from speechvq.cli import main
 from speechvq.codec import Codec
+from speechvq.codec.melody import melody_by_frame
 from speechvq.config import CodecRun
 from speechvq.config.parsing import parse
 from speechvq.folder.card import Card
@@ -77,6 +78,18 @@ def test_the_pitch_of_the_recording_is_kept(voice, semitones, monkeypatch):
     assert contour(voice.convert(wav, RATE, "two")).std() < 3
 
 
+@pytest.mark.parametrize("semitones", [0, 5])
+def test_speech_follows_a_melody(voice, semitones, monkeypatch):
+    """Around the mean of what is predicted, also where pieces meet."""
+    monkeypatch.setattr("speechvq.nn.decoder.frames.PIECE_LENGTH", 8_000)
+    melody = [0.0, 2.0, 6.0, 4.0, -2.0, -6.0, -4.0, 0.0, 2.0]
+    wav = voice.decode([0, 1, 2, 3] * 18, "one", semitones=semitones, melody=melody)
+    expected = MONOTONE * 2 ** ((melody_by_frame(melody, len(wav) // 160, 160) + semitones) / 12)
+    assert (contour(wav) / expected[10:-10] - 1).abs().max() < 0.03
+    with pytest.raises(SpeechVQError, match="a melody is a sequence"):
+        voice.decode([0, 1], "one", melody=[[0.0]])
+
+
 def test_a_stream_raises_the_pitch_too(voice):
     wav = glide(110, 180)
     stream = voice.streamer("one", gain=1.0, semitones=7)
@@ -112,6 +125,17 @@ def test_a_contour_does_not_depend_on_the_pieces_it_comes_in(monkeypatch):
     monkeypatch.setattr("speechvq.audio.windows.WINDOW_SAMPLES", 3_200)
     for found, expected in zip(pitch_contour(wav.split(777), 160), whole, strict=True):
         assert torch.equal(found, expected)
+
+
+def test_a_decoder_without_pitch_leaves_the_melody_of_a_file_out(tmp_path):
+    tone(tmp_path / "a.wav")
+    model = ["--model", str(GOLDEN / "mel")]
+    for name, option in (("plain", []), ("sung", ["--melody"])):
+        codes, wav = str(tmp_path / f"{name}.svq"), str(tmp_path / f"{name}.wav")
+        assert main(["encode", str(tmp_path / "a.wav"), codes, "--speaker", "low", *option, *model]) == 0
+        assert main(["decode", codes, wav, *model]) == 0
+    assert (tmp_path / "sung.svq").stat().st_size > (tmp_path / "plain.svq").stat().st_size
+    assert (tmp_path / "sung.wav").read_bytes() == (tmp_path / "plain.wav").read_bytes()
 
 
 def test_a_decoder_without_pitch_refuses_another_one(tmp_path, capsys):

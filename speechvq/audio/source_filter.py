@@ -86,6 +86,14 @@ def interpolate(pitch: Tensor, voiced: Tensor) -> Tensor:
     return torch.lerp(low, high, share).exp().where(voiced.any(-1, keepdim=True), DEFAULT_PITCH)
 
 
+def smoothed(values: Tensor, span: int) -> Tensor:
+    """Values (F,) averaged over `span` frames, an odd number, by a Hann window; the first and the last one go on."""
+    window = torch.hann_window(span + 2, periodic=False, device=values.device)[1:-1]
+    padded = F.pad(values[None, None], (span // 2, span // 2), mode="replicate")
+    average: Tensor = F.conv1d(padded, (window / window.sum()).to(values)[None, None])
+    return average[0, 0]
+
+
 def pulses(pitch: Tensor, hop: int) -> Tensor:
     """The harmonics of a pitch below 8 kHz, in phase: a train of pulses with a power of 1.
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq import SpeechVQError
+from speechvq.audio import MELODY_HOP
 from speechvq.audio.features import LogMel
-from speechvq.audio.source_filter import MAX_PITCH, MIN_PITCH
+from speechvq.audio.source_filter import MAX_PITCH, MIN_PITCH, smoothed
 from speechvq.config import ConditionerConfig
 from speechvq.config.shapes import check_number
 from speechvq.nn.bottleneck import CodeVectors
@@ -90,37 +91,46 @@ class PitchChange:
 
     semitones: by which it is raised; below 0 lowered.
     contour: (F,) in Hz, the pitch of each frame before it is raised; None for the predicted one, as NaN in a frame.
-    melody: (F,) in semitones from the mean of the predicted pitch, in place of a contour; NaN as there.
+    melody: (F,) in semitones from the mean of the predicted pitch, in place of a contour; NaN as there. The quick
+        movements of the predicted pitch go on: without them speech sounds synthetic.
     """
 
     semitones: float = 0.0
     contour: Tensor | None = None
     melody: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        """Raises SpeechVQError for semitones beyond five octaves."""
+        check_number(self.semitones, "semitones", -MOST_SEMITONES, MOST_SEMITONES)
+
     @property
     def of_recording(self) -> bool:
         """Whether the pitch moves otherwise than predicted."""
         return self.contour is not None or self.melody is not None
 
-    def at_level(self, predicted: Tensor) -> "PitchChange":
-        """The change with a contour in place of the melody, which has the mean of the first frames.
+    def level(self, predicted: Tensor) -> Tensor:
+        """The mean of log2 of the predicted pitch (F,) in Hz over frames whose melody is known; NaN without any."""
+        log_pitch = predicted.log2()
+        return log_pitch.mean() if self.melody is None else log_pitch[~self.melody.to(predicted).isnan()].mean()
 
-        predicted: (F',) in Hz, of the first frames.
+    def of_frames(self, first: int, end: int) -> "PitchChange":
+        """The change of the frames from `first` to `end`."""
+        contour, melody = (None if row is None else row[first:end] for row in (self.contour, self.melody))
+        return replace(self, contour=contour, melody=melody)
+
+    def as_contour(self, predicted: Tensor, level: Tensor, frame_length: int) -> "PitchChange":
+        """The change with a contour in place of the melody.
+
+        predicted: (F,) in Hz, of the same frames.
+        level: as `level` returns it, of the first frames of all.
+        frame_length: samples per frame.
         """
         if self.melody is None:
             return self
-        melody = self.melody.to(predicted)
-        level = predicted.log2()[~melody[: len(predicted)].isnan()].mean()
-        contour = (level + melody / 12).exp2().clamp(MIN_PITCH, MAX_PITCH)
+        log_pitch = predicted.log2()
+        quick = log_pitch - smoothed(log_pitch, 2 * (MELODY_HOP // frame_length) + 1)
+        contour = (level + self.melody.to(predicted) / 12 + quick).exp2().clamp(MIN_PITCH, MAX_PITCH)
         return replace(self, contour=contour, melody=None)
-
-    def __post_init__(self) -> None:
-        """Raises SpeechVQError for semitones beyond five octaves."""
-        check_number(self.semitones, "semitones", -MOST_SEMITONES, MOST_SEMITONES)
-
-    def of_frames(self, first: int, end: int) -> "PitchChange":
-        """The change of the frames from `first` to `end`, at a level."""
-        return self if self.contour is None else replace(self, contour=self.contour[first:end])
 
     def applied(self, predicted: Tensor) -> Tensor:
         """The pitch (..., F) in Hz to decode with, of a predicted one (..., F)."""

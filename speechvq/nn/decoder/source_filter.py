@@ -72,17 +72,16 @@ class SourceFilterDecoder(FrameDecoder):
 
     def pieces(self, z_q: Latents, vector: Tensor, seed: int, pitch: PitchChange = UNCHANGED) -> Iterator[Tensor]:
         state, block, (before, after) = self.synthesis(seed), self.piece_codes, self.reach
-        codes = z_q.shape[1]
+        codes, level = z_q.shape[1], vector.new_zeros(())
         for begin in range(0, codes, block):
             left, end = max(begin - before, 0), begin + block
             last = end + after > codes
             known = z_q[:, left : codes if last else end + after]
             predicted = self.predict(known, vector, begin - left, None if last else end - left)
-            if not begin:
-                pitch = pitch.at_level(self.predicted_pitch(predicted)[0])
-            first = begin * self.hop_length // self.frame_length
-            change = pitch.of_frames(first, first + predicted.shape[2])
-            yield self.speak(state, predicted, change, last=last)
+            first, own = begin * self.hop_length // self.frame_length, self.predicted_pitch(predicted)[0]
+            change = pitch.of_frames(first, first + len(own))
+            level = level if begin else change.level(own)
+            yield self.speak(state, predicted, change.as_contour(own, level, self.frame_length), last=last)
             if last:
                 return
 
