@@ -12,6 +12,7 @@ from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.audio import MELODY_CHUNK, MELODY_HOP
+from speechvq.codec.arguments import as_samples
 
 MELODY_STEP = 2.0  # semitones between neighbouring levels
 MELODY_LEVELS, MEAN_LEVEL = 13, 6  # of a value, and that of the mean
@@ -67,9 +68,9 @@ def to_levels(melody: Tensor) -> np.ndarray:
 def melody_by_frame(melody: ArrayLike | Tensor, frames: int, frame_length: int) -> Tensor:
     """The melody (F,) by frame of a decoder, of values (M,); NaN beside values that are.
 
-    Raises SpeechVQError if it is no sequence.
+    Raises SpeechVQError if it is no sequence of numbers.
     """
-    values = np.asarray(melody, np.float64)
+    values = as_samples(melody).double().cpu().numpy()
     if values.ndim != 1:
         raise SpeechVQError(f"a melody is a sequence of semitones, not of shape {values.shape}")
     if not len(values):
