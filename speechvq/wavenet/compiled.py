@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from speechvq.wavenet.bands import BandWaveNet
 from speechvq.wavenet.kernels import steps
 from speechvq.wavenet.net import State, WaveNet
 from speechvq.wavenet.simd import LANES, blocks, is_cached
 
 log = logging.getLogger(__name__)
+SOFTMAX = (0, 1.0, 0.0, 0.0, 1.0, 1.0)  # in place of `BandWaveNet.rule`
 NO_TRACE = np.zeros((0, 0, 0), np.float32)
 
 
@@ -26,7 +28,8 @@ class CompiledWaveNet:
 
     def __init__(self, net: WaveNet, weights: Literal["float32", "bfloat16"] = "float32") -> None:
         config, stack, pairs = net.config, net.stack, weights == "bfloat16"
-        self.check = net.check
+        self.check, self.outputs = net.check, len(_array(net.head[3].bias))
+        self.bands, self.mixture = (net.bands, net.rule) if isinstance(net, BandWaveNet) else (1, SOFTMAX)
         self.residual, self.gates = [config.residual], [config.gate] * 2
         self.lags = np.array([layer.lags for layer in stack])
         self.taps_bias = np.stack([pad(_array(layer.taps.bias), self.gates) for layer in stack])
@@ -50,22 +53,30 @@ class CompiledWaveNet:
 
     @torch.inference_mode()  # of the thread that runs it
     def run(
-        self, state: State, table: Tensor, chance: np.ndarray, first: np.ndarray, rule: tuple[float, int, float]
+        self,
+        state: State,
+        table: Tensor,
+        chance: np.ndarray,
+        first: np.ndarray,
+        rule: tuple[float, int, float],
+        added: Tensor | None = None,
     ) -> np.ndarray:
         """Draw classes as `Sampler.sample` does.
 
         state: its rings are updated; its time is left to the caller.
         table: (L, F, rows, 2G).
-        chance: (rows, T) uniform numbers.
-        first: (rows,), the classes before the first step.
+        chance: (rows, T) uniform numbers; of a net of bands, (rows, T, bands).
+        first: (rows,), the classes before the first step; of a net of bands, (rows, bands).
         rule: temperature, top_k and top_p of `Sampling`.
+        added: (rows, T, R) of `WaveNet.forward`.
 
-        Returns the classes (rows, T) int64. Raises ValueError for a first class outside the alphabet.
+        Returns classes of the shape of `chance`, int64. Raises ValueError for a first class outside the alphabet.
         """
-        classes = np.empty((len(first), chance.shape[1] + 1), np.int64)
-        classes[:, 0] = first
+        classes = np.empty((len(first), chance.shape[1] + 1, self.bands), np.int64)
+        classes[:, 0] = first.reshape(-1, self.bands)
         rings = np.concatenate([self._ring(_array(ring)) for ring in state.rings], axis=1)
-        self._steps(rings, state.time, table, (np.ascontiguousarray(chance), rule), classes, NO_TRACE)
+        chances = np.ascontiguousarray(chance.reshape(*chance.shape[:2], self.bands))
+        self._steps(rings, state.time, (table, added), (chances, rule), classes, NO_TRACE)
         begin = 0
         for ring in state.rings:
             lag, rows, width = ring.shape
@@ -73,28 +84,40 @@ class CompiledWaveNet:
             moved = rings[:, begin:end].reshape(rows, lag, -1)[..., :width].swapaxes(0, 1)
             ring.copy_(torch.from_numpy(moved))
             begin = end
-        return classes[:, 1:]
+        return classes[:, 1:].reshape(chance.shape)
 
-    def logits(self, inputs: Tensor, table: Tensor) -> np.ndarray:
-        """`WaveNet.forward`: inputs (B, T), each the class before, and table (L, F, B, 2G) -> (B, T, classes).
+    def logits(self, inputs: Tensor, table: Tensor, added: Tensor | None = None) -> np.ndarray:
+        """`WaveNet.forward`: inputs (B, T) or (B, T, bands), each the class before -> (B, T, outputs of the head).
 
         Raises ValueError for a class outside the alphabet, and for a table that does not fit the inputs.
         """
-        rows, length = inputs.shape
+        rows, length = inputs.shape[:2]
         self.check(table, rows, length)
-        classes = np.append(inputs.numpy(), np.zeros((rows, 1), np.int64), axis=1)
+        given = inputs.numpy().reshape(rows, length, self.bands)
+        classes = np.append(given, np.zeros((rows, 1, self.bands), np.int64), axis=1)
         rings = np.zeros((rows, self.lags[:, 0].sum() * self.weights[0].shape[1]), np.float32)
-        trace = np.zeros((rows, length, len(self.weights[0])), np.float32)
-        self._steps(rings, 0, table, (np.zeros((rows, length)), (1.0, 0, 1.0)), classes, trace)
+        trace = np.zeros((rows, length, self.outputs), np.float32)
+        self._steps(rings, 0, (table, added), (np.zeros(given.shape), (1.0, 0, 1.0)), classes, trace)
         return trace
 
-    def _steps(self, rings: np.ndarray, time: int, table: Tensor, draws: Any, classes: np.ndarray, trace: Any) -> None:
-        given = classes if len(trace) else classes[:, 0]
-        if len(given) and not 0 <= given.min() <= given.max() < len(self.weights[0]):
-            raise ValueError(f"classes are between 0 and {len(self.weights[0]) - 1}")
+    def _steps(
+        self,
+        rings: np.ndarray,
+        time: int,
+        condition: tuple[Tensor, Tensor | None],
+        draws: Any,
+        classes: np.ndarray,
+        trace: Any,
+    ) -> None:
+        given, alphabet = classes if len(trace) else classes[:, 0], len(self.weights[0]) // self.bands
+        if given.size and not 0 <= given.min() <= given.max() < alphabet:
+            raise ValueError(f"classes are between 0 and {alphabet - 1}")
+        table, added = condition
         hop = (classes.shape[1] - 1) // table.shape[1]
         biased = pad(_array(table), self.gates, 3) + self.taps_bias[:, None, None]
-        steps(self.weights, self.head, self.lags, (rings, time), (biased, hop), draws, classes, trace)
+        known = np.zeros((len(classes), 0, 0), np.float32) if added is None else pad(_array(added), self.residual, 2)
+        state, conditions = (rings, time), (biased, hop, known)
+        steps(self.weights, self.head, self.lags, state, conditions, draws, self.mixture, classes, trace)
 
     def _ring(self, ring: np.ndarray) -> np.ndarray:
         """A ring of `State` (lag, rows, R) as `kernels.steps` has it, (rows, lag * padded R)."""

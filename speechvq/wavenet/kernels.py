@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from speechvq.wavenet.simd import add_product, cached, copy, gate
+from speechvq.wavenet.simd import add_product, add_row, cached, copy, gate
 
 LOOK_AHEAD = 24  # steps whose past taps are computed at a time; a multiple of the 6 rows of a tile
 FLAGS = {"contract", "reassoc", "nsz", "arcp"}  # let LLVM vectorize; NaN and infinity keep their meaning
@@ -109,6 +109,32 @@ def _draw(logits: Any, row: int, chance: float, rule: Any, weights: Any) -> int:
 
 
 @njit
+def _draw_mixture(parameters: Any, chance: float, temperature: float, rule: Any) -> int:
+    """`BandWaveNet.draw` for one band of one row, by its parameters (3 * components,)."""
+    components, factor, least, most, reach, mu = rule
+    top, best, total = np.float64(parameters[:components].max()), 0, 0.0
+    for i in range(components):
+        total += math.exp(np.float64(parameters[i]) - top)
+        best = i if parameters[i] > parameters[best] else best
+    picked, share, end = 0, math.exp(np.float64(parameters[0]) - top) / total, 0.0
+    end = share
+    while picked < components - 1 and end <= chance:
+        picked += 1
+        share = math.exp(np.float64(parameters[picked]) - top) / total
+        end += share
+    if temperature == 0:
+        sample = np.float64(parameters[components + best]) * factor
+    else:
+        log_scale = min(max(np.float64(parameters[2 * components + picked]), least), most)
+        quantile = min(max((chance - end + share) / share, 1e-6), 1 - 1e-6)
+        sample = np.float64(parameters[components + picked]) * factor
+        sample += temperature * math.exp(log_scale) * math.log(quantile / (1 - quantile))
+    x = min(max(sample / reach, -1.0), 1.0)
+    companded = math.copysign(math.log1p(mu * abs(x)) / math.log1p(mu), x)
+    return int((companded + 1) / 2 * mu + 0.5)
+
+
+@njit
 def _head(x: Any, layers: int, head: Any, relu: Any, middle: Any, logits: Any) -> None:
     """Logits from the sum of the skip outputs, the last columns of x; relu and middle (rows, skip) are overwritten."""
     hidden, hidden_bias, last, last_bias = head
@@ -121,34 +147,41 @@ def _head(x: Any, layers: int, head: Any, relu: Any, middle: Any, logits: Any) -
 
 
 @cached
-def steps(weights: Any, head: Any, lags: Any, state: Any, condition: Any, draws: Any, classes: Any, trace: Any) -> None:
+def steps(
+    weights: Any, head: Any, lags: Any, state: Any, condition: Any, draws: Any, mixture: Any, classes: Any, trace: Any
+) -> None:
     """Draw T classes for each row, or compute the logits of classes that are given.
 
-    weights: the embedding (classes, R), then stacked over the layers the weights of the past taps, of the last tap, and
-        of residual and skip outputs, and the biases of the latter; packed by `CompiledWaveNet`.
+    weights: the embedding (bands * classes, R), then stacked over the layers the weights of the past taps, of the last
+        tap, and of residual and skip outputs, and the biases of the latter; packed by `CompiledWaveNet`.
     head: weight, bias, weight, bias.
     lags: (L, taps) in steps.
     state: the rings (rows, sum of the longest lags * R), updated, and the time of the first step.
-    condition: the table (L, F, rows, 2G) with the biases of the taps, and the steps per frame.
-    draws: uniform numbers (rows, T), and the rule (temperature, top_k, top_p).
-    classes: (rows, T + 1), in the first column the classes before the first step; the others are filled.
-    trace: (rows, T, classes), filled with the logits of given classes, none is then drawn; or of length 0.
+    condition: the table (L, F, rows, 2G) with the biases of the taps, the steps per frame, and what is added to the
+        embedding (rows, T, R), or nothing, (rows, 0, R).
+    draws: uniform numbers (rows, T, bands), and the rule (temperature, top_k, top_p).
+    mixture: the numbers of `_draw_mixture`; of 0 components if the head predicts logits.
+    classes: (rows, T + 1, bands), in the first column the classes before the first step; the others are filled.
+    trace: (rows, T, outputs), filled with what the head predicts from given classes, none is then drawn; or of length 0.
     """
     embedding, earlier, now, outs, outs_bias = weights
-    (rings, time), (table, hop), (chances, rule) = state, condition, draws
-    (rows, length), residual, gates = chances.shape, embedding.shape[1], table.shape[3]
+    (rings, time), (table, hop, added), (chances, rule) = state, condition, draws
+    (rows, length, bands), residual, gates = chances.shape, embedding.shape[1], table.shape[3]
     # The past taps of as many steps as the dilation are known at the first of them: one product, as if of many rows.
-    ahead = max(LOOK_AHEAD // rows, 1)
+    ahead, alphabet = max(LOOK_AHEAD // rows, 1), len(embedding) // bands
     past = np.zeros((ahead * rows, (lags.shape[1] - 1) * residual), np.float32)
     h = np.zeros((len(lags), ahead * rows, gates), np.float32)
     x = np.zeros((rows, outs_bias.shape[1]), np.float32)  # beside it the sum of the skip outputs
     gated, skip = np.zeros((rows, gates // 2), np.float32), x.shape[1] - residual
     relu, middle = np.zeros((rows, skip), np.float32), np.zeros((rows, skip), np.float32)
-    logits, exponentials = np.zeros((rows, len(head[3])), np.float32), np.zeros(len(embedding), np.float32)
+    logits, exponentials = np.zeros((rows, len(head[3])), np.float32), np.zeros(alphabet, np.float32)
     for t in range(length):
         x[:] = 0
         for row in range(rows):
-            copy(embedding, classes[row, t], 0, x, row, 0, residual)
+            for band in range(bands):
+                add_row(embedding, band * alphabet + classes[row, t, band], x, row)
+            if added.shape[1]:
+                add_row(added[row], t, x, row)
         begin = 0
         for layer in range(len(lags)):
             known = min(lags[layer, -2], ahead)
@@ -174,6 +207,10 @@ def steps(weights: Any, head: Any, lags: Any, state: Any, condition: Any, draws:
         _head(x, len(lags), head, relu, middle, logits)
         for row in range(rows):
             if len(trace):
-                trace[row, t] = logits[row, : len(exponentials)]
+                trace[row, t] = logits[row, : trace.shape[2]]
+            elif mixture[0]:
+                for band in range(bands):
+                    own = logits[row, band * 3 * mixture[0] : (band + 1) * 3 * mixture[0]]
+                    classes[row, t + 1, band] = _draw_mixture(own, chances[row, t, band], rule[0], mixture)
             else:
-                classes[row, t + 1] = _draw(logits, row, chances[row, t], rule, exponentials)
+                classes[row, t + 1, 0] = _draw(logits, row, chances[row, t, 0], rule, exponentials)

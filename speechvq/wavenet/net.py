@@ -73,22 +73,27 @@ class WaveNet(nn.Module):
 
     classes: the size of the alphabet.
     condition: channels C of the conditioning frames; 0 for a network without any.
-    speaker: size E of the speaker vectors.
+    speaker: size E of the speaker vectors; 0 for a network without any.
+    outputs: numbers that the head predicts; 0 for a logit of each class.
     """
 
-    def __init__(self, config: WaveNetConfig, classes: int, condition: int, speaker: int) -> None:
+    def __init__(self, config: WaveNetConfig, classes: int, condition: int, speaker: int, outputs: int = 0) -> None:
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(classes, config.residual)
         self.layers = nn.ModuleList(GatedLayer(config, dilation) for dilation in config.dilations)
         self.head = nn.Sequential(
-            nn.ReLU(), nn.Linear(config.skip, config.skip), nn.ReLU(), nn.Linear(config.skip, classes)
+            nn.ReLU(),
+            nn.Linear(config.skip, config.skip),
+            nn.ReLU(),
+            nn.Linear(config.skip, outputs or classes),
         )
         width = len(self.layers) * 2 * config.gate
         if condition:
             self.norm = nn.LayerNorm(condition, elementwise_affine=False)
             self.frames = nn.Linear(condition, width, bias=False)
-        self.speaker = nn.Linear(speaker, width, bias=False)
+        if speaker:
+            self.speaker = nn.Linear(speaker, width, bias=False)
         self._spare: list[tuple[Tensor, Tensor]] = []  # see `layer_stack.GatedStack`
 
     @property
@@ -112,6 +117,10 @@ class WaveNet(nn.Module):
         flat = self.speaker(speaker / math.sqrt(speaker.shape[1]))[None]
         if frames is not None:
             flat = flat + self._of_frames(frames)
+        return self._by_layer(flat)
+
+    def _by_layer(self, flat: Tensor) -> Tensor:
+        """A table (F, B, L * 2G) as `forward` takes it, (L, F, B, 2G)."""
         table: Tensor = flat.view(*flat.shape[:2], len(self.layers), -1).permute(2, 0, 1, 3)
         return table
 
@@ -121,25 +130,31 @@ class WaveNet(nn.Module):
         conditioning: Tensor = self.frames(self.norm(frames.permute(2, 0, 1)) / math.sqrt(frames.shape[1]))
         return conditioning
 
-    def forward(self, inputs: Tensor, table: Tensor | None = None) -> Tensor:
+    def embedded(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
+        """The input of the first layer: of classes (...), with what is added to it (..., R), (..., R)."""
+        x: Tensor = self.embed(inputs)
+        return x if added is None else x + added
+
+    def forward(self, inputs: Tensor, table: Tensor | None = None, added: Tensor | None = None) -> Tensor:
         """Predict every class of an utterance from those before it.
 
         inputs: (B, T) int64, input t the class BEFORE the one predicted at t.
         table: (L, F, B, 2G) of `table`, T a multiple of F.
+        added: (B, T, R), what is known of each step beforehand.
 
-        Returns logits (B, T, classes).
+        Returns logits (B, T, classes), or what else the head predicts.
         Raises ValueError if the table does not fit the inputs.
         """
         config = self.config
         if table is not None:
-            self.check(table, *inputs.shape)
+            self.check(table, *inputs.shape[:2])
         on_cpu = self.embed.weight.device.type == "cpu" and self.embed.weight.dtype == torch.float32
         whole = not any(width % 16 for width in (config.residual, config.gate, config.skip))
         if not on_cpu or not whole or torch.is_autocast_enabled("cpu"):
-            return self.plain(inputs, table)
+            return self.plain(inputs, table, added)
         from speechvq.wavenet.layer_stack import GatedStack  # Numba takes seconds to import
 
-        x, lags = self.embed(inputs), [layer.lags for layer in self.stack]
+        x, lags = self.embedded(inputs, added), [layer.lags for layer in self.stack]
         if table is None:
             table = x.new_zeros(len(lags), 1, len(inputs), 2 * config.gate)
         linears = [linear for layer in self.stack for linear in (layer.taps, layer.out)]
@@ -154,9 +169,9 @@ class WaveNet(nn.Module):
         if table.shape != expected or not table.shape[1] or steps % table.shape[1]:
             raise ValueError(f"a table {tuple(table.shape)} does not condition {batch} utterances of {steps} steps")
 
-    def plain(self, inputs: Tensor, table: Tensor | None = None) -> Tensor:
+    def plain(self, inputs: Tensor, table: Tensor | None = None, added: Tensor | None = None) -> Tensor:
         """The same as `forward`, layer by layer in torch's own operations, for autograd and torch.compile."""
-        x = self.embed(inputs.T)
+        x = self.embedded(inputs.transpose(0, 1), None if added is None else added.transpose(0, 1))
         total: Tensor | None = None
         for i, layer in enumerate(self.stack):
             x, skip = layer(x, None if table is None else table[i])
@@ -168,9 +183,9 @@ class WaveNet(nn.Module):
         weight = self.embed.weight
         return State([weight.new_zeros(layer.lags[0], batch, self.config.residual) for layer in self.stack])
 
-    def step(self, inputs: Tensor, condition: Tensor | None, state: State) -> Tensor:
+    def step(self, inputs: Tensor, condition: Tensor | None, state: State, added: Tensor | None = None) -> Tensor:
         """One step of `forward`: inputs (B,) and condition (L, B, 2G) -> logits (B, classes); updates the state."""
-        x = self.embed(inputs)
+        x = self.embedded(inputs, added)
         total: Tensor | None = None
         for i, layer in enumerate(self.stack):
             x, skip = layer.step(x, state.rings[i], state.time, None if condition is None else condition[i])

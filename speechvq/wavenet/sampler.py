@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from speechvq import SpeechVQError
 from speechvq.config.shapes import check_number
 from speechvq.progress import progress
+from speechvq.wavenet.bands import BandWaveNet
 from speechvq.wavenet.net import State, WaveNet
 
 SEEDS = (0, 2**64 - 1)
@@ -83,9 +85,14 @@ def _least(weights: Tensor, sampling: Sampling) -> Tensor:
 
 
 class Sampler:
-    """Draws from a WaveNet. The compiled engine copies the weights, so later training needs another sampler."""
+    """Draws from a WaveNet. The compiled engine copies the weights, so later training needs another sampler.
+
+    Raises SpeechVQError if the sampling has a top_k or top_p, and the net none to draw from.
+    """
 
     def __init__(self, net: WaveNet, sampling: Sampling) -> None:
+        if isinstance(net, BandWaveNet) and (sampling.top_k or sampling.top_p < 1):
+            raise SpeechVQError("a WaveNet over bands draws from a mixture: top_k and top_p do not apply to it")
         self.net, self.sampling = net, sampling
         on_cpu = net.embed.weight.device.type == "cpu"
         self.engine = None
@@ -96,20 +103,24 @@ class Sampler:
             self.engine = CompiledWaveNet(net, sampling.weights)
 
     @torch.inference_mode()
-    def sample(self, first: Tensor, chance: Tensor, table: Tensor, state: State) -> Tensor:
+    def sample(
+        self, first: Tensor, chance: Tensor, table: Tensor, state: State, added: Tensor | None = None
+    ) -> Tensor:
         """Draw the next T classes of every utterance.
 
-        first: (B,), the classes before the first step; to continue an earlier call, its last ones.
-        chance: (B, T) from `chances`.
+        first: (B,), the classes before the first step; to continue an earlier call, its last ones. Of a net of bands,
+            (B, bands).
+        chance: (B, T) from `chances`; of a net of bands, (B, T, bands).
         table: (L, F, B, 2G) of `WaveNet.table`, for T / F steps per frame.
         state: updated.
+        added: (B, T, R) of `WaveNet.forward`.
 
-        Returns the classes (B, T) int64. Raises ValueError if the table does not fit.
+        Returns classes of the shape of `chance`, int64. Raises ValueError if the table does not fit.
         """
-        self.net.check(table, *chance.shape)
+        self.net.check(table, *chance.shape[:2])
         engine = self.engine
         if engine is None:
-            return self._step_by_step(first, chance.to(first.device), table, state)
+            return self._step_by_step(first, chance.to(first.device), table, state, added)
         groups = np.array_split(np.arange(len(first)), min(torch.get_num_threads(), len(first)))
         result = np.empty(chance.shape, np.int64)
         rule = float(self.sampling.temperature), self.sampling.top_k, float(self.sampling.top_p)
@@ -117,20 +128,29 @@ class Sampler:
         def run(rows: np.ndarray) -> None:
             own = slice(rows[0], rows[-1] + 1)
             arrays = chance[own].numpy(), first[own].numpy()
-            result[own] = engine.run(state[own], table[:, :, own], *arrays, rule)
+            known = None if added is None else added[own]
+            result[own] = engine.run(state[own], table[:, :, own], *arrays, rule, known)
 
         with ThreadPoolExecutor(len(groups)) as pool:
             list(pool.map(run, groups))
         state.time += chance.shape[1]
         return torch.from_numpy(result)
 
-    def _step_by_step(self, first: Tensor, chance: Tensor, table: Tensor, state: State) -> Tensor:
+    def _step_by_step(
+        self, first: Tensor, chance: Tensor, table: Tensor, state: State, added: Tensor | None
+    ) -> Tensor:
         hop = chance.shape[1] // table.shape[1]
         result = torch.empty_like(chance, dtype=torch.int64)
         for t in range(chance.shape[1]):
-            first = draw(self.net.step(first, table[:, t // hop], state), chance[:, t], self.sampling)
+            logits = self.net.step(first, table[:, t // hop], state, None if added is None else added[:, t])
+            first = self._draw(logits, chance[:, t])
             result[:, t] = first
         return result
+
+    def _draw(self, logits: Tensor, chance: Tensor) -> Tensor:
+        if isinstance(self.net, BandWaveNet):
+            return self.net.draw(logits, chance, self.sampling.temperature)
+        return draw(logits, chance, self.sampling)
 
     @torch.inference_mode()
     def stream(
