@@ -47,6 +47,7 @@ MODELS = {
     "logmel": ({"kind": "logmel", "strides": [2], "channels": 8, "blocks": 1}, EMA, "source_filter"),
     "vocoder": ({"kind": "logmel", "strides": [2], "channels": 8, "blocks": 1}, EMA, "vocoder"),
     "mfcc": ({"kind": "mfcc", "strides": [2], "channels": 8, "blocks": 1}, {"kind": "fsq"}, "none"),
+    "bands": ({"kind": "logmel", "strides": [2], "channels": 8, "blocks": 1}, EMA, "band_wavenet"),
     "wave": ({"kind": "wave", "strides": [4, 4, 5, 4], "channels": 8, "blocks": 1}, EMA, "mel"),
     "causal": (
         {"kind": "causal", "strides": [2, 1], "channels": 8, "dilations": [1, 2], "outputs": [0, 2]},

@@ -84,7 +84,7 @@ def test_equal_power_is_sine_and_cosine():
 def test_pieces_have_the_length_of_the_codes(kind, codes):
     """Those of a decoder that carries its state come a little late."""
     decoder = fresh(kind).eval()
-    late = decoder.synthesis(0).delay if isinstance(decoder, SourceFilterDecoder) else 0
+    late = decoder.synthesis(Sampling()).delay if isinstance(decoder, SourceFilterDecoder) else 0
     with torch.no_grad():
         pieces = [piece for [piece] in decoder.stream(latents(codes), torch.tensor([0]), Sampling(), [0])]
     ends = np.cumsum([len(piece) for piece in pieces])
@@ -93,9 +93,10 @@ def test_pieces_have_the_length_of_the_codes(kind, codes):
 
 
 @pytest.mark.parametrize("codes", [60, 61, 90])
-def test_pieces_of_a_decoder_that_carries_its_state_are_the_whole(codes, monkeypatch):
-    """Phases and noise, too."""
-    decoder, [z_q] = fresh("source_filter").eval(), latents(codes)
+@pytest.mark.parametrize("kind", ["source_filter", "band_wavenet"])
+def test_pieces_of_a_decoder_that_carries_its_state_are_the_whole(kind, codes, monkeypatch):
+    """Phases, noise and what was drawn, too."""
+    decoder, [z_q] = fresh(kind).eval(), latents(codes)
     [pieces] = speak(decoder, [z_q], [1], seed=3)
     monkeypatch.setattr(frames, "PIECE_LENGTH", 10_000 * HOP)
     [whole] = speak(decoder, [z_q], [1], seed=3)
@@ -116,7 +117,7 @@ REACHES = [
 
 
 @pytest.mark.parametrize(("upsample", "blocks", "lookahead"), REACHES)
-@pytest.mark.parametrize("kind", ["source_filter", "vocoder"])
+@pytest.mark.parametrize("kind", ["source_filter", "vocoder", "band_wavenet"])
 def test_the_reach_of_a_decoder_is_exact(kind, upsample, blocks, lookahead):
     """Centred for a lookahead of None, else causal."""
     conditioner: dict[str, Any] = {"upsample": upsample, "channels": 32, "blocks": blocks, "speaker_dim": 6}

@@ -36,6 +36,11 @@ ENCODERS = {
 DECODERS = {
     "source_filter": {"kind": "source_filter", "conditioner": CONDITIONER},
     "vocoder": {"kind": "vocoder", "conditioner": CONDITIONER | {"causal": True, "lookahead": 2}},
+    "band_wavenet": {
+        "kind": "band_wavenet",
+        "conditioner": CONDITIONER | {"causal": True, "lookahead": 2},
+        "wavenet": {"cycles": 1, "layers": 4, "residual": 16, "gate": 16, "skip": 16},
+    },
 }
 SPEECH = torch.from_numpy(speech(120.0, [0, 1, 2, 3, 1, 0, 2], np.random.default_rng(3)))[:16_123]
 PIECES = [1, 7, 160, 1000, 5000, 16_122, 16_123]
@@ -63,7 +68,10 @@ def in_pieces(stream, wav: Tensor, length: int) -> Tensor:
     return torch.cat([*(stream.push(piece) for piece in wav.split(length)), stream.flush()])
 
 
-@pytest.mark.parametrize(("encoder", "decoder"), [*((one, "source_filter") for one in ENCODERS), ("causal", "vocoder")])
+@pytest.mark.parametrize(
+    ("encoder", "decoder"),
+    [*((one, "source_filter") for one in ENCODERS), ("causal", "vocoder"), ("causal", "band_wavenet")],
+)
 def test_a_stream_is_the_whole_bit_by_bit(encoder, decoder):
     codec = fresh(encoder, decoder)
     codes, whole = codec.encode(SPEECH, 16_000, gain=0.8), codec.convert(SPEECH, 16_000, "b", gain=0.8, seed=5)
@@ -110,11 +118,13 @@ def test_a_stream_gives_what_the_file_gives(encoder):
     torch.testing.assert_close(decoded, whole, atol=1e-4 * whole.abs().max().item(), rtol=0)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("lookahead", [None, 3, 0])
-def test_the_latency_is_exact(encoder, lookahead):
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "lookahead"),
+    [*((one, "source_filter", codes) for one in ENCODERS for codes in (None, 3, 0)), ("causal", "band_wavenet", None)],
+)
+def test_the_latency_is_exact(encoder, decoder, lookahead):
     """A stream of single samples is never later than stated, and as late as that at some time."""
-    codec = fresh(encoder)
+    codec = fresh(encoder, decoder)
     stream = codec.streamer("a", gain=1.0, lookahead=lookahead)
     given, late = 0, []
     for n, sample in enumerate(SPEECH[: stream.latency + 3000].split(1), 1):
@@ -166,7 +176,7 @@ def test_what_is_no_sound_is_refused(samples, reason):
 
 
 def test_what_cannot_stream_says_so(runs):
-    with pytest.raises(SpeechVQError, match="only vocoder and source_filter decoders"):
+    with pytest.raises(SpeechVQError, match="only vocoder, source_filter and band_wavenet decoders"):
         Codec.load(runs["mel"]).streamer("low")
     with pytest.raises(SpeechVQError, match="unknown speaker"):
         fresh("logmel").streamer("c")

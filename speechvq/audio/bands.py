@@ -26,21 +26,35 @@ def band_filters(bands: int) -> Tensor:
         return (2 * math.sqrt(bands) * prototype * phases.cos()).float()
 
 
+def margin_steps() -> int:
+    """The number of band samples on either side of its own on which a sample of `join_bands` depends."""
+    return TAPS_PER_BAND // 2
+
+
+def margin_samples(bands: int) -> int:
+    """The number of samples on either side of its middle on which a band sample depends."""
+    return bands * TAPS_PER_BAND // 2 - 1
+
+
 def split_bands(wav: Tensor, bands: int) -> Tensor:
     """wav (B, T) -> bands (B, bands, T / bands), the lowest first; T a multiple of `bands`.
 
     Sample t of a band is centred on sample t * bands of wav. White noise has the same power in each band as in wav.
     """
+    margin = margin_samples(bands)
+    return split_inner(F.pad(wav, (margin, margin)), bands)
+
+
+def split_inner(wav: Tensor, bands: int) -> Tensor:
+    """`split_bands` of the samples of wav that have `margin_samples` on either side."""
     filters = band_filters(bands).to(wav)
-    margin = filters.shape[1] // 2
-    parts: Tensor = F.conv1d(F.pad(wav[:, None], (margin, margin)), filters[:, None], stride=bands)
-    return parts[..., : wav.shape[1] // bands]
+    parts: Tensor = F.conv1d(wav[:, None], filters[:, None], stride=bands)
+    return parts
 
 
 def join_bands(parts: Tensor) -> Tensor:
     """The inverse of `split_bands`, but for an error 55 dB below: (B, bands, T) -> wav (B, T * bands)."""
     bands = parts.shape[1]
     filters = band_filters(bands).to(parts)
-    margin = filters.shape[1] // 2
-    wav: Tensor = F.conv_transpose1d(parts, filters[:, None], stride=bands)[:, 0, margin:]
-    return wav[:, : parts.shape[2] * bands]
+    wav: Tensor = F.conv_transpose1d(parts, filters[:, None], stride=bands)[:, 0, margin_samples(bands) :]
+    return F.pad(wav, (0, bands))[:, : parts.shape[2] * bands]

@@ -25,6 +25,7 @@ from speechvq.codec import Codec
 from speechvq.extras import needed_for
 from speechvq.files import atomic_write, save_json
 from speechvq.folder.readme import save_readme
+from speechvq.nn.decoder.band_wavenet import BandWaveNetDecoder
 from speechvq.nn.decoder.source_filter import FILTER_BANDS, INITIAL_GAIN, SourceFilterDecoder, white_noise
 
 ENCODER, DECODER, ABOUT = "encoder.onnx", "decoder.onnx", "export.json"
@@ -190,6 +191,7 @@ def export_codec(codec: Codec, out: Path) -> dict[str, float]:
     if figures["codes_equal"] < LEAST_EQUAL:
         raise SpeechVQError(f"{out / ENCODER}: only {100 * figures['codes_equal']:.1f} % of its codes are the model's")
     decoder = codec.model.decoder
+    exports = isinstance(decoder, SourceFilterDecoder) and not isinstance(decoder, BandWaveNetDecoder)
     about = {
         "fingerprint": codec.fingerprint,
         "sample_rate": SAMPLE_RATE,
@@ -198,9 +200,9 @@ def export_codec(codec: Codec, out: Path) -> dict[str, float]:
         "high_pass": codec.high_pass,
         "loudness": LOUDNESS,
         "speakers": list(codec.speakers),
-        "decoder": isinstance(decoder, SourceFilterDecoder),
+        "decoder": exports,
     }
-    if isinstance(decoder, SourceFilterDecoder):
+    if isinstance(decoder, SourceFilterDecoder) and exports:
         figures["decoder_error_db"] = _export_decoder(codec, decoder, codes, out / DECODER)
     save_json(out / ABOUT, about | {"checked": figures})
     if codec.readme:

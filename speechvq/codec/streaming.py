@@ -23,7 +23,7 @@ from speechvq.config.shapes import check_number
 from speechvq.nn.decoder.contract import PitchChange
 from speechvq.nn.decoder.source_filter import SourceFilterDecoder
 from speechvq.nn.vqvae import VQVAE
-from speechvq.wavenet.sampler import SEEDS
+from speechvq.wavenet.sampler import SEEDS, Sampling
 
 MOST_GAIN = 1e5  # 100 dB
 BLOCK_SAMPLES = 640  # of a block: 40 ms, or a code if that is longer
@@ -124,14 +124,16 @@ class SpeechStream:
         if lookahead is not None:
             check_number(lookahead, "lookahead", 0, math.inf, whole=True)
         if not isinstance(decoder, SourceFilterDecoder):
-            raise SpeechVQError("only vocoder and source_filter decoders decode in a stream (model.decoder.kind)")
+            raise SpeechVQError(
+                "only vocoder, source_filter and band_wavenet decoders decode in a stream (model.decoder.kind)"
+            )
         self._bottleneck, self._decoder = model.discrete, decoder
         self._vector = decoder.speakers.weight[speaker]
         before, after = decoder.reach
         self.ahead = after if lookahead is None else min(lookahead, after)
         self.block = block_codes(hop)
         self._windows = Windows(1, before, self.ahead, self.block)
-        self._state, self._pitch = decoder.synthesis(int(seed)), PitchChange(semitones)
+        self._state, self._pitch = decoder.synthesis(Sampling(seed=int(seed))), PitchChange(semitones)
         self._ended = False
         self._none: Tensor | None = None  # predictions of no frames, once there have been some
         self.delay = self._state.delay

@@ -258,6 +258,26 @@ class WaveNetDecoderConfig:
 
 
 @dataclass(frozen=True)
+class BandWaveNetDecoderConfig:
+    """A vocoder, and a WaveNet over bands of samples that corrects its speech.
+
+    vocoder_channels, vocoder_blocks: as for `vocoder`.
+    bands: number of critically sampled bands, of each of which a step of the WaveNet draws a sample.
+    components: logistic distributions in the mixture that a sample is drawn from.
+    temperature: multiplies that of the sampling.
+    """
+
+    kind: Literal["band_wavenet"] = "band_wavenet"
+    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
+    vocoder_channels: int = 192
+    vocoder_blocks: int = 4
+    wavenet: WaveNetConfig = field(default_factory=lambda: WaveNetConfig(cycles=2, layers=5))
+    bands: int = 4
+    components: int = 3
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
 class NoDecoderConfig:
     """No decoder: the model gives codes, and no speech."""
 
@@ -270,6 +290,7 @@ DecoderConfig = (
     | VocoderDecoderConfig
     | MFCCDecoderConfig
     | WaveNetDecoderConfig
+    | BandWaveNetDecoderConfig
     | NoDecoderConfig
 )
 

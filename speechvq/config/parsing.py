@@ -144,6 +144,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "snr": (0, 100),
     "temperature": (1e-3, 1e3),
     "strides": (1, 64),
+    **dict.fromkeys(("bands", "components"), (1, 16)),
 }
 
 

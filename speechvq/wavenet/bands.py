@@ -1,8 +1,8 @@
 """A WaveNet over critically sampled bands: one step draws a sample of every band, each from a mixture of logistics.
 
-The bands are divided by a scale that is known beforehand, so that loud and soft speech look alike, and their samples are
-classes on a mu-law grid (`BandWaveNet.classes`). The head predicts a mixture of logistic distributions over the grid
-(Salimans et al. 2017), which has a twentieth of the numbers of a softmax and learns faster.
+The bands are divided by a scale that is known beforehand, so that loud and soft speech look alike, and their samples
+are classes on a mu-law grid. The head predicts a mixture of logistic distributions over the grid (Salimans et al.
+2017), which has a twentieth of the numbers of a softmax and learns faster.
 """
 
 import math
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechvq.audio.mulaw import MU_CLASSES, mulaw_decode, mulaw_encode
+from speechvq.audio.mulaw import MU_CLASSES, mulaw_decode
 from speechvq.config import WaveNetConfig
 from speechvq.wavenet.net import WaveNet
 
@@ -45,10 +45,10 @@ class BandWaveNet(WaveNet):
             rows = [waves @ torch.randn(waves.shape[1], config.residual) for _ in range(bands)]
             self.embed.weight.copy_(torch.cat(rows) / math.sqrt(3 * bands))
             last = self.head[3]
-            last.weight.mul_(0.3)
+            last.weight.mul_(0.1)
             parameters = last.bias.view(bands, 3, components)
             parameters.zero_()
-            parameters[:, 1] = torch.linspace(-0.3, 0.3, components)
+            parameters[:, 1] = torch.linspace(-0.02, 0.02, components)
             parameters[:, 2] = torch.linspace(-3, -1, components)
 
     @property

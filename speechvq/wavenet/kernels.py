@@ -162,7 +162,7 @@ def steps(
     draws: uniform numbers (rows, T, bands), and the rule (temperature, top_k, top_p).
     mixture: the numbers of `_draw_mixture`; of 0 components if the head predicts logits.
     classes: (rows, T + 1, bands), in the first column the classes before the first step; the others are filled.
-    trace: (rows, T, outputs), filled with what the head predicts from given classes, none is then drawn; or of length 0.
+    trace: (rows, T, outputs), filled with what the head predicts of given classes, none is then drawn; or of length 0.
     """
     embedding, earlier, now, outs, outs_bias = weights
     (rings, time), (table, hop, added), (chances, rule) = state, condition, draws

@@ -103,9 +103,7 @@ class Sampler:
             self.engine = CompiledWaveNet(net, sampling.weights)
 
     @torch.inference_mode()
-    def sample(
-        self, first: Tensor, chance: Tensor, table: Tensor, state: State, added: Tensor | None = None
-    ) -> Tensor:
+    def sample(self, first: Tensor, chance: Tensor, table: Tensor, state: State, added: Tensor | None = None) -> Tensor:
         """Draw the next T classes of every utterance.
 
         first: (B,), the classes before the first step; to continue an earlier call, its last ones. Of a net of bands,
@@ -136,9 +134,7 @@ class Sampler:
         state.time += chance.shape[1]
         return torch.from_numpy(result)
 
-    def _step_by_step(
-        self, first: Tensor, chance: Tensor, table: Tensor, state: State, added: Tensor | None
-    ) -> Tensor:
+    def _step_by_step(self, first: Tensor, chance: Tensor, table: Tensor, state: State, added: Tensor | None) -> Tensor:
         hop = chance.shape[1] // table.shape[1]
         result = torch.empty_like(chance, dtype=torch.int64)
         for t in range(chance.shape[1]):

@@ -1,5 +1,6 @@
 """Quantized latents and a speaker to speech. `DECODERS` maps a configuration's kind to its class."""
 
+from speechvq.nn.decoder.band_wavenet import BandWaveNetDecoder
 from speechvq.nn.decoder.contract import Decoder
 from speechvq.nn.decoder.mel import MelDecoder
 from speechvq.nn.decoder.mfcc import MFCCDecoder
@@ -14,4 +15,5 @@ DECODERS: dict[str, type[Decoder]] = {
     "vocoder": VocoderDecoder,
     "mfcc": MFCCDecoder,
     "wavenet": WaveNetDecoder,
+    "band_wavenet": BandWaveNetDecoder,
 }

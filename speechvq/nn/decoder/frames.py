@@ -54,11 +54,13 @@ class FrameDecoder(Decoder):
     ) -> Iterator[list[Tensor]]:
         vectors = self.speakers(speaker)
         rows = zip(latents, vectors, pitches or [UNCHANGED] * len(latents), strict=True)
-        pieces = [self.pieces(z_q, vector, sampling.seed, pitch) for z_q, vector, pitch in rows]
+        pieces = [self.pieces(z_q, vector, sampling, pitch) for z_q, vector, pitch in rows]
         for row in zip_longest(*pieces, fillvalue=vectors.new_empty(0)):
             yield list(row)
 
-    def pieces(self, z_q: Latents, vector: Tensor, seed: int, pitch: PitchChange = UNCHANGED) -> Iterator[Tensor]:
+    def pieces(
+        self, z_q: Latents, vector: Tensor, sampling: Sampling, pitch: PitchChange = UNCHANGED
+    ) -> Iterator[Tensor]:
         """The wav of one utterance, z_q (D, N), by a speaker's vector (E,)."""
         hop, codes = self.hop_length, z_q.shape[1]
         block, margin = self.piece_codes, PIECE_MARGIN // hop + 1
@@ -68,7 +70,7 @@ class FrameDecoder(Decoder):
             frames = self._frames(z_q[:, left : end + margin], vector)
             first = left * hop // self.frame_length
             change = pitch.of_frames(first, first + frames.shape[2])
-            wav = self.render(frames, seed, change)[(begin - left) * hop :]
+            wav = self.render(frames, sampling.seed, change)[(begin - left) * hop :]
             shared = min(len(tail), len(wav))
             if shared:
                 wav[:shared] = self.join(tail[:shared], wav[:shared])

@@ -9,11 +9,12 @@ from torch.nn import functional as F
 from speechvq import SpeechVQError
 from speechvq.audio import source_filter as source
 from speechvq.audio.features import LogMel
-from speechvq.config import SourceFilterDecoderConfig, VocoderDecoderConfig
+from speechvq.config import BandWaveNetDecoderConfig, SourceFilterDecoderConfig, VocoderDecoderConfig
 from speechvq.nn.decoder.contract import MEL_WINDOW, UNCHANGED, Latents, PitchChange
 from speechvq.nn.decoder.frames import FrameDecoder
 from speechvq.nn.decoder.synthesis import Synthesis
 from speechvq.nn.distributed import drawn_rows
+from speechvq.wavenet.sampler import Sampling
 
 MAX_FRAME_LENGTH = 320  # samples: the sound of vowels moves within 20 ms
 SHORT_WINDOW = 400  # 25 ms: the window of the loss that sees single moments
@@ -37,7 +38,11 @@ class SourceFilterDecoder(FrameDecoder):
     sharper: Tensor
 
     def __init__(
-        self, config: SourceFilterDecoderConfig | VocoderDecoderConfig, dim: int, speakers: int, hop_length: int
+        self,
+        config: SourceFilterDecoderConfig | VocoderDecoderConfig | BandWaveNetDecoderConfig,
+        dim: int,
+        speakers: int,
+        hop_length: int,
     ) -> None:
         super().__init__(config.conditioner, dim, speakers, hop_length)
         if self.frame_length > MAX_FRAME_LENGTH:
@@ -70,8 +75,10 @@ class SourceFilterDecoder(FrameDecoder):
         """Predictions of the conditioner (B, ..., F) to filters and pitch (B, 2 * FILTER_BANDS + 1, F)."""
         return predicted
 
-    def pieces(self, z_q: Latents, vector: Tensor, seed: int, pitch: PitchChange = UNCHANGED) -> Iterator[Tensor]:
-        state, block, (before, after) = self.synthesis(seed), self.piece_codes, self.reach
+    def pieces(
+        self, z_q: Latents, vector: Tensor, sampling: Sampling, pitch: PitchChange = UNCHANGED
+    ) -> Iterator[Tensor]:
+        state, block, (before, after) = self.synthesis(sampling), self.piece_codes, self.reach
         codes, level = z_q.shape[1], vector.new_zeros(())
         for begin in range(0, codes, block):
             left, end = max(begin - before, 0), begin + block
@@ -96,9 +103,9 @@ class SourceFilterDecoder(FrameDecoder):
         upsample = self.hop_length // self.frame_length
         return predicted[..., first * upsample : None if end is None else end * upsample]
 
-    def synthesis(self, seed: int) -> Synthesis:
+    def synthesis(self, sampling: Sampling) -> Synthesis:
         """The state of `speak` before the first frame."""
-        return Synthesis(self.frame_length, seed, self.sharper.device)
+        return Synthesis(self.frame_length, sampling.seed, self.sharper.device)
 
     def predicted_pitch(self, predicted: Tensor) -> Tensor:
         """The pitch (B, F) in Hz of predictions (B, ..., F)."""

@@ -72,7 +72,7 @@ class Synthesis:
         self._noise = noise[:, pulses.shape[1] :]
         wav = self._voice.push(pulses, voice, last) + self._breath.push(noise[:, : pulses.shape[1]], breath, last)
         if last:
-            wav = wav[:, : pitch.shape[1] * self.hop + self.delay]
+            wav = wav[:, : pitch.shape[1] * self.hop + source.margins(self.hop)[0]]
         first = min(self._early, wav.shape[1])
         self._early -= first
         return wav[0, first:].clamp(-1, 1)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.audio import source_filter as source
-from speechvq.config import VocoderDecoderConfig
+from speechvq.config import BandWaveNetDecoderConfig, VocoderDecoderConfig
 from speechvq.nn.decoder.source_filter import FILTER_BANDS, SourceFilterDecoder, pitch_loss
 
 MEL_MEAN, MEL_SCALE = -5.0, 2.5  # nats: of the log-mel of speech, about
@@ -47,7 +47,9 @@ class VocoderDecoder(SourceFilterDecoder):
     Raises SpeechVQError if frames are longer than MAX_FRAME_LENGTH.
     """
 
-    def __init__(self, config: VocoderDecoderConfig, dim: int, speakers: int, hop_length: int) -> None:
+    def __init__(
+        self, config: VocoderDecoderConfig | BandWaveNetDecoderConfig, dim: int, speakers: int, hop_length: int
+    ) -> None:
         super().__init__(config, dim, speakers, hop_length)
         self.project = nn.Conv1d(config.conditioner.channels, FILTER_BANDS + 1, 1)
         self.vocoder = Vocoder(config.vocoder_channels, config.vocoder_blocks)
