@@ -1,12 +1,13 @@
 """Speed of WaveNet training, by engine, in seconds of audio per second.
 
-    python benchmarks/training.py [--rounds 5] [--shapes S,M] [--threads 1] [--batch 8] [--out training.json]
+    python benchmarks/training.py [--rounds 5] [--shapes S,M,B] [--threads 1] [--batch 8] [--out training.json]
 
 Measures forward, backward and an Adam step on batches of random classes, one engine after another in every round, and
 reports medians. Engines: `plain`, dilated nn.Conv1d layers as most WaveNets are written; `modules`, the layers of this
 package under autograd; `ours`, what training uses, the same layers as one operation (speechvq/wavenet/layer_stack.py),
 on a GPU (--device cuda) `modules` under torch.compile in bfloat16. `peak` is the share of the speed of torch's float32
-matrix product that the multiplications of the network reach.
+matrix product that the multiplications of the network reach. Shape B (see benchmarks/sampling.py) has no `plain`
+engine: its ratios are to `modules`.
 """
 
 import argparse
@@ -18,11 +19,12 @@ from pathlib import Path
 
 import torch
 from machine import sgemm_peak
-from sampling import CONDITION_HOP, SHAPES, weights
+from sampling import BANDS, CONDITION_HOP, SHAPES, WINDOW, bands, build, weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.config import WaveNetConfig
+from speechvq.wavenet.bands import BandWaveNet
 from speechvq.wavenet.net import WaveNet
 
 
@@ -57,15 +59,22 @@ def one_step(
 ) -> Callable[[], None]:
     """A training step of `net`, run by `call`, on random classes of a shape (B, T)."""
     batch, length = shape
-    layers = config.cycles * config.layers
-    table = torch.randn(layers, length // CONDITION_HOP, batch, 2 * config.gate, device=device, requires_grad=True)
-    classes = torch.randint(256, (batch, length), device=device)
+    layers, frames = config.cycles * config.layers, length // CONDITION_HOP
+    table = torch.randn(layers, frames, batch, 2 * config.gate, device=device, requires_grad=True)
+    over_bands = isinstance(net, BandWaveNet)
+    size = (batch, frames * CONDITION_HOP // BANDS, BANDS) if over_bands else (batch, length)
+    classes = torch.randint(256, size, device=device)
+    guide = torch.randn(batch, BANDS, size[1] + 2 * WINDOW, device=device)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
 
     def step() -> None:
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            logits = call(classes, table)
-        torch.autograd.backward(F.cross_entropy(logits.flatten(0, 1).float(), classes.flatten()))
+            outputs = call(classes, table, net.guided(guide)) if isinstance(net, BandWaveNet) else call(classes, table)
+        if isinstance(net, BandWaveNet):
+            loss = net.nll(outputs.float(), classes).mean()
+        else:
+            loss = F.cross_entropy(outputs.flatten(0, 1).float(), classes.flatten())
+        torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
         if device == "cuda":
@@ -78,7 +87,7 @@ def main() -> None:
     """Measure every engine in turn, round after round, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    parser.add_argument("--shapes", default="S,M", help="sizes of the WaveNet, of S, M and P (default: S,M)")
+    parser.add_argument("--shapes", default="S,M", help="shapes of the WaveNet, of S, M, P and B (default: S,M)")
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
     parser.add_argument("--batch", type=int, default=8, help="utterances of a batch (default: 8)")
     parser.add_argument(
@@ -93,13 +102,15 @@ def main() -> None:
     print(f"{options.threads} threads: sgemm {peak / 1e9:.0f} GFLOP/s")
     print(f"{'shape':6} {'engine':8}{'audio-s/s':>10}{'x plain':>9}{'GFLOP/s':>9}{'peak':>6}")
     for name in options.shapes.split(","):
-        net, plain = WaveNet(SHAPES[name], 256, 64, 32).to(options.device), Plain(SHAPES[name]).to(options.device)
+        net, plain = build(name).to(options.device), Plain(SHAPES[name]).to(options.device)
         ours = torch.compile(net.plain) if options.device == "cuda" else net
         calls: dict[str, tuple[WaveNet | Plain, Callable[..., Tensor]]] = {
             "plain": (plain, plain),
             "modules": (net, net.plain),
             "ours": (net, ours),
         }
+        if isinstance(net, BandWaveNet):
+            del calls["plain"]
         shape = options.batch, options.length
         steps = {
             engine: one_step(owner, SHAPES[name], shape, call, options.device)
@@ -114,8 +125,8 @@ def main() -> None:
                     times[engine].append(time.perf_counter() - start)
         for engine, taken in times.items():
             rate = options.batch * options.length / 16_000 / statistics.median(taken)
-            ratio = statistics.median(a / b for a, b in zip(times["plain"], taken, strict=True))
-            flops = 6 * weights(net) * 16_000 * rate
+            ratio = statistics.median(a / b for a, b in zip(times[next(iter(times))], taken, strict=True))
+            flops = 6 * weights(net) * 16_000 / bands(net) * rate
             print(f"{name:6} {engine:8}{rate:10.3f}{ratio:9.2f}{flops / 1e9:9.1f}{flops / peak:6.0%}")
             rows.append({"shape": name, "engine": engine, "audio_s_per_s": rate, "ratio": ratio, "flops": flops})
     machine = {"threads": options.threads, "sgemm_flops": peak, "device": options.device}

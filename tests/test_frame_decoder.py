@@ -147,3 +147,17 @@ def test_independent_noise_meets_without_becoming_softer():
     [wav] = speak(decoder, latents(1200), [0])
     power = wav.square().reshape(-1, 20 * HOP)[1:]  # of pieces: each begins with a fade
     assert power[:, 200:600].mean().item() == pytest.approx(power[:, 1000:].mean().item(), rel=0.1)
+
+
+@pytest.mark.parametrize(("bands", "error"), [(2, -37), (4, -45)])
+def test_a_band_wavenet_that_draws_nothing_speaks_as_its_vocoder(bands, error):
+    """So its pieces, its bands and what it sees lie where they belong; the error (dB) is that of grid and bands."""
+    vocoder, decoder, [z_q] = fresh("vocoder").eval(), fresh("band_wavenet", bands=bands).eval(), latents(90)
+    decoder.load_state_dict(vocoder.state_dict(), strict=False)
+    with torch.no_grad():
+        decoder.wavenet.head[3].weight.zero_()
+        decoder.wavenet.head[3].bias.zero_()
+        [expected], [wav] = (
+            one.generate([z_q], torch.tensor([1]), Sampling(temperature=0.0), [0]) for one in (vocoder, decoder)
+        )
+    assert 10 * ((wav - expected)[:-50].square().mean() / expected.square().mean()).log10() < error

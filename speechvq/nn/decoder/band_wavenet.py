@@ -69,8 +69,9 @@ class BandWaveNetDecoder(VocoderDecoder):
             filters = functional_call(self.vocoder, fixed, (log_mel(predicted), log_pitch))
             known = torch.cat([filters, log_pitch], 1)
             with torch.no_grad():
-                guide = split_bands(self.counterpart(known, pitch, wav), self.bands)
-                scale = self.step_scales(self.log_levels(*self._log_gains(known, self.sharper)))
+                sane = known.clamp(max=MAX_GAIN)  # an untrained vocoder's may be too large for float32
+                guide = split_bands(self.counterpart(sane, pitch, wav), self.bands)
+                scale = self.step_scales(self.log_levels(*self._log_gains(sane, self.sharper)))
                 classes = grid_classes((split_bands(wav, self.bands) - guide) / scale).transpose(1, 2)
                 seen = F.pad(guide / scale, (WINDOW, WINDOW))
         outputs = self.wavenet(self._before(classes), self.condition(known), self.wavenet.guided(seen))
@@ -103,7 +104,6 @@ class BandWaveNetDecoder(VocoderDecoder):
 
     def log_levels(self, voice: Tensor, breath: Tensor) -> Tensor:
         """The predicted level of each band, (B, M, F) in nats, by the log gains of voice and breath (B, ..., F)."""
-        voice, breath = voice.clamp(max=MAX_GAIN), breath.clamp(max=MAX_GAIN)
         level = (self.levels @ ((2 * voice).exp() + (2 * breath).exp())).sqrt()
         return (level + LEAST_SCALE).log()
 
