@@ -33,6 +33,8 @@ class BandWaveNet(WaveNet):
     window: steps of the guide before and after its own that a step sees.
     """
 
+    offsets: Tensor
+
     def __init__(self, config: WaveNetConfig, bands: int, components: int, condition: int, window: int) -> None:
         super().__init__(config, bands * MU_CLASSES, condition, 0, bands * 3 * components)
         self.bands, self.components, self.window = bands, components, window
@@ -44,9 +46,9 @@ class BandWaveNet(WaveNet):
         with torch.no_grad():
             rows = [waves @ torch.randn(waves.shape[1], config.residual) for _ in range(bands)]
             self.embed.weight.copy_(torch.cat(rows) / math.sqrt(3 * bands))
-            last = self.head[3]
-            last.weight.mul_(0.1)
-            parameters = last.bias.view(bands, 3, components)
+            weight, bias = self.head[3].parameters()
+            weight.mul_(0.1)
+            parameters = bias.view(bands, 3, components)
             parameters.zero_()
             parameters[:, 1] = torch.linspace(-0.02, 0.02, components)
             parameters[:, 2] = torch.linspace(-3, -1, components)

@@ -10,14 +10,22 @@ from torch.nn import functional as F
 
 from speechvq import SpeechVQError
 from speechvq.audio import source_filter as source
-from speechvq.audio.bands import band_filters, join_bands, margin_samples, margin_steps, split_bands, split_inner
+from speechvq.audio.mulaw import MU_CLASSES
 from speechvq.config import BandWaveNetDecoderConfig
 from speechvq.nn.decoder.contract import UNCHANGED, PitchChange
+from speechvq.nn.decoder.filter_bank import (
+    band_filters,
+    join_bands,
+    margin_samples,
+    margin_steps,
+    split_bands,
+    split_inner,
+)
 from speechvq.nn.decoder.source_filter import FILTER_BANDS, white_noise
 from speechvq.nn.decoder.synthesis import Synthesis
 from speechvq.nn.decoder.vocoder import VocoderDecoder, log_mel
 from speechvq.nn.distributed import drawn_rows
-from speechvq.wavenet.bands import MU_CLASSES, SILENT_CLASS, BandWaveNet, grid_classes, grid_samples
+from speechvq.wavenet.bands import SILENT_CLASS, BandWaveNet, grid_classes, grid_samples
 from speechvq.wavenet.sampler import Sampler, Sampling, chances
 
 WINDOW = 4  # steps of the vocoder's speech before and after its own that a step of the WaveNet sees

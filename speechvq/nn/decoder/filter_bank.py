@@ -23,7 +23,8 @@ def band_filters(bands: int) -> Tensor:
         prototype /= prototype.sum()
         k = torch.arange(bands, dtype=torch.float64)[:, None]
         phases = math.pi / (2 * bands) * (2 * k + 1) * n + (-1) ** k * math.pi / 4
-        return (2 * math.sqrt(bands) * prototype * phases.cos()).float()
+        filters: Tensor = 2 * math.sqrt(bands) * prototype * phases.cos()
+        return filters.float()
 
 
 def margin_steps() -> int:

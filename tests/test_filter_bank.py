@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from speechvq.audio.bands import join_bands, margin_samples, margin_steps, split_bands, split_inner
+from speechvq.nn.decoder.filter_bank import join_bands, margin_samples, margin_steps, split_bands, split_inner
 
 RATE, BANDS = 16_000, [2, 4, 8]
 
