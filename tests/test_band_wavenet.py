@@ -5,9 +5,16 @@ import pytest
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.audio.mulaw import MU_CLASSES
 from speechvq.config import WaveNetConfig
-from speechvq.wavenet.bands import BAND_RANGE, MEAN_FACTOR, SILENT_CLASS, BandWaveNet, grid_classes, grid_samples
+from speechvq.wavenet.bands import (
+    BAND_RANGE,
+    GRID_CLASSES,
+    MEAN_FACTOR,
+    SILENT_CLASS,
+    BandWaveNet,
+    grid_classes,
+    grid_samples,
+)
 from speechvq.wavenet.compiled import CompiledWaveNet
 from speechvq.wavenet.sampler import Sampler, Sampling, chances
 
@@ -57,7 +64,7 @@ def test_parameters_are_those_of_training(config, bands, components):
     """By the compiled engine, by steps and by whole utterances."""
     net = loud(config, bands, components)
     _, _, table, added = inputs(net, 2)
-    classes = torch.randint(MU_CLASSES, (2, STEPS, bands))
+    classes = torch.randint(GRID_CLASSES, (2, STEPS, bands))
     trained, plain = net(classes, table, added), net.plain(classes, table, added)
     compiled = torch.from_numpy(CompiledWaveNet(net).logits(classes, table, added))
     state = net.start(2)
@@ -85,8 +92,8 @@ def mixture(weights, means, scales) -> torch.Tensor:
 
 def test_the_likelihoods_of_all_classes_sum_to_one():
     net = BandWaveNet(SHAPES[0][0], 1, 2, 6, 2)
-    outputs = mixture([0.3, 0.7], [-2.0, 14.0], [0.5, 2.0]).expand(1, MU_CLASSES, 6)
-    nll = net.nll(outputs, torch.arange(MU_CLASSES)[None, :, None])
+    outputs = mixture([0.3, 0.7], [-2.0, 14.0], [0.5, 2.0]).expand(1, GRID_CLASSES, 6)
+    nll = net.nll(outputs, torch.arange(GRID_CLASSES)[None, :, None])
     assert nll.neg().exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
@@ -95,8 +102,8 @@ def test_draws_have_the_distribution_of_the_likelihood():
     outputs = mixture([0.3, 0.7], [-2.0, 3.0], [0.5, 0.2])
     chance = (torch.arange(100_000).double() + 0.5)[:, None] / 100_000
     drawn = net.draw(outputs[0].expand(100_000, 6), chance, 1.0)[:, 0]
-    share = torch.bincount(drawn, minlength=MU_CLASSES) / 100_000
-    nll = net.nll(outputs.expand(1, MU_CLASSES, 6), torch.arange(MU_CLASSES)[None, :, None])[0, :, 0]
+    share = torch.bincount(drawn, minlength=GRID_CLASSES) / 100_000
+    nll = net.nll(outputs.expand(1, GRID_CLASSES, 6), torch.arange(GRID_CLASSES)[None, :, None])[0, :, 0]
     torch.testing.assert_close(share, nll.neg().exp().detach(), atol=2e-4, rtol=0)
 
 
@@ -109,10 +116,10 @@ def test_temperature_narrows_and_zero_takes_the_mean():
 
 
 def test_the_grid():
-    every = torch.arange(MU_CLASSES)
+    every = torch.arange(GRID_CLASSES)
     assert torch.equal(grid_classes(grid_samples(every)), every)
-    assert grid_classes(torch.tensor([-1e9, 0.0, 1e9])).tolist() == [0, SILENT_CLASS, MU_CLASSES - 1]
-    assert grid_samples(torch.tensor(MU_CLASSES - 1)).item() == pytest.approx(BAND_RANGE)
+    assert grid_classes(torch.tensor([-1e9, 0.0, 1e9])).tolist() == [0, SILENT_CLASS, GRID_CLASSES - 1]
+    assert grid_samples(torch.tensor(GRID_CLASSES - 1)).item() == pytest.approx(BAND_RANGE)
 
 
 def test_what_does_not_apply_to_mixtures_is_refused():

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechvq.audio.mulaw import MU_CLASSES, mulaw_decode
 from speechvq.config import WaveNetConfig
 from speechvq.wavenet.net import WaveNet
 
+GRID_CLASSES = 256
 BAND_RANGE = 16.0  # of the grid, in scales: what is predicted too soft still fits
-SILENT_CLASS = MU_CLASSES // 2
+SILENT_CLASS = GRID_CLASSES // 2
 MEAN_FACTOR = 4.0  # of the head's output in a mean: its weights learn so much faster
 MIN_LOG_SCALE, MAX_LOG_SCALE = -5.0, 3.0
 GUIDE_FACTOR = 0.25  # of a guide in scales: the peaks of a voice are some four
@@ -36,12 +36,12 @@ class BandWaveNet(WaveNet):
     offsets: Tensor
 
     def __init__(self, config: WaveNetConfig, bands: int, components: int, condition: int, window: int) -> None:
-        super().__init__(config, bands * MU_CLASSES, condition, 0, bands * 3 * components)
+        super().__init__(config, bands * GRID_CLASSES, condition, 0, bands * 3 * components)
         self.bands, self.components, self.window = bands, components, window
         self.guide = nn.Linear(2 * bands * (2 * window + 1), config.residual)
-        self.register_buffer("offsets", torch.arange(bands) * MU_CLASSES, persistent=False)
+        self.register_buffer("offsets", torch.arange(bands) * GRID_CLASSES, persistent=False)
         # Neighbouring classes begin alike, and components apart.
-        grid = torch.linspace(-1, 1, MU_CLASSES)[:, None] * math.pi
+        grid = torch.linspace(-1, 1, GRID_CLASSES)[:, None] * math.pi
         waves = torch.cat([grid * 2 / math.pi, *((grid * i).sin() for i in (1, 2, 4)), grid.cos(), (2 * grid).cos()], 1)
         with torch.no_grad():
             rows = [waves @ torch.randn(waves.shape[1], config.residual) for _ in range(bands)]
@@ -56,7 +56,7 @@ class BandWaveNet(WaveNet):
     @property
     def rule(self) -> tuple[int, float, float, float, float, float]:
         """The numbers by which the compiled sampler draws as `draw` does (`kernels.steps`)."""
-        mu = float(MU_CLASSES - 1)
+        mu = float(GRID_CLASSES - 1)
         return self.components, MEAN_FACTOR, MIN_LOG_SCALE, MAX_LOG_SCALE, BAND_RANGE, mu
 
     def embedded(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
@@ -87,7 +87,7 @@ class BandWaveNet(WaveNet):
         a, b = (low - means) * inverse, (high - means) * inverse
         # log(sigmoid(b) - sigmoid(a)); the first class reaches down to minus infinity, the last one up to infinity.
         inside = F.logsigmoid(b) + F.logsigmoid(-a) + (-torch.expm1(a - b)).clamp(min=1e-12).log()
-        lowest, highest = (classes == 0)[..., None], (classes == MU_CLASSES - 1)[..., None]
+        lowest, highest = (classes == 0)[..., None], (classes == GRID_CLASSES - 1)[..., None]
         likelihood = torch.where(lowest, F.logsigmoid(b), torch.where(highest, F.logsigmoid(-a), inside))
         return -torch.logsumexp(weights.log_softmax(-1) + likelihood, -1)
 
@@ -115,16 +115,18 @@ class BandWaveNet(WaveNet):
 
 def grid_classes(samples: Tensor) -> Tensor:
     """Samples (...) in scales -> classes (...) int64."""
-    mu = MU_CLASSES - 1
+    mu = GRID_CLASSES - 1
     x = (samples / BAND_RANGE).clamp(-1, 1)
     return ((x.sign() * (mu * x.abs()).log1p() / math.log1p(mu) + 1) / 2 * mu + 0.5).to(torch.int64)
 
 
 def grid_samples(classes: Tensor) -> Tensor:
     """Classes (...) -> samples (...) in scales, at the middle of each."""
-    return BAND_RANGE * mulaw_decode(classes)
+    mu = GRID_CLASSES - 1
+    y = classes.float() / mu * 2 - 1
+    return BAND_RANGE * y.sign() * (y.abs() * math.log1p(mu)).expm1() / mu
 
 
 def grid_edges(device: torch.device) -> Tensor:
-    """Between which samples each class lies, (MU_CLASSES + 1,): the first and last edges are not used."""
-    return BAND_RANGE * mulaw_decode(torch.arange(MU_CLASSES + 1, device=device) - 0.5)
+    """Between which samples each class lies, (GRID_CLASSES + 1,): the first and last edges are not used."""
+    return grid_samples(torch.arange(GRID_CLASSES + 1, device=device) - 0.5)

@@ -135,6 +135,32 @@ def _draw_mixture(parameters: Any, chance: float, temperature: float, rule: Any)
 
 
 @njit
+def _enter(embedding: Any, classes: Any, added: Any, t: int, x: Any) -> None:
+    """Begin step t: x = the embeddings of the classes before, and what is added to them."""
+    bands = classes.shape[2]
+    x[:] = 0
+    for row in range(len(x)):
+        for band in range(bands):
+            add_row(embedding, band * (len(embedding) // bands) + classes[row, t, band], x, row)
+        if added.shape[1]:
+            add_row(added[row], t, x, row)
+
+
+@njit
+def _choose(logits: Any, t: int, draws: Any, mixture: Any, exponentials: Any, classes: Any) -> None:
+    """Draw the classes of step t; exponentials: (classes,), overwritten."""
+    chances, rule = draws
+    width = 3 * mixture[0]
+    for row in range(len(chances)):
+        if width:
+            for band in range(chances.shape[2]):
+                own = logits[row, band * width : (band + 1) * width]
+                classes[row, t + 1, band] = _draw_mixture(own, chances[row, t, band], rule[0], mixture)
+        else:
+            classes[row, t + 1, 0] = _draw(logits, row, chances[row, t, 0], rule, exponentials)
+
+
+@njit
 def _head(x: Any, layers: int, head: Any, relu: Any, middle: Any, logits: Any) -> None:
     """Logits from the sum of the skip outputs, the last columns of x; relu and middle (rows, skip) are overwritten."""
     hidden, hidden_bias, last, last_bias = head
@@ -165,23 +191,18 @@ def steps(
     trace: (rows, T, outputs), filled with what the head predicts of given classes, none is then drawn; or of length 0.
     """
     embedding, earlier, now, outs, outs_bias = weights
-    (rings, time), (table, hop, added), (chances, rule) = state, condition, draws
-    (rows, length, bands), residual, gates = chances.shape, embedding.shape[1], table.shape[3]
+    (rings, time), (table, hop, added) = state, condition
+    (rows, length, bands), residual, gates = draws[0].shape, embedding.shape[1], table.shape[3]
     # The past taps of as many steps as the dilation are known at the first of them: one product, as if of many rows.
-    ahead, alphabet = max(LOOK_AHEAD // rows, 1), len(embedding) // bands
+    ahead = max(LOOK_AHEAD // rows, 1)
     past = np.zeros((ahead * rows, (lags.shape[1] - 1) * residual), np.float32)
     h = np.zeros((len(lags), ahead * rows, gates), np.float32)
     x = np.zeros((rows, outs_bias.shape[1]), np.float32)  # beside it the sum of the skip outputs
     gated, skip = np.zeros((rows, gates // 2), np.float32), x.shape[1] - residual
     relu, middle = np.zeros((rows, skip), np.float32), np.zeros((rows, skip), np.float32)
-    logits, exponentials = np.zeros((rows, len(head[3])), np.float32), np.zeros(alphabet, np.float32)
+    logits, exponentials = np.zeros((rows, len(head[3])), np.float32), np.zeros(len(embedding) // bands, np.float32)
     for t in range(length):
-        x[:] = 0
-        for row in range(rows):
-            for band in range(bands):
-                add_row(embedding, band * alphabet + classes[row, t, band], x, row)
-            if added.shape[1]:
-                add_row(added[row], t, x, row)
+        _enter(embedding, classes, added, t, x)
         begin = 0
         for layer in range(len(lags)):
             known = min(lags[layer, -2], ahead)
@@ -205,12 +226,7 @@ def steps(
             add_product(outs[layer], gated, x)
             begin += lags[layer, 0] * residual
         _head(x, len(lags), head, relu, middle, logits)
-        for row in range(rows):
-            if len(trace):
-                trace[row, t] = logits[row, : trace.shape[2]]
-            elif mixture[0]:
-                for band in range(bands):
-                    own = logits[row, band * 3 * mixture[0] : (band + 1) * 3 * mixture[0]]
-                    classes[row, t + 1, band] = _draw_mixture(own, chances[row, t, band], rule[0], mixture)
-            else:
-                classes[row, t + 1, 0] = _draw(logits, row, chances[row, t, 0], rule, exponentials)
+        if len(trace):
+            trace[:, t] = logits[:, : trace.shape[2]]
+        else:
+            _choose(logits, t, draws, mixture, exponentials, classes)

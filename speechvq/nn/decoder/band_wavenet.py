@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from speechvq import SpeechVQError
 from speechvq.audio import source_filter as source
-from speechvq.audio.mulaw import MU_CLASSES
 from speechvq.config import BandWaveNetDecoderConfig
 from speechvq.nn.decoder.contract import UNCHANGED, PitchChange
 from speechvq.nn.decoder.filter_bank import (
@@ -25,7 +24,7 @@ from speechvq.nn.decoder.source_filter import FILTER_BANDS, white_noise
 from speechvq.nn.decoder.synthesis import Synthesis
 from speechvq.nn.decoder.vocoder import VocoderDecoder, log_mel
 from speechvq.nn.distributed import drawn_rows
-from speechvq.wavenet.bands import SILENT_CLASS, BandWaveNet, grid_classes, grid_samples
+from speechvq.wavenet.bands import GRID_CLASSES, SILENT_CLASS, BandWaveNet, grid_classes, grid_samples
 from speechvq.wavenet.sampler import Sampler, Sampling, chances
 
 WINDOW = 4  # steps of the vocoder's speech before and after its own that a step of the WaveNet sees
@@ -103,7 +102,7 @@ class BandWaveNetDecoder(VocoderDecoder):
         if self.training:
             deviation = INPUT_NOISE * drawn_rows(torch.rand, (len(before), 1, 1), before.device)
             noise = deviation * drawn_rows(torch.randn, before.shape, before.device)
-            before = (before + noise.round().long()).clamp(0, MU_CLASSES - 1)
+            before = (before + noise.round().long()).clamp(0, GRID_CLASSES - 1)
         return before
 
     def condition(self, filters: Tensor) -> Tensor:
