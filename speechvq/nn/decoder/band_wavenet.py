@@ -130,7 +130,7 @@ class BandWaveNetDecoder(VocoderDecoder):
         last: bool,
     ) -> Tensor:
         assert isinstance(state, BandSynthesis)
-        hertz = pitch.applied(self.pitch(predicted))
+        hertz = pitch.applied(self.predicted_pitch(predicted))
         log_pitch = (hertz / source.DEFAULT_PITCH).log()[:, None]
         known = torch.cat([predicted[:, :-1], log_pitch], 1)
         return state.speak(known, hertz, self._log_gains(known, self.sharper), last=last)
