@@ -81,9 +81,9 @@ def test_an_empty_folder_is_one_line_that_says_what_was_looked_for(case, tmp_pat
 
 def test_a_missing_folder_and_a_file_are_no_corpus(case, tmp_path):
     tone(tmp_path / "x.wav")
-    for path in (tmp_path / "missing", tmp_path / "x.wav"):
-        with pytest.raises(SpeechVQError, match=r"no such folder$"):
-            case[0].read(path)
+    for name, message in (("missing", "no such folder"), ("x.wav", "not a folder")):
+        with pytest.raises(SpeechVQError, match=rf"{name}: {message}$"):
+            case[0].read(tmp_path / name)
 
 
 def test_it_can_be_prepared(case, tmp_path):
