@@ -86,7 +86,7 @@ def test_it_ends_after_a_while(codec, monkeypatch):
 def test_a_model_that_does_not_stream_says_so():
     codec = Codec.load(GOLDEN / "mel")
     assert not Studio(codec, GOLDEN / "mel").describe()["live"]
-    with pytest.raises(SpeechVQError, match="only vocoder and source_filter decoders decode in a stream"):
+    with pytest.raises(SpeechVQError, match="band_wavenet decoders decode in a stream"):
         live.LiveStream(codec, codec.speakers[0], 16_000)
 
 
