@@ -195,7 +195,7 @@ if fcntl is not None:
 
 
 def not_a_file(path: Path) -> str:
-    """What a path is that is no file, for an error."""
+    """The kind of a path that is no file, for an error."""
     if path.is_dir():
         return "is a folder, not a file"
     return "a pipe or a device, not a file; - reads stdin" if path.exists() else "no such file"

@@ -160,7 +160,9 @@ def open_page(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
     def opening(
         width: int = 1280, scheme: str = "light", *, microphone: bool = False, script: str = "", address: str = url
     ) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        seen = {"viewport": {"width": width, "height": 844}, "color_scheme": scheme}
+        # Colours that are still changing have any contrast.
+        context = browser.new_context(**seen, reduced_motion="reduce")
         context.set_default_timeout(PATIENCE)
         if microphone:
             context.grant_permissions(["microphone"])

@@ -1,4 +1,4 @@
-"""What a program gives to a codec: any kind of array, or one line of error."""
+"""The arguments that a program gives to a codec: any kind of array, or one line of error."""
 
 import numpy as np
 import pytest

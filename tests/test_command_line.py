@@ -1,4 +1,4 @@
-"""What every command has: defaults and units in its help, a device if it computes; and the shell's completion."""
+"""All commands: defaults and units in their help, a device if they compute; and the completion of the shell."""
 
 import argparse
 import re
@@ -50,7 +50,7 @@ UNITS = re.compile(
 
 
 def options_of_commands() -> dict[str, argparse.Action]:
-    """What every command takes, by the names of both."""
+    """The options that every command takes, by the names of both."""
     found = {}
     for name, command in commands(parser()).items():
         groups = [group._group_actions for group in command._mutually_exclusive_groups if group.required]

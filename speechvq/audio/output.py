@@ -1,4 +1,4 @@
-"""What decoded speech goes through before it is written: its loudness and its sample rate."""
+"""The last steps before decoded speech is written: its loudness and its sample rate."""
 
 import tempfile
 from collections.abc import Iterable, Iterator

@@ -207,7 +207,7 @@ def _class_lines(result: PhonemeEvaluation) -> list[str]:
 
 
 def _probe_lines(result: PhonemeEvaluation) -> list[str]:
-    """What a linear classifier reads."""
+    """The accuracies of a linear classifier."""
     if not result.probes:
         return []
     head = f"{'linear probe, %':28} {'held out':>8}  {'95 % of speakers':16}  fitted on  dimensions"

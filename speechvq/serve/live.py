@@ -80,7 +80,7 @@ async def converse(codec: Codec, socket: WebSocket) -> None:
 
 
 async def _messages(socket: WebSocket) -> AsyncIterator[bytes]:
-    """What comes, to the end; text as its bytes."""
+    """The messages that come, to the end; text as its bytes."""
     while (message := await socket.receive())["type"] == "websocket.receive":
         yield message.get("bytes") or (message.get("text") or "").encode()
 

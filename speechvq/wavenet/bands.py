@@ -71,7 +71,7 @@ class BandWaveNet(WaveNet):
         return self._by_layer(self.frames(frames.permute(2, 0, 1) * CONDITION_FACTOR))
 
     def guided(self, guide: Tensor) -> Tensor:
-        """What a guide adds to the first layer: (B, M, T + 2 * window), in scales -> (B, T, R)."""
+        """The input that a guide adds to the first layer: (B, M, T + 2 * window), in scales -> (B, T, R)."""
         some = (guide * GUIDE_FACTOR).clamp(-GUIDE_LIMIT, GUIDE_LIMIT)
         both = torch.cat([some, some.sign() * (8 * some.abs()).log1p() / 2], 1)
         windows = both.transpose(1, 2).unfold(1, 2 * self.window + 1, 1).flatten(2)

@@ -66,7 +66,7 @@ def class_scores(confusion: np.ndarray, phones: Sequence[str], seed: int = 0) ->
 
 
 def code_meanings(counts: np.ndarray, phones: Sequence[str]) -> list[CodeMeaning]:
-    """What each code that occurs means, the most frequent first.
+    """The meaning of each code that occurs, the most frequent first.
 
     counts: (codes, phones), frames
     phones: names of the phones

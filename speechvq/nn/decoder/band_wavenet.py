@@ -85,7 +85,7 @@ class BandWaveNetDecoder(VocoderDecoder):
         return losses | {"nll": self.wavenet.nll(outputs.float(), classes).mean()}
 
     def counterpart(self, known: Tensor, pitch: Tensor, wav: Tensor) -> Tensor:
-        """What the vocoder's speech would be with the pulses and the noise of a recording, (B, T).
+        """The vocoder's speech, had it the pulses and the noise of a recording, (B, T).
 
         known: filters and log pitch (B, 2 * FILTER_BANDS + 1, F).
         pitch: (B, F) in Hz, that of the recording.
