@@ -42,6 +42,14 @@ def serious(view: Any) -> list[tuple[str, str]]:
     return [(one["id"], one["impact"]) for one in found if one["impact"] in ("serious", "critical")]
 
 
+def alert_text(view: Any) -> str:
+    """The sentence of an alert, when it has come."""
+    alert = view.get_by_role("alert")
+    alert.wait_for()
+    text: str = alert.inner_text()
+    return text
+
+
 def heard(wav: np.ndarray, path: Path, rate: int) -> bool:
     """Whether a wav has most pieces of a file, which the microphone repeats; a busy machine loses some."""
     source, source_rate = soundfile.read(path)

@@ -2,21 +2,18 @@
 
 import contextlib
 import shutil
-import sys
 from pathlib import Path
 
+import campaign
 import pytest
+from damage.inputs import saved_results, write_inputs
+from damage.mutations import in_text
+from damage.readers import READERS
 
 from speechvq import SpeechVQError
 from speechvq.files import save_json
 from speechvq.report.result_tables import paper_table, result_tables
 from speechvq.report.runs import read_runs
-
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-import campaign
-from damage.inputs import saved_results, write_inputs
-from damage.mutations import in_text
-from damage.readers import READERS
 
 WRONG = [None, True, 3, -0.5, "text", [], {}, [None], [[]], {"x": None}, float("nan"), "\x1b[31m", "../../x"]
 

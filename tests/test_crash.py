@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kills import CODEC
 from test_loop import TOY, Ones, Row, Toy, assert_same_run, toy_run
 from torch import Tensor
 
@@ -20,24 +21,7 @@ from speechvq.train.batches import Crops
 from speechvq.train.kinds import train
 from speechvq.train.loop import LAST, SKIPPED_STEPS, read_log
 
-CONFIG = """[model.encoder]
-kind = "logmel"
-strides = [2]
-channels = 24
-blocks = 1
-[model.bottleneck]
-kind = "ema"
-codes = 16
-dim = 8
-[model.decoder]
-kind = "mel"
-conditioner = { upsample = 2, channels = 24, blocks = 1 }
-[train]
-steps = 4
-batch_size = 4
-crop = 3200
-eval_every = 2
-"""
+CONFIG = CODEC + "[train]\nsteps = 4\nbatch_size = 4\ncrop = 3200\neval_every = 2\n"
 
 
 @pytest.fixture(scope="module")

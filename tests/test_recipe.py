@@ -44,8 +44,8 @@ FREEZE = '[init]\nfreeze = ["encoder", "bottleneck"]\n'
 TINY = {
     "small-mel": CODEC.format(strides=[2], decoder="mel", upsample=2) + TRAIN.format(crop=6400),
     "small": CODEC.format(strides=[2], decoder="wavenet", upsample=2) + WAVENET + FREEZE + TRAIN.format(crop=3200),
-    "cpc": ENCODER.format(blocks=[1] * 6) + '[objective]\nkind = "cpc"\nsteps = 2\n' + TRAIN.format(crop=25600),
-    "masked": ENCODER.format(blocks=[1] * 8) + '[objective]\nkind = "masked"\n' + TRAIN.format(crop=25600),
+    "cpc": ENCODER.format(blocks=[1] * 6) + '[objective]\nkind = "cpc"\nsteps = 2\n' + TRAIN.format(crop=51200),
+    "masked": ENCODER.format(blocks=[1] * 8) + '[objective]\nkind = "masked"\n' + TRAIN.format(crop=51200),
     "prior": f"[prior]\n{WAVENET}{TRAIN.format(crop=40)}",
 }
 

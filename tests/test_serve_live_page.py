@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from browsers import PATIENCE, artefact, heard, serious
+from browsers import PATIENCE, alert_text, artefact, heard, serious
 
 from speechvq.serve.live import LiveStream
 from speechvq.serve.server import LocalServer
@@ -118,9 +118,7 @@ def test_live_ends_with_the_server(open_page, studio, live):
     go_live(view)
     server.stop()
     thread.join()
-    alert = view.get_by_role("alert")
-    alert.wait_for()
-    assert alert.inner_text() == "speechvq does not answer: is it still running in its terminal?"
+    assert alert_text(view) == "speechvq does not answer: is it still running in its terminal?"
     assert view.inner_text("#live") == "Speak live"
 
 
@@ -152,7 +150,5 @@ def test_a_delay_is_caught_up(open_page):
 def test_live_needs_leave_for_the_microphone(open_page, live):
     view = open_page()
     view.click("#live")
-    alert = view.get_by_role("alert")
-    alert.wait_for()
-    assert "microphone" in alert.inner_text()
+    assert "microphone" in alert_text(view)
     assert view.inner_text("#live") == "Speak live"

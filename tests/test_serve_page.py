@@ -6,7 +6,7 @@ import time
 
 import pytest
 import soundfile
-from browsers import PATIENCE, artefact, heard, serious
+from browsers import PATIENCE, alert_text, artefact, heard, serious
 from conftest import PACKAGED
 
 
@@ -68,9 +68,7 @@ def test_a_recording_is_what_the_microphone_hears(open_page, studio, vowels):
 def test_without_leave_for_the_microphone_a_sentence_says_so(open_page):
     view = open_page()
     view.click("#record")
-    alert = view.get_by_role("alert")
-    alert.wait_for()
-    assert "microphone" in alert.inner_text()
+    assert "microphone" in alert_text(view)
     assert view.inner_text("#record") == "Record"
 
 

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import soundfile
 import torch
+from kills import CODEC
 
 from damage.served import write_requests
 from damage.streams import write_streams
@@ -75,25 +76,16 @@ LABELS = {
 }
 CODE_TABLE = "code\tshare\tphone\n0\t0.25\tah\n1\t0.5\tsil\n12\t0.25\tiy\n"
 DICTIONARY = "hello  HH AH0 L OW1\nhello(2)  HH EH0 L OW1 ;;; another\nworld\tw er l d\n"
-TRAINING = """[model.encoder]
-kind = "logmel"
-strides = [2]
-channels = 8
-blocks = 1
-[model.bottleneck]
-kind = "ema"
-codes = 16
-dim = 8
-[model.decoder]
-kind = "mel"
-conditioner = { upsample = 2, channels = 8, blocks = 1 }
-[train]
+TRAINING = (
+    CODEC.replace("channels = 24", "channels = 8")
+    + """[train]
 steps = 3
 batch_size = 2
 crop = 1600
 eval_every = 3
 eval_crops = 2
 """
+)
 TREES = {
     "vctk": {
         "speaker-info.txt": "ID  AGE  GENDER  ACCENTS  REGION\np225  23  F    English    Southern  England\n",

@@ -51,6 +51,10 @@ few() { # N: for the demo, the option that sets the Nth number of STEPS
     [[ -z $demo ]] || printf -- '--set\ntrain.steps=%s\n' "${steps[$1]}"
 }
 
+short() { # for the demo, whose held-out speakers have one sentence each
+    [[ -z $demo ]] || printf -- '--set\ntrain.crop=25600\n'
+}
+
 voice=$out/voice phonemes=$out/phonemes codes=$out/voice prior=$out/prior speaker=p225 kind=vctk
 [[ -z $demo ]] || speaker=e01 kind=demo
 
@@ -90,9 +94,9 @@ stage=5
 if [[ $config == paper ]]; then
     step train-phonemes train "$phonemes" "$recipe/paper-640x.toml" $(few 2)
 else
-    step train-cpc train "$phonemes-cpc" "$recipe/cpc.toml" $(few 2)
+    step train-cpc train "$phonemes-cpc" "$recipe/cpc.toml" $(few 2) $(short)
     step targets speechvq targets "$phonemes-cpc" --data "$data" --out "$phonemes-targets.npz" --force
-    step train-masked train "$phonemes-masked" "$recipe/masked.toml" --targets "$phonemes-targets.npz" $(few 2)
+    step train-masked train "$phonemes-masked" "$recipe/masked.toml" --targets "$phonemes-targets.npz" $(few 2) $(short)
     step codebook speechvq codebook "$phonemes-masked" --data "$data" --out "$phonemes" --layers 8 --rounds 0 --force
 fi
 step phonemes evaluate "$phonemes" phonemes --labels "$labels" --figures "$phonemes"

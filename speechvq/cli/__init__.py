@@ -67,7 +67,7 @@ def _give_up_stdout() -> None:
 def _open_closed_streams() -> None:
     """Give the process the standard streams that it was started without, so that no other file gets their numbers.
 
-    What is read from or written to them is an error of the system, but messages on stderr go nowhere.
+    To read from such a stdin, or write to such a stdout, is an error of the system; what is written to stderr is lost.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:

@@ -52,8 +52,7 @@ def add_lookahead(command: Any) -> None:
 
 def add_packet(command: Any) -> None:
     """Add --packet."""
-    text = "with --raw, length of a packet of codes in seconds "
-    text += f"(default: {PACKET_SECONDS})"
+    text = f"with --raw, length of a packet of codes in seconds (default: {PACKET_SECONDS})"
     command.add_argument("--packet", type=positive, help=text)
 
 

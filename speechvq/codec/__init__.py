@@ -297,7 +297,7 @@ class Codec(SpeechEncoder, Pretrained):
         if (semitones or of_recording) and not self.model.speech_decoder.predicts_pitch:
             kind = self.card.config.model.decoder.kind  # type: ignore[union-attr]
             raise SpeechVQError(
-                f"the pitch of a {kind} decoder cannot be changed, only that of a source_filter or vocoder decoder"
+                f"a {kind} decoder predicts no pitch to change; source_filter, vocoder and band_wavenet do"
             )
 
     def _speaker(self, name: str) -> int:

@@ -115,8 +115,8 @@ class SpeechEncoder(Streams):
 
         codes = self._encode(count, penalty)
         pitch = self._pitch(lambda: read_pieces(path, self.sample_rate), len(codes)) if keep_pitch else None
-        sung = self._melody(lambda: read_pieces(path, self.sample_rate), samples) if melody else None
-        return Encoded(codes, samples, self.alphabet, speaker, pitch=pitch, melody=sung)
+        kept = self._melody(lambda: read_pieces(path, self.sample_rate), samples) if melody else None
+        return Encoded(codes, samples, self.alphabet, speaker, pitch=pitch, melody=kept)
 
     def melody(self, wav: Speech, sample_rate: int | None = None) -> Tensor:
         """The melody (M,) of a wav in semitones from its mean pitch, M = ceil(T' / MELODY_HOP) (see `codec.melody`).

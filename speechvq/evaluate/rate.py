@@ -84,8 +84,8 @@ def evaluate_rate(
 
     def encode(recording: tuple[str, list[Path]]) -> Encoded:
         wav = torch.cat([read(path) for path in recording[1]])
-        sung = codec.melody(wav, SAMPLE_RATE) if melody else None
-        return Encoded(codec.encode(wav, SAMPLE_RATE, penalty=penalty), len(wav), codec.alphabet, melody=sung)
+        kept = codec.melody(wav, SAMPLE_RATE) if melody else None
+        return Encoded(codec.encode(wav, SAMPLE_RATE, penalty=penalty), len(wav), codec.alphabet, melody=kept)
 
     usable, left_out = share_out_usable(recordings, encode, lambda recording: recording[1][0].stem, unit="recording")
     encoded = [(speaker, item) for (speaker, _), item in usable]
