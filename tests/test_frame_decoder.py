@@ -161,3 +161,15 @@ def test_a_band_wavenet_that_draws_nothing_speaks_as_its_vocoder(bands, error):
             one.generate([z_q], torch.tensor([1]), Sampling(temperature=0.0), [0]) for one in (vocoder, decoder)
         )
     assert 10 * ((wav - expected)[:-50].square().mean() / expected.square().mean()).log10() < error
+
+
+def test_the_temperature_of_a_band_wavenet_multiplies_that_of_the_sampling():
+    decoder, cooler, [z_q] = fresh("band_wavenet").eval(), fresh("band_wavenet", temperature=0.5).eval(), latents(20)
+    cooler.load_state_dict(decoder.state_dict())
+    speaker = torch.tensor([1])
+    whole, half, own = (
+        one.generate([z_q], speaker, Sampling(temperature), [0])[0]
+        for one, temperature in ((decoder, 1.0), (decoder, 0.5), (cooler, 1.0))
+    )
+    assert own.equal(half)
+    assert not own.equal(whole)
