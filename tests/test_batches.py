@@ -66,7 +66,7 @@ def test_crops_are_uniform_over_the_audio(ramps):
     data = Crops(folder, utterances, ["s0", "s1", "s2"], TrainConfig(crop=200, batch_size=200, steps=20))
     firsts, speakers = [], []
     for step in range(20):
-        wav, speaker = data[step]
+        wav, speaker, _ = data[step]
         for row, index in zip((wav * 32768).round().int(), speaker.tolist(), strict=True):
             first = int(row[0]) - 4000 * index
             length = min(200, utterances[index].samples)

@@ -231,9 +231,11 @@ def test_a_second_stage_fits_the_first_one_beside_it(path):
 
 def test_the_codes_of_convert_50hz_are_of_its_encoder():
     """What `speechvq codebook` adds are outputs, classes and the projection."""
-    codec = load_config(ROOT / "recipes" / "models" / "convert-50hz.toml").model.encoder
+    codes = load_config(ROOT / "recipes" / "models" / "convert-50hz-codes.toml").model
     trained = load_config(ROOT / "recipes" / "models" / "convert-50hz-encoder.toml").encoder
-    assert codec == replace(trained, outputs=(len(trained.dilations),), classes=len(INVENTORY))
+    packaged = load_config(ROOT / "recipes" / "models" / "convert-50hz.toml").model
+    assert packaged == replace(codes, content=packaged.content, augment=packaged.augment)
+    assert codes.encoder == replace(trained, outputs=(0, 2, 4, 6, 8), classes=len(INVENTORY))
 
 
 def test_the_configurations_of_the_project_are_found():

@@ -88,7 +88,7 @@ def test_held_out_figures_by_hand(wavenet_config):
     figures = model.held_out(held_out)
     rows, seen = [], []
     with torch.no_grad():
-        for wav, speaker in held_out:
+        for wav, speaker, _ in held_out:
             z = model.encoder(wav)
             codes = model.encode(wav)
             z_q, others = model.bottleneck.lookup(codes), model.bottleneck.lookup(codes[[-1, *range(len(codes) - 1)]])

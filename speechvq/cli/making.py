@@ -115,7 +115,10 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--model", type=Path, help=text)
     text = "file of `speechvq targets`, for masked prediction without --model (default: none)"
     command.add_argument("--targets", type=Path, metavar="FILE", help=text)
-    text = "folder of label files (`speechvq align`) whose phones an encoder learns or is measured by (default: none)"
+    text = (
+        "folder of label files (`speechvq align`) whose phones an encoder or a codec (model.content) learns, or an "
+        "encoder is measured by (default: none)"
+    )
     command.add_argument("--labels", type=Path, help=text)
     add_label_reading(command)
     text = "change the configuration (default: as it is)"

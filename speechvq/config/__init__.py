@@ -3,31 +3,34 @@
 Each number is written once; values that follow from it, such as the hop length, are properties.
 """
 
+from speechvq.config.decoder import (
+    BandWaveNetDecoderConfig,
+    ConditionerConfig,
+    DecoderConfig,
+    MelDecoderConfig,
+    MFCCDecoderConfig,
+    NoDecoderConfig,
+    SourceFilterDecoderConfig,
+    VocoderDecoderConfig,
+    WaveNetConfig,
+    WaveNetDecoderConfig,
+)
 from speechvq.config.model import (
     HIGHEST_HIGH_PASS,
     INPUT_HOPS,
     AEConfig,
     AugmentConfig,
-    BandWaveNetDecoderConfig,
     BottleneckConfig,
     CausalEncoderConfig,
-    ConditionerConfig,
-    DecoderConfig,
+    ContentConfig,
     EMAConfig,
     EncoderConfig,
     FSQConfig,
-    MelDecoderConfig,
-    MFCCDecoderConfig,
     ModelConfig,
-    NoDecoderConfig,
     PredictorConfig,
-    SourceFilterDecoderConfig,
     StridedEncoderConfig,
     VAEConfig,
-    VocoderDecoderConfig,
     VQConfig,
-    WaveNetConfig,
-    WaveNetDecoderConfig,
 )
 from speechvq.config.objective import CPCConfig, MaskedConfig, MelAugmentConfig, PhonesConfig
 from speechvq.config.runs import RUNS, CodecRun, EncoderRun, InitConfig, PriorConfig, PriorRun, Run, TrainConfig
@@ -44,6 +47,7 @@ __all__ = [
     "CausalEncoderConfig",
     "CodecRun",
     "ConditionerConfig",
+    "ContentConfig",
     "DecoderConfig",
     "EMAConfig",
     "EncoderConfig",

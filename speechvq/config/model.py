@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from speechvq.config.decoder import DecoderConfig, WaveNetDecoderConfig
+
 HIGHEST_HIGH_PASS = 1_000.0  # Hz, of the filter before an encoder
 INPUT_HOPS = {"wave": 1, "logmel": 160, "mfcc": 160}  # samples per frame of an encoder's input
 
@@ -160,142 +162,6 @@ BottleneckConfig = VQConfig | EMAConfig | FSQConfig | AEConfig | VAEConfig
 
 
 @dataclass(frozen=True)
-class ConditionerConfig:
-    """Codes and a speaker to frames.
-
-    upsample: frames per code.
-    channels: of all layers, and of the frames.
-    blocks: number of residual blocks at the rate of codes, and again at that of frames.
-    speaker_dim: width of a speaker embedding.
-    causal: whether the convolutions see the past only, in place of both sides.
-    lookahead: number of codes that causal convolutions wait for before a frame.
-    """
-
-    upsample: int = 4
-    channels: int = 256
-    blocks: int = 4
-    speaker_dim: int = 64
-    causal: bool = False
-    lookahead: int = 0
-
-
-@dataclass(frozen=True)
-class WaveNetConfig:
-    """Causal gated convolutions.
-
-    cycles: how often the dilations 1, 2, ..., 2^(layers - 1) are repeated.
-    layers: number of layers in a cycle.
-    kernel: of the dilated convolutions.
-    residual, gate, skip: channels of the residual path, of each half of the gate, and of the skip connections.
-    """
-
-    cycles: int = 2
-    layers: int = 10
-    kernel: int = 2
-    residual: int = 64
-    gate: int = 64
-    skip: int = 128
-
-    @property
-    def dilations(self) -> tuple[int, ...]:
-        """The dilation of each layer, from the first."""
-        return tuple(2**i for i in range(self.layers)) * self.cycles
-
-    @property
-    def receptive_field(self) -> int:
-        """Number of earlier samples or codes that a prediction depends on."""
-        return 1 + (self.kernel - 1) * sum(self.dilations)
-
-
-@dataclass(frozen=True)
-class MelDecoderConfig:
-    """Frames to log-mel by one 1x1 convolution; Griffin-Lim gives the phases."""
-
-    kind: Literal["mel"] = "mel"
-    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
-
-
-@dataclass(frozen=True)
-class SourceFilterDecoderConfig:
-    """Frames to pitch and to the spectral envelopes of pulses and of noise."""
-
-    kind: Literal["source_filter"] = "source_filter"
-    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
-
-
-@dataclass(frozen=True)
-class VocoderDecoderConfig:
-    """Frames to log-mel and pitch, and a source-filter vocoder of these.
-
-    vocoder_channels, vocoder_blocks: of the vocoder's net.
-    """
-
-    kind: Literal["vocoder"] = "vocoder"
-    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
-    vocoder_channels: int = 192
-    vocoder_blocks: int = 4
-
-
-@dataclass(frozen=True)
-class MFCCDecoderConfig:
-    """Frames to MFCC by one 1x1 convolution, so that no codes are spent on pitch; it gives no audio."""
-
-    kind: Literal["mfcc"] = "mfcc"
-    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
-
-
-@dataclass(frozen=True)
-class WaveNetDecoderConfig:
-    """A WaveNet over samples, conditioned on frames.
-
-    mel_weight: weight of the mel decoder's loss on the same frames; 0 in the paper.
-    """
-
-    kind: Literal["wavenet"] = "wavenet"
-    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
-    wavenet: WaveNetConfig = field(default_factory=WaveNetConfig)
-    mel_weight: float = 0.0
-
-
-@dataclass(frozen=True)
-class BandWaveNetDecoderConfig:
-    """A vocoder, and a WaveNet over bands of samples that corrects its speech.
-
-    vocoder_channels, vocoder_blocks: as for `vocoder`.
-    bands: number of critically sampled bands, of each of which a step of the WaveNet draws a sample.
-    components: logistic distributions in the mixture that a sample is drawn from.
-    temperature: multiplies that of the sampling.
-    """
-
-    kind: Literal["band_wavenet"] = "band_wavenet"
-    conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
-    vocoder_channels: int = 192
-    vocoder_blocks: int = 4
-    wavenet: WaveNetConfig = field(default_factory=lambda: WaveNetConfig(cycles=2, layers=5))
-    bands: int = 4
-    components: int = 3
-    temperature: float = 1.0
-
-
-@dataclass(frozen=True)
-class NoDecoderConfig:
-    """No decoder: the model gives codes, and no speech."""
-
-    kind: Literal["none"] = "none"
-
-
-DecoderConfig = (
-    MelDecoderConfig
-    | SourceFilterDecoderConfig
-    | VocoderDecoderConfig
-    | MFCCDecoderConfig
-    | WaveNetDecoderConfig
-    | BandWaveNetDecoderConfig
-    | NoDecoderConfig
-)
-
-
-@dataclass(frozen=True)
 class PredictorConfig:
     """A loss that predicts latents from those before.
 
@@ -307,6 +173,16 @@ class PredictorConfig:
     weight: float = 0.0
     ahead: int = 3
     channels: int = 128
+
+
+@dataclass(frozen=True)
+class ContentConfig:
+    """A loss that predicts the phones of labels from single latents after the bottleneck: codes that text teaches.
+
+    weight: of the loss; 0 in the paper, which has none.
+    """
+
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -339,5 +215,6 @@ class ModelConfig:
     bottleneck: BottleneckConfig = field(default_factory=EMAConfig)
     decoder: DecoderConfig = field(default_factory=WaveNetDecoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    content: ContentConfig = field(default_factory=ContentConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     jitter: float = 0.0

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from speechvq.config.model import CausalEncoderConfig, ModelConfig, WaveNetConfig
+from speechvq.config.decoder import WaveNetConfig
+from speechvq.config.model import CausalEncoderConfig, ModelConfig
 from speechvq.config.objective import CPCConfig, MelAugmentConfig, ObjectiveConfig
 
 
@@ -83,10 +84,15 @@ class CodecRun:
     """Training of a codec."""
 
     kind = "codec"
-    needs_codec = needs_labels = False
+    needs_codec = False
     model: ModelConfig = field(default_factory=ModelConfig)
     init: InitConfig = field(default_factory=InitConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether its codes are trained on labels."""
+        return self.model.content.weight > 0
 
 
 @dataclass(frozen=True)

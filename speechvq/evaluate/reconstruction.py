@@ -32,5 +32,5 @@ def evaluate_reconstruction(codec: Codec, data: Path, split: str, crop: int) -> 
     checked, left_out = share_out_usable(utterances, check, lambda u: u.id, unit="utterance")
     length = max(crop // codec.hop_length, 1) * codec.hop_length
     batches = held_out_batches(data, [u for u, _ in checked], codec.speakers, length)
-    on_device = (Batch(wav.to(codec.device), speaker.to(codec.device)) for wav, speaker in batches)
+    on_device = (Batch(batch.wav.to(codec.device), batch.speaker.to(codec.device)) for batch in batches)
     return codec.model.held_out(on_device), left_out

@@ -16,6 +16,7 @@ from speechvq.nn.decoder import DECODERS
 from speechvq.nn.decoder.contract import Decoder, PitchChange
 from speechvq.nn.encoder import ENCODERS, Encoder
 from speechvq.nn.layers import Jitter
+from speechvq.nn.objective.content import Content
 from speechvq.nn.objective.latent_cpc import LatentCPC
 from speechvq.nn.trainable import Trainable
 from speechvq.wavenet.sampler import Sampling
@@ -28,10 +29,12 @@ class Batch(NamedTuple):
 
     wav: (B, T), T a multiple of the hop length.
     speaker: (B,) int64.
+    phones: of each latent, (B, N) int64, numbers in INVENTORY, -1 without a label; (B, 0) without labels.
     """
 
     wav: Tensor
     speaker: Tensor
+    phones: Tensor = torch.zeros(0, 0, dtype=torch.int64)
 
 
 class VQVAE(Trainable):
@@ -41,6 +44,7 @@ class VQVAE(Trainable):
     augment: changes the encoder's input in training.
     jitter: the probability that a latent is replaced by one of its two neighbours in training.
     predictor: a loss on the latents, with the weight `predictor_weight`.
+    content: a loss on their phones, with the weight `content_weight`, of batches that have labels.
     """
 
     def __init__(
@@ -53,6 +57,8 @@ class VQVAE(Trainable):
         jitter: float = 0.0,
         predictor: LatentCPC | None = None,
         predictor_weight: float = 0.0,
+        content: Content | None = None,
+        content_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.augment = augment or nn.Identity()
@@ -62,6 +68,8 @@ class VQVAE(Trainable):
         self.decoder = decoder
         self.predictor = predictor
         self.predictor_weight = predictor_weight
+        self.content = content
+        self.content_weight = content_weight
 
     @property
     def hop_length(self) -> int:
@@ -137,7 +145,7 @@ class VQVAE(Trainable):
         return self.speech_decoder.reconstruction
 
     def forward(self, batch: Batch, turn: str = "model") -> dict[str, Tensor]:
-        """The weighted losses of a batch by name, of decoder, bottleneck and predictor."""
+        """The weighted losses of a batch by name, of decoder, bottleneck, predictor and phones."""
         latent = self.bottleneck(self.encoder(self.augment(batch.wav)))
         losses: dict[str, Tensor] = self.speech_decoder.losses(self.jitter(latent.z), batch.speaker, batch.wav)
         losses = losses | latent.losses
@@ -146,6 +154,9 @@ class VQVAE(Trainable):
             margin = self.encoder.margin
             inner = latent.z[..., margin : latent.z.shape[2] - margin]
             losses["predictive"] = self.predictor_weight * self.predictor(inner)
+        if self.content is not None and batch.phones.numel():
+            nats, _ = self.content(latent.z, batch.phones)
+            losses["content"] = self.content_weight * nats
         return losses
 
     @torch.inference_mode()
@@ -158,11 +169,13 @@ class VQVAE(Trainable):
         used_codes, perplexity: over the codes of all batches.
         bits_per_latent: the divergence of Gaussian latents.
         bits_per_sample: the negative log-likelihood in bits, of decoders that have one.
+        content, accuracy: of the phones of batches that have labels, the weighted loss, and the share of the frames
+            of speech whose phone is the most probable one.
         """
         sums: dict[str, float] = {}
         total = 0
         counts = torch.zeros(self.bottleneck.codes)
-        for wav, speaker in batches:
+        for wav, speaker, phones in batches:
             latent = self.bottleneck(self.encoder(wav))
             losses = self.speech_decoder.losses(latent.z, speaker, wav)
             loss = losses[self.reconstruction]
@@ -170,6 +183,9 @@ class VQVAE(Trainable):
             row = losses | latent.losses | {"loss": loss, "gap": shuffled - loss}
             if latent.bits is not None:
                 row["bits_per_latent"] = latent.bits
+            if self.content is not None and phones.numel():
+                nats, accuracy = self.content(latent.z, phones)
+                row |= {"content": self.content_weight * nats, "accuracy": accuracy}
             sums = {key: sums.get(key, 0.0) + value.item() * len(wav) for key, value in row.items()}
             total += len(wav)
             if latent.codes is not None:
@@ -200,8 +216,8 @@ def build(config: ModelConfig, speakers: int) -> VQVAE:
     encoder = ENCODERS[config.encoder.kind](config.encoder, config.bottleneck.dim)
     bottleneck = BOTTLENECKS[config.bottleneck.kind](config.bottleneck)
     decoder = build_decoder(config, speakers)
-    weight = config.predictor.weight
-    predictor = LatentCPC(config.predictor, config.bottleneck.dim) if weight > 0 else None
+    weight, dim = config.predictor.weight, config.bottleneck.dim
+    predictor = LatentCPC(config.predictor, dim) if weight > 0 else None
     return VQVAE(
         encoder,
         bottleneck,
@@ -210,6 +226,8 @@ def build(config: ModelConfig, speakers: int) -> VQVAE:
         jitter=config.jitter,
         predictor=predictor,
         predictor_weight=weight,
+        content=Content(dim) if config.content.weight > 0 else None,
+        content_weight=config.content.weight,
     )
 
 

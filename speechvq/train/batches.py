@@ -1,7 +1,7 @@
 """Batches of crops. A training batch is a pure function of (seed, step): resuming needs no state."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ EVAL_BATCH = 16  # rows
 
 B = TypeVar("B")
 Drawn = tuple[int, int, float]
+PhonesOf = Callable[[Utterance, int, int], np.ndarray]  # of so many samples from a start on, (N,) int64
 
 
 class DrawnBatches(Batches[B]):
@@ -75,6 +76,7 @@ class Crops(DrawnBatches[Batch]):
 
     root: the folder of the prepared corpus.
     speakers: names, in the order of their embeddings.
+    phones: of the samples of a crop, for batches that have labels.
     Raises SpeechVQError if there are no utterances.
     """
 
@@ -85,22 +87,41 @@ class Crops(DrawnBatches[Batch]):
         speakers: Sequence[str],
         how: TrainConfig,
         shard: tuple[int, int] = (0, 1),
+        phones: PhonesOf | None = None,
     ) -> None:
         if not utterances:
             raise SpeechVQError(f"{root}: no utterances to train on")
         super().__init__(how, shard, [utterance.samples for utterance in utterances])
-        self.root, self.utterances = root, utterances
+        self.root, self.utterances, self.phones = root, utterances, phones
         self.index = {speaker: i for i, speaker in enumerate(speakers)}
 
     def __getitem__(self, step: int) -> Batch:
-        return collate([self._row(self.utterances[i], share) for i, _, share in self.draw_own(step)])
+        rows = [self._row(self.utterances[i], share) for i, _, share in self.draw_own(step)]
+        return crop_batch(self.root, rows, self.index, self.how.crop, self.phones)
 
     def names(self, step: int) -> list[str]:
         return [self.utterances[i].id for i, _, _ in self.draw_own(step)]
 
-    def _row(self, utterance: Utterance, share: float) -> tuple[np.ndarray, int]:
-        start = int(share * max(utterance.samples - self.how.crop + 1, 1))
-        return read_crop(self.root, utterance, start, self.how.crop), self.index[utterance.speaker]
+    def _row(self, utterance: Utterance, share: float) -> tuple[Utterance, int]:
+        return utterance, int(share * max(utterance.samples - self.how.crop + 1, 1))
+
+
+def crop_batch(
+    root: Path,
+    rows: Sequence[tuple[Utterance, int]],
+    index: dict[str, int],
+    crop: int,
+    phones: PhonesOf | None,
+) -> Batch:
+    """The crops of utterances that begin at these samples.
+
+    index: number of each speaker.
+    """
+    wav = torch.from_numpy(np.stack([read_crop(root, u, start, crop) for u, start in rows]))
+    speaker = torch.tensor([index[u.speaker] for u, _ in rows])
+    if phones is None:
+        return Batch(wav, speaker)
+    return Batch(wav, speaker, torch.from_numpy(np.stack([phones(u, start, crop) for u, start in rows])))
 
 
 def warn_of_padding(train: Sequence[Utterance], held_out: Sequence[Utterance], crop: int) -> None:
@@ -114,7 +135,12 @@ def warn_of_padding(train: Sequence[Utterance], held_out: Sequence[Utterance], c
 
 
 def held_out_batches(
-    root: Path, utterances: Sequence[Utterance], speakers: Sequence[str], crop: int, most: int | None = None
+    root: Path,
+    utterances: Sequence[Utterance],
+    speakers: Sequence[str],
+    crop: int,
+    most: int | None = None,
+    phones: PhonesOf | None = None,
 ) -> Iterator[Batch]:
     """Held-out speech cut into whole crops, always the same ones, at most `most`, in batches of 16.
 
@@ -134,13 +160,7 @@ def held_out_batches(
     for begin in range(0, len(rows), EVAL_BATCH):
         some = rows[begin : begin + EVAL_BATCH]
         if len(some) > 1:  # a single row cannot be given the codes of another
-            yield collate([(read_crop(root, u, start, crop), index[u.speaker]) for u, start in some])
-
-
-def collate(rows: Sequence[tuple[np.ndarray, int]]) -> Batch:
-    """Rows of (samples, speaker) as a Batch."""
-    wavs, speakers = zip(*rows, strict=True)
-    return Batch(torch.from_numpy(np.stack(wavs)), torch.tensor(speakers))
+            yield crop_batch(root, some, index, crop, phones)
 
 
 class CodeWindows(DrawnBatches[Windows]):

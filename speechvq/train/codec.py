@@ -13,17 +13,20 @@ from speechvq.folder.card import WEIGHTS, Card
 from speechvq.folder.histogram import save_histogram
 from speechvq.folder.weights import load_weights
 from speechvq.nn.vqvae import VQVAE, build
+from speechvq.text.labels import USUAL, LabelReading
 from speechvq.train.batches import Crops, held_out_batches, warn_of_padding
+from speechvq.train.labels import TAUGHT_BY_LABELS, PhoneLabels
 from speechvq.train.loop import processes
 from speechvq.train.run import Training, check_crop, initialize, taught
 
 COUNTED_BATCHES = 100
 
 
-def assemble_codec(config: CodecRun, data: Path) -> Training:
+def assemble_codec(config: CodecRun, data: Path, labels: Path | None = None, reading: LabelReading = USUAL) -> Training:
     """The run of a codec on the corpus prepared in `data`.
 
-    Raises SpeechVQError if configuration, data and initial model do not fit.
+    labels: a folder of label files, for the loss on the phones of codes (model.content). reading: how they are read.
+    Raises SpeechVQError if configuration, data, labels and initial model do not fit.
     """
     utterances = read_manifest(data)
     how, train = config.train, [u for u in utterances if u.split == "train"]
@@ -35,18 +38,20 @@ def assemble_codec(config: CodecRun, data: Path) -> Training:
         raise SpeechVQError("a codec is trained by its decoder, which model.decoder.kind = 'none' does not have")
     check_crop(how, model.hop_length)
     initialize(model, config.init, data, speakers)
-    crops = Crops(data, train, speakers, how, processes())
+    phones = PhoneLabels(labels, data, model.hop_length, reading) if labels is not None else None
+    crops = Crops(data, train, speakers, how, processes(), phones)
     valid = [u for u in utterances if u.split == "valid"]
     if processes()[0] == 0:
         warn_of_padding(train, valid, how.crop)
-    held_out = partial(held_out_batches, data, valid, speakers, how.crop, how.eval_crops)
+    held_out = partial(held_out_batches, data, valid, speakers, how.crop, how.eval_crops, phones)
 
     def finish(out: Path) -> None:
         if model.bottleneck.codes:
             load_weights(model, out / WEIGHTS)
             save_histogram(out, count_codes(model.eval(), crops))
 
-    card = Card(config, speakers, info, high_pass=read_treatment(data).high_pass, taught=taught(config.init))
+    teacher = TAUGHT_BY_LABELS if phones else taught(config.init)
+    card = Card(config, speakers, info, high_pass=read_treatment(data).high_pass, taught=teacher)
     return Training(card, model, crops, held_out, how, finish)
 
 

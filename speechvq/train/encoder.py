@@ -1,6 +1,5 @@
 """The run of an encoder without a decoder, on features of a prepared corpus."""
 
-import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,30 +9,26 @@ import torch
 from torch import Tensor
 
 from speechvq import SpeechVQError
-from speechvq.audio import SAMPLE_RATE
 from speechvq.codec import Codec
 from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.config import EncoderRun
 from speechvq.data.feature_store import FeatureStore, feature_store
 from speechvq.data.manifest import rank_key, read_treatment
-from speechvq.data.utterance_labels import read_labelled
 from speechvq.folder.card import Card
 from speechvq.nn.encoder.causal import CausalEncoder
 from speechvq.nn.kmeans import assign, kmeans
 from speechvq.nn.objective.pretraining import Pretraining, build_pretraining
-from speechvq.text.frames import frame_labels
 from speechvq.text.labels import USUAL, LabelReading
 from speechvq.text.phones import INVENTORY, SILENCE
 from speechvq.train.batches import FeatureCrops, held_out_features
 from speechvq.train.codebook import joined_layers
+from speechvq.train.labels import TAUGHT_BY_LABELS, PhoneLabels
 from speechvq.train.loop import processes
 from speechvq.train.run import Training, check_crop, initialize, taught
 from speechvq.train.targets import read_targets
 
 QUICK_CODES = 128  # clusters of the phone accuracy while training
 QUICK_FRAMES = 4_000  # that are clustered, and as many that are scored
-
-log = logging.getLogger(__name__)
 
 
 def assemble_encoder(
@@ -64,7 +59,7 @@ def assemble_encoder(
         teacher, classes, rows = saved.taught, saved.classes, saved.numbers
     phones = phone_targets(labels, data, store, hop, reading) if labels is not None else None
     if config.needs_labels:
-        teacher, classes, rows = "phones of labels", len(INVENTORY), phones
+        teacher, classes, rows = TAUGHT_BY_LABELS, len(INVENTORY), phones
     model = build_pretraining(config, classes)
     initialize(model, config.init, data)
     crops = FeatureCrops(store, "train", rows, how, processes())
@@ -160,14 +155,6 @@ def phone_targets(
     Raises SpeechVQError as `read_labelled` does, or if utterances do not begin with a whole latent.
     """
     store.check_hop(hop_length)
-    found = read_labelled(data, labels, reading)
-    for name, reason in found.left_out:
-        log.warning("labels of %s left out: %s", name, reason)
-    known = {item.utterance.id: item.segments for item in found.labelled}
-    numbers = {phone: i for i, phone in enumerate(INVENTORY)}
-    rows = []
-    for utterance, frames in zip(store.utterances, np.diff(store.starts), strict=True):
-        count = frames * store.hop_length // hop_length
-        row = frame_labels(known.get(utterance.id, []), count, hop_length / SAMPLE_RATE)
-        rows.append([numbers[phone] if phone else -1 for phone in row])
-    return np.concatenate(rows)
+    phones = PhoneLabels(labels, data, hop_length, reading)
+    samples = np.diff(store.starts) * store.hop_length
+    return np.concatenate([phones(u, 0, length) for u, length in zip(store.utterances, samples, strict=True)])

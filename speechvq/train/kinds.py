@@ -38,7 +38,8 @@ def train(
     A run that was ended early goes on if it began with the same configuration, weights and first batch.
     codec: the model whose codes are learned, by a prior or by masked prediction.
     targets: a file of `speechvq targets`, in place of a codec for masked prediction.
-    labels: a folder of label files, whose phones an encoder learns or is measured by. reading: how they are read.
+    labels: a folder of label files, whose phones an encoder or a codec learns, or an encoder is measured by.
+    reading: how they are read.
     Raises SpeechVQError if `out` holds another run and neither `resume` nor `force` is given, or if configuration,
     data, and models do not fit.
     """
@@ -48,9 +49,13 @@ def train(
             "--model names the model whose codes are learned; a prior and masked prediction need one, "
             "masked prediction alone can have --targets instead, other runs take none"
         )
-    if (config.needs_labels and labels is None) or (labels is not None and config.kind != "encoder"):
-        raise SpeechVQError("--labels names label files whose phones an encoder learns or is measured by")
-    if config.train.keep == "phone_accuracy" and labels is None:
+    of_labels = config.needs_labels or config.kind == "encoder"
+    if (config.needs_labels and labels is None) or (labels is not None and not of_labels):
+        raise SpeechVQError(
+            "--labels names label files whose phones an encoder or a codec (model.content) learns, "
+            "or an encoder is measured by"
+        )
+    if config.train.keep == "phone_accuracy" and (labels is None or config.kind != "encoder"):
         raise SpeechVQError("train.keep = 'phone_accuracy' is of an encoder's run with --labels")
     check_run(out, resume, force, config)
     parts = {"codec": codec, "targets": targets, "labels": labels, "reading": reading if labels else None}

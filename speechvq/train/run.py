@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from speechvq import SpeechVQError
 from speechvq.config import InitConfig, Run, TrainConfig
 from speechvq.config.guarded import read_json
@@ -23,6 +25,7 @@ from speechvq.nn.trainable import Trainable, submodule
 from speechvq.train.loop import LAST, LOG, SKIPPED_STEPS, Batches, Trainer, processes
 
 MADE = "made.json"
+SPEAKERS = "decoder.speakers.weight"  # the embeddings in a model's weights
 MAY_CHANGE = ("steps", "minutes", "eval_every", "eval_crops", "workers", "skips")
 
 log = logging.getLogger(__name__)
@@ -110,16 +113,23 @@ def initialize(model: Trainable, config: InitConfig, data: Path, speakers: tuple
     """Copy `config.parts` from another model folder and freeze `config.freeze`.
 
     data: the prepared corpus to train on.
-    speakers: of the model, in the order of their embeddings.
-    Raises SpeechVQError if that folder's parts are of other shapes, of other speakers, or of another high-pass.
+    speakers: of the model, in the order of their embeddings. One whom the other model does not know begins with the
+        mean of those whom it knows.
+    Raises SpeechVQError if that folder's parts are of other shapes or of another high-pass, or if embeddings are to be
+    frozen some of which it does not have.
     """
     if config.path:
         folder = model_folder(config.path)
         card = load_card(folder)
         check_high_pass(folder, card, data)
-        if card.speakers != speakers and any(part.startswith("decoder") for part in config.parts):
-            raise SpeechVQError(f"{folder}: a model of other speakers cannot give its decoder's parts (init.parts)")
         tensors, _ = load_tensors(folder / WEIGHTS)
+        if speakers and SPEAKERS in tensors:
+            unknown = sorted({*speakers} - {*card.speakers})
+            if unknown and {"decoder", "decoder.speakers"} & {*config.freeze}:
+                raise SpeechVQError(f"{folder} has no speaker {unknown[0]}, whose embedding is frozen (init.freeze)")
+            table = tensors[SPEAKERS].float()
+            rows = {name: table[i] for i, name in enumerate(card.speakers)}
+            tensors[SPEAKERS] = torch.stack([rows.get(name, table.mean(0)) for name in speakers])
         for part in config.parts:
             chosen = {
                 key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")
