@@ -32,7 +32,7 @@ from damage.inputs import write_inputs
 from damage.readers import READERS, Reader
 
 from speechvq import SpeechVQError
-from speechvq.cli import PrintableFormatter
+from speechvq.cli.program import PrintableFormatter
 from speechvq.files import TEMPORARY_PREFIX
 
 SECONDS = 10  # of processor time for a case

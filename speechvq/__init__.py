@@ -6,7 +6,7 @@ Letters, with one meaning everywhere: B batch, T samples, N codes (latent frames
 D code width, K codebook size, S speakers, L layers.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # as that of `typing`, which takes a while to import
 
 __version__ = "0.1.0"
 __all__ = ["Codec", "SpeechVQError"]

@@ -1,7 +1,10 @@
 """The arguments that a program gives to a codec: any kind of array, or one line of error."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from speechvq import SpeechVQError
@@ -9,6 +12,7 @@ from speechvq.codec import Codec, torch_device
 from speechvq.codec.arguments import as_codes, as_samples
 from speechvq.config.shapes import check_number
 from speechvq.folder.card import packaged
+from speechvq.wavenet.sampler import Sampling
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +135,77 @@ def test_a_stream_that_is_ended_twice(codec):
 def test_a_device_that_cannot_compute(name):
     with pytest.raises(SpeechVQError, match="cannot be used: devices are cpu"):
         torch_device(name)
+
+
+NO_PATHS = [3, None, b"convert-50hz", ["convert-50hz"], "\0", np.zeros(3)]
+
+
+@pytest.mark.parametrize("path", NO_PATHS)
+def test_a_path_is_text_or_a_path(codec, path):
+    for use in (Codec.load, Codec.from_pretrained, codec.save, codec.save_pretrained, codec.encode_file):
+        with pytest.raises(SpeechVQError, match="is given by a path, not as"):
+            use(path)
+
+
+@pytest.mark.parametrize("values", [3, None, "a.wav", b"x", {}])
+def test_several_are_a_list(codec, values):
+    for use in (
+        lambda: codec.encode_many(values, 16_000),
+        lambda: codec.convert_many(values, 16_000, codec.speakers[0]),
+        lambda: codec.decode_many(values, [codec.speakers[0]], Sampling()),
+        lambda: codec.layers(np.zeros(4000), 16_000, values),
+    ):
+        with pytest.raises(SpeechVQError, match=f"are given as a list, not as {type(values).__name__}"):
+            use()
+
+
+def test_wavs_of_an_iterator(codec):
+    wavs = [np.sin(np.arange(4000) * f) for f in (0.1, 0.2)]
+    for one, other in zip(codec.encode_many(iter(wavs), 16_000), codec.encode_many(wavs, 16_000), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("value", ["", None, {}, np.zeros(3), "3"])
+def test_a_penalty_and_a_pitch_that_are_no_numbers(codec, value):
+    wav = np.zeros(4000)
+    for name, use in (("penalty", codec.encode), ("semitones", partial(codec.convert, speaker=codec.speakers[0]))):
+        with pytest.raises(SpeechVQError, match=f"^{name} is a number"):
+            use(wav, 16_000, **{name: value})
+
+
+@pytest.mark.parametrize("latents", [3, None, np.zeros(3), np.zeros((1, 3)), np.zeros((0, 0))])
+def test_what_are_no_latents(codec, latents):
+    with pytest.raises(SpeechVQError, match="latents have the shape"):
+        codec.quantize(latents)
+    z = codec.latents(np.sin(np.arange(8000) / 5), 16_000)
+    assert torch.equal(codec.quantize(z.numpy()), codec.quantize(z))
+
+
+def test_defaults_of_torch_that_would_give_other_bits_are_refused(codec, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(4000), 16_000)
+    speaker, stream = codec.speakers[0], codec.code_stream()
+    uses = {
+        "load": lambda: Codec.load(packaged()[0]),
+        "encode": lambda: codec.encode(np.zeros(4000), 16_000),
+        "encode_file": lambda: codec.encode_file(tmp_path / "a.wav"),
+        "decode": lambda: codec.decode([1, 2], speaker),
+        "stream": lambda: [*codec.stream([1, 2], speaker)],
+        "push": lambda: stream.push(np.zeros(4000)),
+    }
+    torch.set_default_dtype(torch.float64)
+    try:
+        for use in uses.values():
+            with pytest.raises(SpeechVQError, match=r"default dtype float32, not torch\.float64"):
+                use()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for use in uses.values():
+        with torch.device("meta"), pytest.raises(SpeechVQError, match="default device is meta"):
+            use()
+        use()
+
+
+def test_errors_of_numpy_that_the_caller_has_raised():
+    with np.errstate(all="raise"):
+        assert as_samples(np.full(3, 1e-45)).tolist() == [pytest.approx(1.4e-45, rel=0.1)] * 3
+        assert as_samples(np.full(3, 1e300)).isinf().all()

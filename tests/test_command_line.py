@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from speechvq.cli import arguments, main, parser
+from speechvq.cli import arguments, main
+from speechvq.cli.program import parser
 
 COMPUTING = {
     "encode",

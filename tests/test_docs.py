@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechvq.cli import main, parser
+from speechvq.cli import main
+from speechvq.cli.program import parser
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = (".", "docs", "examples", "recipes/*", "speechvq/models/*", "tests")

@@ -12,7 +12,8 @@ import pytest
 import soundfile
 from trees import tone
 
-from speechvq.cli import coding, main, parser
+from speechvq.cli import coding, main
+from speechvq.cli.program import parser
 from speechvq.codec import Codec
 from speechvq.coding.output_log import OUTPUT_LOG
 from speechvq.coding.plan import FAILED_FILE

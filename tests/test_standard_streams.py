@@ -19,6 +19,7 @@ from speechvq.data.manifest import read_manifest
 from speechvq.files import TEMPORARY_PREFIX
 
 MODEL = ["--model", str(Path(__file__).parent / "golden/models/mel")]
+ROOT = Path(__file__).parents[1]
 SPEAKER = Codec.load(MODEL[1]).speakers[0]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="pipes with names, and signals, are POSIX's")
 
@@ -77,6 +78,41 @@ def test_a_signal_that_ends_it_leaves_no_temporary_file(tmp_path, number):
     process.send_signal(number)
     assert process.wait(60) == 128 + number
     assert not [*tmp_path.iterdir()]
+
+
+@POSIX
+@pytest.mark.parametrize("module", ["speechvq.cli.program", "torch"])
+def test_ctrl_c_while_modules_are_imported_is_one_line(wav, module):
+    code = f"""
+import os, signal, sys
+from speechvq.cli import main
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.exit(main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", code, "convert", str(wav), "out.wav", "--speaker", SPEAKER, *MODEL]
+    done = subprocess.run(command, cwd=wav.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "speechvq: interrupted\n")
+
+
+def test_the_command_line_imports_nothing_before_it_answers_ctrl_c():
+    code = "import sys; before = {*sys.modules}; import speechvq.cli; print(*sorted({*sys.modules} - before))"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert set(done.stdout.split()) == {"speechvq", "speechvq.cli"}
+
+
+@POSIX
+def test_a_working_folder_that_has_been_removed(wav, tmp_path):
+    (tmp_path / "gone").mkdir()
+    command = f"{sys.executable} -m speechvq.cli convert {wav} {wav}.wav --speaker {SPEAKER} {' '.join(MODEL)}"
+    done = subprocess.run(
+        ["sh", "-c", f"cd gone && rmdir ../gone && {command}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == "speechvq: error: the working folder has been removed; change to another one\n"
 
 
 def test_messages_name_stdin_and_stdout(wav, capsys, monkeypatch):

@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from speechvq import SpeechVQError
+from speechvq.codec.arguments import as_list
 from speechvq.codec.devices import torch_device
 from speechvq.codec.encoded import Encoded, stream_number
 from speechvq.codec.encoding import Speech, SpeechEncoder
 from speechvq.codec.melody import melody_by_frame
-from speechvq.config import CodecRun
+from speechvq.config import HIGHEST_HIGH_PASS, CodecRun
+from speechvq.config.shapes import as_path, check_number
 from speechvq.folder.card import WEIGHTS, Card, load_card, model_folder, save_card, speaker_index
 from speechvq.folder.description import describe
 from speechvq.folder.fingerprint import WeightsSummary
@@ -83,8 +85,9 @@ class Codec(SpeechEncoder, Pretrained):
         model, figures = load_module(lambda: build(config, len(card.speakers)), folder / WEIGHTS)
         return cls(model, card, figures, chosen, load_histogram(folder, model.bottleneck.codes), readme_text(folder))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write a model folder, which `Codec.load` reads, with the README.md of this one unless there is one."""
+        folder = as_path(folder, "a model")
         save_card(folder, self.card)
         save_tensors(folder / WEIGHTS, self.model.state_dict(), self.figures)
         if self.histogram is not None:
@@ -109,6 +112,7 @@ class Codec(SpeechEncoder, Pretrained):
 
     def after_high_pass(self, cutoff: float) -> "Codec":
         """This codec for audio that has been through a high-pass of `cutoff` Hz, such as that of a prepared corpus."""
+        check_number(cutoff, "the cutoff of a high-pass", 0, HIGHEST_HIGH_PASS)
         codec = copy.copy(self)
         codec.high_pass = 0.0 if cutoff >= self.high_pass else self.high_pass
         return codec
@@ -198,7 +202,8 @@ class Codec(SpeechEncoder, Pretrained):
 
         speaker: for all of them, or one for each.
         """
-        speakers = [speaker] * len(wavs) if isinstance(speaker, str) else speaker
+        wavs = as_list(wavs, "several wavs")
+        speakers = [speaker] * len(wavs) if isinstance(speaker, str) else as_list(speaker, "speakers")
         for name in speakers:
             self._speaker(name)  # an unknown one is refused before the work
         monos = [self._mono(wav, sample_rate) for wav in wavs]
@@ -222,7 +227,8 @@ class Codec(SpeechEncoder, Pretrained):
         The random numbers of an utterance depend on the seed and its codes only, so that its audio does not depend on
         the others in the batch.
         """
-        rows = [self._codes(row) for row in codes]
+        rows = [self._codes(row) for row in as_list(codes, "codes of several utterances")]
+        speakers = as_list(speakers, "speakers")
         if len(rows) != len(speakers) or len(pitches) not in (0, len(rows)):
             raise SpeechVQError(f"{len(rows)} utterances have {len(speakers)} speakers, not one each")
         index, changes = [self._speaker(speaker) for speaker in speakers], pitches or [UNCHANGED] * len(rows)
@@ -293,7 +299,9 @@ class Codec(SpeechEncoder, Pretrained):
         return PitchChange(semitones, melody=frames)
 
     def check_pitch(self, semitones: float, of_recording: bool) -> None:
-        """Raises SpeechVQError if the pitch is to be another than predicted, and the decoder predicts none."""
+        """Raises SpeechVQError if the pitch is to be another than predicted, and the decoder predicts none, or as
+        `PitchChange` does."""
+        PitchChange(semitones)
         if (semitones or of_recording) and not self.model.speech_decoder.predicts_pitch:
             kind = self.card.config.model.decoder.kind  # type: ignore[union-attr]
             raise SpeechVQError(

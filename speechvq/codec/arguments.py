@@ -1,4 +1,8 @@
-"""Samples and codes that a program gives: from any kind of array to tensors, or refused in one line."""
+"""What a program gives to a codec: arrays of any kind as tensors, and lists, or an error in one line."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +17,9 @@ NUMBERS = "biufO"  # kinds of NumPy's arrays; of objects it is tried
 def as_samples(samples: ArrayLike | Tensor) -> Tensor:
     """Samples of any shape as a tensor of real numbers, without a gradient; float32 unless they were a tensor.
 
-    Raises SpeechVQError if they are not real numbers.
+    Raises SpeechVQError if they are not real numbers, or as `check_defaults` does.
     """
+    check_defaults()
     if isinstance(samples, Tensor):
         if samples.is_complex() or samples.is_meta:
             raise SpeechVQError(f"samples are real numbers, not {samples.dtype} on {samples.device.type}")
@@ -27,8 +32,9 @@ def as_codes(codes: ArrayLike | Tensor, size: int) -> Tensor:
 
     size: number of different codes.
 
-    Raises SpeechVQError if they are no sequence of whole numbers from 0 to `size` - 1.
+    Raises SpeechVQError if they are no sequence of whole numbers from 0 to `size` - 1, or as `check_defaults` does.
     """
+    check_defaults()
     wanted = "codes are a sequence of at least one integer"
     if isinstance(codes, Tensor):
         codes = codes.detach().cpu().numpy()
@@ -42,6 +48,27 @@ def as_codes(codes: ArrayLike | Tensor, size: int) -> Tensor:
     return torch.from_numpy(row.astype(np.int64))
 
 
+def as_list(values: Iterable[Any], what: str) -> list[Any]:
+    """The values of a list or of any other sequence or iterator.
+
+    what: the name of the values in errors.
+
+    Raises SpeechVQError if they are none, or text or the path of one file.
+    """
+    if isinstance(values, str | bytes | dict | os.PathLike) or not isinstance(values, Iterable):
+        raise SpeechVQError(f"{what} are given as a list, not as {type(values).__name__}")
+    return [*values]
+
+
+def check_defaults() -> None:
+    """Raises SpeechVQError if PyTorch's defaults are not those with which models were trained: bits would differ."""
+    if torch.get_default_dtype() != torch.float32:
+        raise SpeechVQError(f"models compute with torch's default dtype float32, not {torch.get_default_dtype()}")
+    if torch.get_default_device().type != "cpu":
+        device = torch.get_default_device()
+        raise SpeechVQError(f"torch's default device is {device}, not cpu; a codec has a device of its own")
+
+
 def _converted(values: ArrayLike, kind: np.dtype | None, wanted: str) -> np.ndarray:
     """Values as an array of this kind, by default of integers or floats as they are."""
     try:
@@ -50,6 +77,7 @@ def _converted(values: ArrayLike, kind: np.dtype | None, wanted: str) -> np.ndar
             raise TypeError
         if kind is None:
             kind = np.dtype(np.int64) if array.dtype.kind in "bO" else array.dtype
-        return np.array(array, kind)
+        with np.errstate(all="ignore"):  # of a caller who has errors raised; what is infinite is refused later
+            return np.array(array, kind)
     except (TypeError, ValueError, OverflowError):
         raise SpeechVQError(f"{wanted}, not {type(values).__name__}") from None

@@ -3,6 +3,7 @@
 import torch
 
 from speechvq import SpeechVQError
+from speechvq.codec.arguments import check_defaults
 
 DEVICES = ("cpu", "cuda", "mps", "xpu")  # kinds; others of PyTorch cannot compute, or fail with its inner errors
 
@@ -10,8 +11,9 @@ DEVICES = ("cpu", "cuda", "mps", "xpu")  # kinds; others of PyTorch cannot compu
 def torch_device(name: str) -> torch.device:
     """The device of a name such as "cpu" or "cuda:0".
 
-    Raises SpeechVQError if it cannot be used.
+    Raises SpeechVQError if it cannot be used, or as `check_defaults` does.
     """
+    check_defaults()
     kind = str(name).partition(":")[0]
     if name is not None and kind not in DEVICES:
         raise SpeechVQError(f"device '{name}' cannot be used: devices are {', '.join(DEVICES)}")

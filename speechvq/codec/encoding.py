@@ -17,11 +17,11 @@ from speechvq.audio.io import read, read_pieces, resample, validate
 from speechvq.audio.level import Meter
 from speechvq.audio.source_filter import pitch_contour
 from speechvq.audio.windows import windows
-from speechvq.codec.arguments import as_codes, as_samples
+from speechvq.codec.arguments import as_codes, as_list, as_samples, check_defaults
 from speechvq.codec.encoded import Encoded
 from speechvq.codec.melody import PITCH_FRAME, melody_of
 from speechvq.codec.streaming import Streams
-from speechvq.config.shapes import check_number
+from speechvq.config.shapes import as_path, check_number
 from speechvq.folder.card import Alphabet
 from speechvq.nn.bottleneck.viterbi import penalized_codes
 from speechvq.nn.vqvae import VQVAE
@@ -70,6 +70,7 @@ class SpeechEncoder(Streams):
         """
         mono = self._mono(wav, sample_rate)
         if gain is not None:
+            check_number(penalty, "penalty", 0, MOST_PENALTY)
             if penalty:
                 raise SpeechVQError("with a gain, codes are those of a stream, which has no penalty")
             stream = self.code_stream(gain=gain)
@@ -80,7 +81,7 @@ class SpeechEncoder(Streams):
         self, wavs: Iterable[Speech], sample_rate: int | None = None, *, penalty: float = 0.0
     ) -> list[Tensor]:
         """`encode` for several wavs or files, one after another: the codes of one do not depend on the others."""
-        return [self.encode(wav, sample_rate, penalty=penalty) for wav in wavs]
+        return [self.encode(wav, sample_rate, penalty=penalty) for wav in as_list(wavs, "several wavs")]
 
     def encode_file(
         self,
@@ -103,7 +104,10 @@ class SpeechEncoder(Streams):
 
         Raises SpeechVQError if the file is missing or not audio.
         """
-        path, samples = Path(path), 0
+        check_defaults()
+        path, samples = as_path(path, "an audio file"), 0
+        if not isinstance(speaker, str):
+            raise SpeechVQError(f"a speaker is given by name, not as {type(speaker).__name__}")
 
         def count() -> Iterator[Tensor]:
             nonlocal samples
@@ -152,9 +156,13 @@ class SpeechEncoder(Streams):
     def quantize(self, latents: Tensor, penalty: float = 0.0) -> Tensor:
         """The codes (N,) of the encoder's latents (D, N), with a penalty for each change of code, as of `encode`.
 
-        Raises SpeechVQError if the bottleneck is continuous.
+        Raises SpeechVQError if the bottleneck is continuous, or these are no latents of it.
         """
-        z, bottleneck = latents[None].to(self.device), self.model.discrete
+        check_number(penalty, "penalty", 0, MOST_PENALTY)
+        rows, bottleneck = as_samples(latents), self.model.discrete
+        if rows.ndim != 2 or len(rows) != len(self.vectors([0])) or not rows.shape[1]:
+            raise SpeechVQError(f"latents have the shape (D, N), not {tuple(rows.shape)}")
+        z = rows[None].to(self.device)
         return penalized_codes(bottleneck, [z], penalty) if penalty else bottleneck.encode(z)[0].cpu()
 
     def layers(self, wav: Speech, sample_rate: int | None, numbers: Sequence[int]) -> list[Tensor]:
@@ -163,6 +171,11 @@ class SpeechEncoder(Streams):
         numbers: of the layers, below the encoder's `depth`.
         Other arguments, and errors, as of `encode`.
         """
+        numbers = as_list(numbers, "layers")
+        for number in numbers:
+            check_number(number, "a layer", 0, self.model.encoder.depth - 1, whole=True)
+        if not numbers:
+            raise SpeechVQError("no layers are asked for")
         mono = self._mono(wav, sample_rate)
         joined = self._windows(lambda: [mono], lambda window: self.model.layers(window, numbers))
         return [*joined.chunk(len(numbers))]
@@ -171,12 +184,12 @@ class SpeechEncoder(Streams):
     def _encode(self, wavs: Callable[[], Iterable[Tensor]], penalty: float) -> Tensor:
         """The codes of a wav; `wavs` as of `_results`."""
         bottleneck = self.model.discrete
+        check_number(penalty, "penalty", 0, MOST_PENALTY)
         if not penalty:
             codes = array("q")  # small tensors, kept between large ones that come and go, would hold these' memory
             for part in self._results(wavs, self.model.encode):
                 codes.frombytes(part.numpy().tobytes())
             return torch.from_numpy(np.array(codes))
-        check_number(penalty, "penalty", 0, MOST_PENALTY)
         latents = self._results(wavs, self.model.latents)
         return penalized_codes(bottleneck, (piece[None].to(self.device) for piece in latents), penalty)
 

@@ -8,8 +8,10 @@ A shape is one of these:
 - `Each`, `Maybe`
 """
 
+import os
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
@@ -83,3 +85,15 @@ def check_number(value: Any, name: str, low: float, high: float, *, whole: bool 
     if not is_number or not low <= plain <= high:
         text = f"{'whole ' if whole else ''}number from {low:g} to {high:g}"
         raise SpeechVQError(f"{name} is a {text}, not {str(value)[:20]!r}")
+
+
+def as_path(path: str | os.PathLike[str], what: str) -> Path:
+    """A path that is given as text or as a path.
+
+    what: the name of what is there in errors.
+
+    Raises SpeechVQError if it is of another type, or no file can have it.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str) or "\0" in os.fspath(path):
+        raise SpeechVQError(f"{what} is given by a path, not as {type(path).__name__}")
+    return Path(path)

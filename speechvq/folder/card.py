@@ -9,7 +9,7 @@ from speechvq import SpeechVQError, __version__
 from speechvq.config import HIGHEST_HIGH_PASS, Run
 from speechvq.config.guarded import read_json
 from speechvq.config.parsing import parse, parse_run
-from speechvq.config.shapes import Each, Maybe, check_shape
+from speechvq.config.shapes import Each, Maybe, as_path, check_shape
 from speechvq.files import save_json
 
 FORMAT = 2  # the newest; 1 if the audio goes through no high-pass, of which readers of 1 do not know
@@ -79,8 +79,11 @@ def model_folder(name: str | Path) -> Path:
     """The folder of a model.
 
     name: a folder, the name of a packaged model, or NAME/prior for its prior; an existing folder goes first.
+
+    Raises SpeechVQError if it is no path.
     """
-    path, inside = Path(name), PACKAGED / name
+    path = as_path(name, "a model")
+    inside = PACKAGED / path
     is_packaged = not path.exists() and ".." not in path.parts and inside.is_dir()
     return inside if is_packaged else path
 

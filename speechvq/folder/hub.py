@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
+from speechvq.config.shapes import as_path
 from speechvq.folder.readme import README
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Pretrained:
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write a model folder, with a README.md if there is none."""
-        folder = Path(save_directory)
+        folder = as_path(save_directory, "a model")
         folder.mkdir(parents=True, exist_ok=True)
         self.save(folder)  # type: ignore[attr-defined]
         if not (folder / README).exists():
