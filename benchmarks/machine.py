@@ -15,16 +15,16 @@ from numba.extending import intrinsic
 CHAINS, LANES = 12, 16  # independent sums, enough to hide the latency of a multiply-add
 
 
-def seconds(work: Callable[[], Any], rounds: int = 7) -> float:
-    """The median duration of a call in seconds, after one call to warm up."""
+def seconds(work: Callable[[], Any], rounds: int = 7, clock: Callable[[], float] = time.perf_counter) -> float:
+    """The median duration of a call in seconds of a clock, after one call to warm up."""
     work()
-    return statistics.median(_time(work) for _ in range(rounds))
+    return statistics.median(_time(work, clock) for _ in range(rounds))
 
 
-def fma_peak() -> float:
+def fma_peak(clock: Callable[[], float] = time.perf_counter) -> float:
     """Floating-point operations per second of one core, by chains of fused multiply-adds in registers."""
     array, turns = np.full(CHAINS * LANES, 0.5, np.float32), 5_000_000
-    return 2 * LANES * CHAINS * turns / seconds(lambda: _run_chains(turns, array))
+    return 2 * LANES * CHAINS * turns / seconds(lambda: _run_chains(turns, array), clock=clock)
 
 
 def read_bandwidth(size: int) -> float:
@@ -41,11 +41,11 @@ def sgemm_peak(rows: int, inner: int, columns: int) -> float:
     return 2 * rows * inner * columns / seconds(lambda: torch.mm(a, b, out=out))
 
 
-def _time(work: Callable[[], Any]) -> float:
-    """The duration of a call in seconds."""
-    begun = time.perf_counter()
+def _time(work: Callable[[], Any], clock: Callable[[], float]) -> float:
+    """The duration of a call in seconds of a clock."""
+    begun = clock()
     work()
-    return time.perf_counter() - begun
+    return clock() - begun
 
 
 @njit(fastmath=True, nogil=True)

@@ -1,5 +1,6 @@
 """Every benchmark can be started: its imports are there, and its help says the command."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -51,3 +52,19 @@ def test_killed_commands_end_as_if_undisturbed():
     done = subprocess.run(script, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\n6 kills: " in done.stdout
+
+
+def test_a_recipe_is_measured(tmp_path, monkeypatch, capsys):
+    options = ["--rounds", "1", "--shapes", "", "--recipes", "masked", "--out", str(tmp_path / "out.json")]
+    monkeypatch.setattr(sys, "argv", ["training.py", *options])
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")  # put back afterwards
+    runpy.run_path(str(FOLDER / "training.py"), run_name="__main__")
+    (row,) = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"]
+    assert row["recipe"] == "masked" in capsys.readouterr().out
+    assert row["audio_s_per_s"] == pytest.approx(32 * 3.2 / row["step_s"][0])
+    # At 50 Hz: 80 bands by a kernel of 6, three pointwise layers, eight blocks of a kernel of 3 and a pointwise one; at
+    # 25 Hz a kernel of 2 to 513 classes. Backward twice as much as forward, but for the gradient of the features.
+    first, blocks = 80 * 256 * 6, 3 * 256**2 + 8 * 4 * 256**2
+    per_second = 2 * (50 * (2 * first + 3 * blocks) + 25 * 3 * 256 * 513 * 2)
+    assert row["flops"] / row["audio_s_per_s"] == pytest.approx(per_second, rel=0.03)
