@@ -36,7 +36,7 @@ def test_codes_are_extracted_once_for_each_model_and_corpus(codec, corpus, monke
     late = corpus_codes(codec, corpus, utterances[:2], cut=100)
     assert late[0].tolist() == own.encode(read(corpus / utterances[0].path)[100:], 16_000).tolist()
     files = set((corpus / "codes").iterdir())
-    monkeypatch.setattr(Codec, "encode", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr(Codec, "encode", lambda *_, **__: pytest.fail("encoded again"))
     assert all(map(np.array_equal, corpus_codes(codec, corpus, utterances), rows))
     assert set((corpus / "codes").iterdir()) == files
     with pytest.raises(BaseException, match="encoded again"):

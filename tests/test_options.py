@@ -8,10 +8,15 @@ import pytest
 import soundfile
 import torch
 
+from speechvq.audio.io import read
 from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.coding.code_files import CodeFiles
-from speechvq.data.manifest import read_manifest
+from speechvq.coding.corpus_codes import corpus_codes
+from speechvq.config import PriorRun
+from speechvq.config.parsing import parse
+from speechvq.data.manifest import read_manifest, read_treatment
+from speechvq.train.kinds import train
 
 
 @pytest.fixture
@@ -64,6 +69,27 @@ def test_encoding_takes_a_penalty(runs, wav, tmp_path):
         found.append(CodeFiles(codec).read(target).codes)
         assert torch.equal(found[-1], codec.encode_file(Path(wav), penalty=penalty).codes)
     assert not torch.equal(*found)
+
+
+def test_files_under_a_prior_have_the_penalty_of_the_codes_that_it_has_learned(runs, corpus, wav, tmp_path):
+    codec, prior = Codec.load(runs["mel"]), tmp_path / "prior"
+    wavenet = {"cycles": 1, "layers": 2, "residual": 4, "gate": 4, "skip": 4}
+    config = {
+        "prior": {"wavenet": wavenet, "speaker_dim": 4, "shifts": 1, "penalty": 5.0},
+        "train": {"steps": 2, "batch_size": 4, "crop": 24, "eval_every": 2},
+    }
+    train(parse(PriorRun, config), corpus, prior, codec=codec)
+    utterances = [u for u in read_manifest(corpus) if u.split == "train"]
+    kept, plain = corpus_codes(codec, corpus, utterances, penalty=5.0), corpus_codes(codec, corpus, utterances)
+    own = codec.after_high_pass(read_treatment(corpus).high_pass)
+    first = own.encode(read(corpus / utterances[0].path), 16_000, penalty=5.0)
+    assert kept[0].tolist() == first.tolist() != plain[0].tolist()
+
+    encode = ["encode", wav, str(tmp_path / "a.svq"), "--model", str(runs["mel"]), "--prior", str(prior), "--force"]
+    for more, penalty in ([], 5.0), (["--penalty", "0"], 0.0):
+        assert main([*encode, *more]) == 0
+        codes = CodeFiles(codec, prior).read(tmp_path / "a.svq").codes
+        assert torch.equal(codes, codec.encode_file(Path(wav), penalty=penalty).codes)
 
 
 def test_init_and_pairs_are_read(runs, corpus, tmp_path, capsys):

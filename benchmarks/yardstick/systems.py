@@ -141,17 +141,19 @@ class Conversion:
         speaker_index(codec.speakers, voice)
         files = CodeFiles(codec, prior)
         self.name, self.voice = f"{name} as {voice}", voice
-        self.coder, self.codec, self.prepared = files.coder(), codec, codec.after_high_pass(high_pass)
+        self.coder, self.penalty = files.coder(), files.penalty
+        self.codec, self.prepared = codec, codec.after_high_pass(high_pass)
         self.version = f"{fingerprint(codec.model)} {self.coder.tag.hex()}"
 
     def send(self, wav: Tensor, *, prepared: bool) -> Tensor:
-        """Convert."""
+        """Convert by the codes that are in a file."""
         codec = self.prepared if prepared else self.codec
-        return codec.convert(wav, SAMPLE_RATE, self.voice)
+        codes = codec.encode(wav, SAMPLE_RATE, penalty=self.penalty)
+        return codec.decode(codes, self.voice)[: len(wav)]
 
     def bits(self, wav: Tensor) -> int | None:
         """The size of the .svq file."""
-        codes = self.prepared.encode(wav, SAMPLE_RATE)
+        codes = self.prepared.encode(wav, SAMPLE_RATE, penalty=self.penalty)
         return 8 * len(pack(Encoded(codes, len(wav), self.codec.alphabet), self.coder))
 
 

@@ -87,11 +87,14 @@ def add_kept_pitch(command: Any) -> None:
     kept.add_argument("--melody", action="store_true", help=text)
 
 
-def add_penalty(command: Any) -> None:
-    """Add --penalty."""
+def add_penalty(command: Any, default: float | None = 0.0) -> None:
+    """Add --penalty.
+
+    default: None for that of the codes that the prior has learned.
+    """
     text = "for each change of code, in squared distances of the codebook: the higher, the longer codes stay the same "
-    text += "(default: 0, each code by itself)"
-    command.add_argument("--penalty", type=nonnegative, default=0.0, help=text)
+    text += "(default: 0, each code by itself)" if default == 0 else "(default: that of --prior, or 0)"
+    command.add_argument("--penalty", type=nonnegative, default=default, help=text)
 
 
 def add_sampling(command: Any) -> None:

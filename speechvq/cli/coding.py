@@ -85,7 +85,7 @@ def _add_coding(commands: Any) -> None:
     encode.add_argument("--coder", choices=tuple(CODER_TAGS), help=f"{text} (default: the last that is available)")
     text = "a speaker of the model, kept in the file as the one to decode with (default: none)"
     encode.add_argument("--speaker", default="", help=text)
-    add_penalty(encode)
+    add_penalty(encode, None)
     add_melody(encode)
     add_packet(encode)
     text = "of the files in a folder, and of stdout; a file is what OUT ends in. svq: a file of codes; tsv, textgrid: "

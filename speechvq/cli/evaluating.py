@@ -123,7 +123,7 @@ def _add_rate(questions: Any) -> argparse.ArgumentParser:
     command.add_argument("--split", choices=("valid", "test", "unseen"), default="test", help=SPLIT)
     text = "join utterances of a speaker to recordings of at least so many seconds (default: 0, each by itself)"
     command.add_argument("--seconds", type=nonnegative, default=0.0, help=text)
-    add_penalty(command)
+    add_penalty(command, None)
     add_melody(command)
     return command
 

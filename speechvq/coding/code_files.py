@@ -25,6 +25,8 @@ class CodeFiles:
     codec: the model.
     prior: folder of a prior of its codes, for the coder `prior`.
 
+    penalty: for each change of code, with which codes are found that suit the best coder; 0 but for some priors.
+
     >>> codes = CodeFiles(codec).read(Path("speech.svq")).codes
 
     Raises SpeechVQError if the prior is of another model's codes.
@@ -33,6 +35,7 @@ class CodeFiles:
     def __init__(self, codec: Codec, prior: Path | None = None) -> None:
         self.codec = codec
         self.prior = None if prior is None else TrainedPrior.load(prior, codec.device, codec.alphabet)
+        self.penalty = 0.0 if self.prior is None else self.prior.penalty
 
     def coder(self, name: str | None = None) -> Coder:
         """The coder `fixed`, `static` or `prior`; without a name, the last of these that there is.

@@ -19,16 +19,19 @@ from speechvq.nn.distributed import rank_and_count, share_out
 CODES_FOLDER = "codes"  # in the folder of a prepared corpus
 
 
-def corpus_codes(codec: Codec, data: Path, utterances: Sequence[Utterance], cut: int = 0) -> list[np.ndarray]:
+def corpus_codes(
+    codec: Codec, data: Path, utterances: Sequence[Utterance], cut: int = 0, penalty: float = 0.0
+) -> list[np.ndarray]:
     """The codes (N,) int64 of each utterance.
 
     data: folder of the prepared corpus. The codes are kept in it, under the model's fingerprint, and read again as long
         as the utterances and their audio stay the same.
     cut: samples that are left out at the start of each utterance.
+    penalty: for each change of code, see `Codec.encode`.
 
     Processes that train together share the work. Raises SpeechVQError if an utterance's audio cannot be read.
     """
-    kept, encode = _kept_and_encoder(codec, data, utterances, cut)
+    kept, encode = _kept_and_encoder(codec, data, utterances, cut, penalty)
     if kept.is_file():
         return _load(kept, len(utterances), codec.alphabet.codes)
     return _save(kept, share_out(utterances, encode, unit="utterance"))
@@ -41,7 +44,7 @@ def usable_codes(
 
     Codes are kept only if there are no others.
     """
-    kept, encode = _kept_and_encoder(codec, data, utterances, 0)
+    kept, encode = _kept_and_encoder(codec, data, utterances)
     if kept.is_file():
         return [*utterances], _load(kept, len(utterances), codec.alphabet.codes), []
     found = zip(utterances, share_out(utterances, lambda u: attempt(encode, u), unit="utterance"), strict=True)
@@ -56,18 +59,18 @@ def usable_codes(
 
 
 def _kept_and_encoder(
-    codec: Codec, data: Path, utterances: Sequence[Utterance], cut: int
+    codec: Codec, data: Path, utterances: Sequence[Utterance], cut: int = 0, penalty: float = 0.0
 ) -> tuple[Path, Callable[[Utterance], Tensor]]:
     """The file in which the codes of utterances are kept, and the function that computes them."""
     codec = codec.after_high_pass(read_treatment(data).high_pass)
     digest = utterances_digest(data, utterances)
-    filtered = f"-{codec.high_pass:g}" if codec.high_pass else ""
+    options = f"-{codec.high_pass:g}" * bool(codec.high_pass) + f"-penalty{penalty:g}" * bool(penalty)
 
     def encode(u: Utterance) -> Tensor:
         wav = read(data / u.path)
-        return codec.encode(wav[cut:] if len(wav) > cut else wav, SAMPLE_RATE)
+        return codec.encode(wav[cut:] if len(wav) > cut else wav, SAMPLE_RATE, penalty=penalty)
 
-    return data / CODES_FOLDER / f"{codec.fingerprint}-{digest}-{cut}{filtered}.safetensors", encode
+    return data / CODES_FOLDER / f"{codec.fingerprint}-{digest}-{cut}{options}.safetensors", encode
 
 
 def _load(kept: Path, utterances: int, size: int) -> list[np.ndarray]:

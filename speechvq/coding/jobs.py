@@ -52,7 +52,7 @@ def encode_files(
     speaker: str,
     coder: str | None = None,
     *,
-    penalty: float = 0.0,
+    penalty: float | None = None,
     melody: bool = False,
     phones: Mapping[int, str] | None = None,
 ) -> Iterator[Outcome]:
@@ -62,13 +62,14 @@ def encode_files(
 
     speaker: the name to write into the file, as the speaker to decode with; may be empty.
     coder: its name, see `CodeFiles.coder`.
-    penalty: for each change of code, see `Codec.encode`.
+    penalty: for each change of code, see `Codec.encode`; None for that of `files`.
     melody: whether files of codes keep the melody.
     phones: the phone of each code, for codes with times.
 
     Raises SpeechVQError if the coder is not available.
     """
     chosen, codec = files.coder(coder), files.codec
+    penalty = files.penalty if penalty is None else penalty
 
     def encode(job: Job) -> Encoded:
         encoded = codec.encode_file(job.source, speaker, penalty=penalty, melody=melody, show_progress=True)

@@ -22,6 +22,7 @@ class TrainedPrior:
     net: the network.
     alphabet: the codes that it is a prior of.
     speakers: names of the speakers that it knows; empty if it was trained without.
+    penalty: for each change of code, of the codes that it has learned (see `Codec.encode`).
     figures: held-out figures of its training.
     tag: 4 bytes that name its weights in .svq files.
     """
@@ -32,6 +33,7 @@ class TrainedPrior:
         self.net = net.eval().requires_grad_(False)
         self.alphabet, self.card, self.figures = card.alphabet, card, figures
         self.speakers = prior_speakers(card.config, card)
+        self.penalty = card.config.prior.penalty
         self.fingerprint = fingerprint(net)
 
     @property

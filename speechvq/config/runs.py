@@ -16,6 +16,8 @@ class PriorConfig:
     anyone: share of the training windows whose speaker is hidden; at 1, as in the paper, the prior has no speakers.
     corrupt: share of the earlier codes that are replaced by random ones in training, against overfitting.
     shifts: number of versions of each utterance, each without another part of the first code, against overfitting.
+    penalty: of the codes that are learned, for each change (see `Codec.encode`); those that are coded with this prior
+        get the same.
     """
 
     wavenet: WaveNetConfig = field(default_factory=lambda: WaveNetConfig(cycles=2, layers=6))
@@ -23,6 +25,7 @@ class PriorConfig:
     anyone: float = 0.5
     corrupt: float = 0.1
     shifts: int = 4
+    penalty: float = 0.0
 
 
 @dataclass(frozen=True)

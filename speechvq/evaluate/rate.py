@@ -63,7 +63,7 @@ def evaluate_rate(
     data: Path,
     split: str = "test",
     seconds: float = 0.0,
-    penalty: float = 0.0,
+    penalty: float | None = None,
     *,
     melody: bool = False,
 ) -> Rates:
@@ -71,12 +71,13 @@ def evaluate_rate(
 
     split: of the recordings
     seconds: utterances of a speaker are joined to recordings of at least this length; a shorter rest is left out
-    penalty: for each change of code, see `Codec.encode`
+    penalty: for each change of code, see `Codec.encode`; None for that of `files`
     melody: whether files have the melody, too
 
     Raises SpeechVQError if there is no recording.
     """
     codec = files.codec.after_high_pass(read_treatment(data).high_pass)
+    penalty = files.penalty if penalty is None else penalty
     utterances = [u for u in read_manifest(data) if u.split == split]
     recordings = [*joined_recordings(data, utterances, seconds)]
     if not recordings:

@@ -59,8 +59,9 @@ def assemble_prior(config: PriorRun, data: Path, codec: Codec) -> Training:
     torch.manual_seed(config.train.seed)
     prior = Prior(config.prior, codec.alphabet.codes, len(speakers))
     shard, shifts, how = processes(), config.prior.shifts, config.train
-    versions = [corpus_codes(codec, data, train, codec.hop_length * i // shifts) for i in range(shifts)]
-    rows, held_out = [row for version in versions for row in version], corpus_codes(codec, data, valid)
+    codes = partial(corpus_codes, codec, data, penalty=config.prior.penalty)
+    versions = [codes(train, codec.hop_length * i // shifts) for i in range(shifts)]
+    rows, held_out = [row for version in versions for row in version], codes(valid)
     prior.baselines = ngram_bits(rows, held_out, prior.codes)
     ids = [u.id for u in train] * shifts
     windows = CodeWindows(rows, [speakers.index(u.speaker) for u in train] * shifts, prior.codes, how, shard, ids=ids)
