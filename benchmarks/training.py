@@ -1,6 +1,6 @@
 """Speed of training, in seconds of audio per second: WaveNets by engine, and the recipes of encoders and codes.
 
-    python benchmarks/training.py [--rounds 5] [--shapes S,M,B] [--recipes masked,cpc,phonemes] [--threads 1]
+    python benchmarks/training.py [--rounds 5] [--shapes S,M,B] [--recipes masked,cpc,phonemes,voices] [--threads 1]
         [--batch 8] [--out training.json]
 
 WaveNets: forward, backward and an Adam step on batches of random classes, one engine after another in every round;
@@ -10,11 +10,11 @@ on a GPU (--device cuda) `modules` under torch.compile in bfloat16. `peak` is th
 matrix product that the multiplications of the network reach. Shape B (see benchmarks/sampling.py) has no `plain`
 engine: its ratios are to `modules`.
 
-Recipes: `recipes/vctk/NAME.toml`, steps of its training loop as they are (reading crops or the feature store of a
-corpus of noise, augmentation, loss, optimizer, average), always on the processor. Seconds are those of the processor,
-summed over threads, so that other work on the machine counts little. The multiplications are those of the convolutions
-and matrix products that a step runs, forward and backward; the matrix product for `peak` runs in turns with the steps.
-`FMA` is the share of the speed of one core's fused multiply-adds, which a convolution can come nearer to.
+Recipes: `recipes/vctk/NAME.toml`, or for `voices` phonemes.toml with its input in changed voices; steps of the training
+loop as they are (reading crops or the feature store of a corpus of noise, augmentation, loss, optimizer, average),
+always on the processor. Seconds are those of the processor, summed over threads, so that other work on the machine
+counts little. The multiplications are those of the convolutions and matrix products that a step runs, forward and
+backward; the matrix product for `peak` runs in turns with the steps. `FMA` is the share of the speed of one core's fused multiply-adds, which a convolution can come nearer to.
 """
 
 import argparse
@@ -53,7 +53,13 @@ from speechvq.train.run import Training
 from speechvq.wavenet.bands import BandWaveNet
 from speechvq.wavenet.net import WaveNet
 
-RECIPES = Path(__file__).parents[1] / "recipes" / "vctk"
+FOLDER_OF_RECIPES = Path(__file__).parents[1] / "recipes" / "vctk"
+RECIPES = {  # files, and changes of their configuration
+    "masked": ("masked.toml", []),
+    "cpc": ("cpc.toml", []),
+    "phonemes": ("phonemes.toml", []),
+    "voices": ("phonemes.toml", ["model.augment.voice=3.0", "model.augment.filter=6.0"]),
+}
 PRODUCT = 16384, 256, 256  # rows, inner, columns of the matrix product whose speed is the peak
 CLUSTERS = 512  # of the targets of masked prediction
 
@@ -195,15 +201,12 @@ def random_targets(data: Path, hop_length: int, path: Path) -> Path:
 
 
 def recipe_training(name: str, data: Path, folder: Path, steps: int) -> Training:
-    """The training of a recipe on the corpus in `data`, of so many steps.
-
-    Raises SystemExit if it is no codec's or encoder's recipe.
-    """
-    config = load_config(RECIPES / f"{name}.toml", [f"train.steps={steps}", "train.eval_crops=16"])
+    """The training of a recipe on the corpus in `data`, of so many steps; `folder` is for targets that it needs."""
+    file, changes = RECIPES[name]
+    config = load_config(FOLDER_OF_RECIPES / file, [f"train.steps={steps}", "train.eval_crops=16", *changes])
     if isinstance(config, CodecRun):
         return assemble_codec(config, data)
-    if not isinstance(config, EncoderRun) or config.needs_labels:
-        raise SystemExit(f"{name}: not the recipe of a codec, or of an encoder that needs no labels")
+    assert isinstance(config, EncoderRun)
     needed = random_targets(data, config.encoder.hop_length, folder / "targets.npz") if config.needs_codec else None
     return assemble_encoder(config, data, targets=needed)
 
@@ -233,9 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--shapes", default="S,M", help="shapes of the WaveNet, of S, M, P and B (default: S,M)")
-    parser.add_argument(
-        "--recipes", default="masked,cpc,phonemes", help="of recipes/vctk (default: masked,cpc,phonemes)"
-    )
+    parser.add_argument("--recipes", default=",".join(RECIPES), help=f"of {', '.join(RECIPES)} (default: all)")
     parser.add_argument("--threads", type=int, default=1, help="default: 1")
     parser.add_argument("--batch", type=int, default=8, help="utterances of a WaveNet's batch (default: 8)")
     parser.add_argument(
