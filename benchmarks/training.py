@@ -14,7 +14,8 @@ Recipes: `recipes/vctk/NAME.toml`, or for `voices` phonemes.toml with its input 
 loop as they are (reading crops or the feature store of a corpus of noise, augmentation, loss, optimizer, average),
 always on the processor. Seconds are those of the processor, summed over threads, so that other work on the machine
 counts little. The multiplications are those of the convolutions and matrix products that a step runs, forward and
-backward; the matrix product for `peak` runs in turns with the steps. `FMA` is the share of the speed of one core's fused multiply-adds, which a convolution can come nearer to.
+backward; the matrix product for `peak` runs in turns with the steps. `FMA` is the share of the speed of one core's
+fused multiply-adds, which a convolution can come nearer to.
 """
 
 import argparse
