@@ -223,3 +223,14 @@ def test_a_codebook_on_the_probabilities_of_a_classifier(corpus, vowel_labels, t
         torch.testing.assert_close(z, (rows - mapped.mean) @ mapped.matrix / scale, atol=1e-4, rtol=1e-3)
     with pytest.raises(SpeechVQError, match="no classifier at 2 steps"):
         load_encoder(taught, replace(HOW, posteriors=1.0, stride=2))
+
+
+def test_what_cannot_be_clustered(pretrained, corpus, tmp_path, monkeypatch):
+    with pytest.raises(SpeechVQError, match=r"no layer is named .* \(--layers\)"):
+        make_codebook(pretrained, corpus, tmp_path / "none", replace(HOW, outputs=()))
+    with pytest.raises(SpeechVQError, match=r"too few for 60000 codes$"):
+        make_codebook(pretrained, corpus, tmp_path / "many", replace(HOW, codes=60_000, rounds=0))
+    monkeypatch.setattr("speechvq.train.codebook.layer_rows", lambda *_: torch.ones(100, 64))
+    with pytest.raises(SpeechVQError, match="all frames of speech are alike"):
+        make_codebook(pretrained, corpus, tmp_path / "alike", HOW)
+    assert not [*tmp_path.iterdir()]

@@ -33,6 +33,8 @@ def test_a_dictionary_is_that_of_cmudict(tmp_path):
         "a\n": "line 1: a word without phones",
         "b B IY\nx KS\n": "line 2: 'KS' is not a known phone",
         "x SIL\n": "line 1: 'SIL' is no phone of a word",
+        "x K\nhello(2)\0 K\n": "line 2: 'hello(2)\0' is no word",  # pocketsphinx took it for hello(2) again and again
+        "(2) K\n": "line 1: '(2)' is no word",
     }.items():
         path.write_text(text)
         with pytest.raises(SpeechVQError) as error:

@@ -1,5 +1,6 @@
 """Pipes, standard streams that are closed, signals, and files that are none: one line, and nothing left behind."""
 
+import io
 import os
 import signal
 import subprocess
@@ -119,6 +120,7 @@ def test_messages_name_stdin_and_stdout(wav, capsys, monkeypatch):
     monkeypatch.setattr("shutil.copyfileobj", lambda source, target: None)
     assert main(["convert", str(wav), "-", "--speaker", SPEAKER, *MODEL]) == 0
     assert capsys.readouterr().err.startswith("stdout (1.00 s, ")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
     assert main(["info", "-"]) == 2
     assert capsys.readouterr().err == "speechvq: error: stdin: not a file of codes (.svq)\n"
 

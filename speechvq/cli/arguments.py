@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from speechvq import SpeechVQError
 from speechvq.config import HIGHEST_HIGH_PASS
 from speechvq.files import message_line, printable
 from speechvq.text.labels import LabelReading, read_map
@@ -169,12 +170,12 @@ def report(options: argparse.Namespace, result: Any, lines: Sequence[str]) -> No
     """
     if os.environ.get("RANK", "0") != "0":
         return
-    if getattr(options, "save", None):
+    print(json.dumps(result, indent=2) if options.json else "\n".join(map(printable, lines)), flush=True)
+    if getattr(options, "save", None):  # after it has been printed: a full disk does not lose it
         from speechvq.folder.card import model_folder
         from speechvq.folder.provenance import save_result
 
         save_result(options.save, result, model_folder(options.model))
-    print(json.dumps(result, indent=2) if options.json else "\n".join(map(printable, lines)))
 
 
 def report_failures(failures: Sequence[tuple[str, str]], verb: str, file: Path | None) -> int:
@@ -188,6 +189,26 @@ def report_failures(failures: Sequence[tuple[str, str]], verb: str, file: Path |
     if file and len(failures) > LISTED:
         print(printable(f"... {len(failures)} in all, listed in {file}"), file=sys.stderr)
     return 1 if failures else 0
+
+
+def require_output(path: Path | None, *, folder: bool = False) -> None:
+    """Check before the work that a result can be written.
+
+    path: of a file or, with `folder`, of a folder; it need not exist. None is passed over.
+
+    Raises SpeechVQError if a file is where a folder must be, or the other way round, or nothing may be written there.
+    """
+    if path is None:
+        return
+    if not folder and path.is_dir():
+        raise SpeechVQError(f"{path}: is a folder, where a file is to be written")
+    above = path if folder else path.parent
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir():
+        raise SpeechVQError(f"{above}: is a file, where a folder is to be written")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise SpeechVQError(f"{above}: nothing may be written into it")
 
 
 def names(text: str) -> list[str]:
@@ -263,6 +284,16 @@ def share(text: str) -> float:
 def count(text: str) -> int:
     """A whole number from 1."""
     return _int(text, 1, 2**31)
+
+
+def draws(text: str) -> int:
+    """A number of samples, which are drawn together: each takes up to some megabytes."""
+    return _int(text, 1, 1000)
+
+
+def weight(text: str) -> float:
+    """A weight beside others."""
+    return _float(text, 0, 1e6)
 
 
 def natural(text: str) -> int:

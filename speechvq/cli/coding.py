@@ -21,7 +21,7 @@ from speechvq.cli.arguments import (
     add_prior,
     add_sampling,
     add_truncation,
-    count,
+    draws,
     duration,
     load_codec,
     lufs,
@@ -43,7 +43,7 @@ from speechvq.cli.streaming import (
     require_raw,
     streams,
 )
-from speechvq.coding.header import CODER_TAGS
+from speechvq.coding.header import CODER_TAGS, MAX_BYTES
 from speechvq.coding.plan import CODE_SUFFIXES, FAILED_FILE, Plan, plan_files, plan_samples, require_input
 from speechvq.files import Failure, printable, save_failures
 from speechvq.text.textgrid import check_writer
@@ -129,7 +129,7 @@ def _add_sample(commands: Any) -> None:
     command.add_argument("--anyone", action="store_true", help="do not condition the prior on the speaker")
     command.add_argument("--seconds", type=duration, default=3.0, help="length of a sample, in seconds (default: 3)")
     text = "number of samples; several are written to OUT-1.wav, OUT-2.wav, ... (default: 1)"
-    command.add_argument("--count", type=count, default=1, help=text)
+    command.add_argument("--count", type=draws, default=1, help=text)
     text = "audio or .svq file that the samples continue; it is not in the output (default: none)"
     command.add_argument("--prefix", type=Path, metavar="FILE", help=text)
     add_truncation(command)
@@ -183,7 +183,7 @@ def _decode(options: argparse.Namespace) -> int:
     if options.raw:
         return decode_stream(options)
     require_raw(options)
-    with streams(options, f".{options.format}") as (source, target):
+    with streams(options, f".{options.format}", MAX_BYTES) as (source, target):
         plan = _plan("decode", options, source, target, CODE_SUFFIXES, _formats(options))
         codec = load_codec(options)
         from speechvq.coding.code_files import CodeFiles
@@ -255,6 +255,8 @@ def _made_with(command: str, options: argparse.Namespace) -> str:
 
 
 def _sample(options: argparse.Namespace) -> int:
+    if options.target == STREAM and options.count > 1:
+        raise SpeechVQError(f"stdout takes one sample, not {options.count}: name a file")
     with streams(options, f".{options.format}") as (_, target):
         targets = plan_samples(target, options.count, options.force)
         if options.prefix:

@@ -24,6 +24,7 @@ from speechvq.cli.arguments import (
     add_truncation,
     check_model,
     count,
+    draws,
     duration,
     label_reading,
     load_codec,
@@ -32,6 +33,7 @@ from speechvq.cli.arguments import (
     nonnegative,
     report,
     report_failures,
+    require_output,
     sampling,
     table,
 )
@@ -137,7 +139,7 @@ def _add_samples(questions: Any) -> argparse.ArgumentParser:
     text = "folder of label files, to compare pairs of phones, too (default: none)"
     command.add_argument("--labels", type=Path, help=text)
     add_label_reading(command)
-    command.add_argument("--count", type=count, default=64, help="sequences to draw (default: 64)")
+    command.add_argument("--count", type=draws, default=64, help="sequences to draw (default: 64)")
     command.add_argument("--seconds", type=duration, default=10.0, help="length of each, in seconds (default: 10)")
     return command
 
@@ -165,6 +167,7 @@ def _report(options: argparse.Namespace) -> None:
     from speechvq.report.page import check_destination, write_report
 
     check_destination(options.out, options.force)
+    require_output(options.out, folder=True)
     reading = label_reading(options)
     inputs = options.data, options.labels, options.count, reading, options.device
     path = write_report(options.runs, options.out, *inputs)
@@ -177,6 +180,10 @@ def _evaluate(question: Callable[[argparse.Namespace], int], options: argparse.N
 
     check_model(options)
     require_prepared(options.data)
+    for name in ("save", "table"):
+        require_output(getattr(options, name, None))
+    for name in ("wavs", "figures"):
+        require_output(getattr(options, name, None), folder=True)
     return question(options)
 
 

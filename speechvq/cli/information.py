@@ -7,7 +7,7 @@ from typing import Any
 from speechvq import SpeechVQError
 from speechvq.cli.arguments import add_command, add_model, report, table
 from speechvq.cli.streaming import streams
-from speechvq.coding.header import parse_file, read_header
+from speechvq.coding.header import MAX_BYTES, parse_file, read_header
 from speechvq.coding.packets.framing import describe_packets, is_packets
 
 EXPORTED = ("encoder.onnx", "decoder.onnx", "export.json")
@@ -51,7 +51,7 @@ def _info(options: argparse.Namespace) -> None:
     if folder.is_dir():
         result = describe_folder(folder)
     else:
-        with streams(options, "") as (source, _):
+        with streams(options, "", MAX_BYTES) as (source, _):
             result = parse_file(source, _describe_codes)
     speakers = result.get("speakers")
     if not isinstance(speakers, dict):

@@ -25,13 +25,14 @@ from speechvq.cli.arguments import (
     level,
     names,
     natural,
-    nonnegative,
     plain,
     positive,
     report,
     report_failures,
+    require_output,
     share,
     table,
+    weight,
 )
 from speechvq.data.corpora import CORPORA
 from speechvq.data.corpora.contract import Corpus
@@ -155,6 +156,7 @@ def _targets(options: argparse.Namespace) -> None:
         frames=options.frames,
         seed=options.seed,
     )
+    require_output(options.out)
     figures = make_targets(options.encoder, options.data, options.out, how, options.force, options.device)
     report(options, figures, table(figures))
 
@@ -184,7 +186,7 @@ def _add_codebook(commands: Any) -> None:
     text = (
         "weight of the square roots of its classifier's probabilities beside the layers; 0 leaves them out (default: 0)"
     )
-    command.add_argument("--posteriors", type=nonnegative, default=0.0, help=text)
+    command.add_argument("--posteriors", type=weight, default=0.0, help=text)
     text = "share of the quiet frames that are clustered, too (default: 0)"
     command.add_argument("--quiet", type=share, default=0.0, help=text)
     command.add_argument("--dim", type=count, default=64, help="numbers in a vector of the codebook (default: 64)")

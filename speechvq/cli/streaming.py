@@ -21,6 +21,7 @@ STREAM = Path("-")  # stdin or stdout
 PACKET_SECONDS = 0.48
 OF_RAW = ("rate", "gain", "packet", "lookahead")  # options of streams alone
 READ_BYTES = 2**16  # at most, of samples that have arrived
+READ_STDIN_BYTES = 2**20  # at once, of what is copied
 READ_PACKET_BYTES = 2**10  # of packets, which may stand for much speech
 # Options that need the whole of a file, or write another one, and what they are if they are not given.
 OF_WHOLE_FILES = {
@@ -122,13 +123,15 @@ def require_raw(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def streams(options: argparse.Namespace, suffix: str) -> Iterator[tuple[Path, Path]]:
+def streams(options: argparse.Namespace, suffix: str, most: int | None = None) -> Iterator[tuple[Path, Path]]:
     """The input and output files of a command, with temporary files in place of stdin and stdout.
 
     suffix: of the temporary output.
+    most: bytes that stdin may have; by default half of what is free where temporary files are.
 
     stdin is copied into a file because input is read twice; stdout gets its file when the block ends. Of a folder, no
     other run may write into the output meanwhile. Errors name stdin and stdout, and not their files.
+    Raises SpeechVQError if stdin has more bytes.
     """
     source, target = getattr(options, "source", Path()), getattr(options, "target", Path())
     of_folder = "source" in options and source.is_dir()
@@ -137,7 +140,7 @@ def streams(options: argparse.Namespace, suffix: str) -> Iterator[tuple[Path, Pa
         try:
             if source == STREAM:
                 source = folder / "stdin"
-                _copy_stdin(source)
+                _copy_stdin(source, most)
             yield source, copy if target == STREAM else target
         except SpeechVQError as error:
             text = str(error).replace(str(folder / "stdin"), "stdin").replace(str(copy), "stdout")
@@ -147,10 +150,15 @@ def streams(options: argparse.Namespace, suffix: str) -> Iterator[tuple[Path, Pa
                 shutil.copyfileobj(file, sys.stdout.buffer)
 
 
-def _copy_stdin(path: Path) -> None:
+def _copy_stdin(path: Path, most: int | None) -> None:
+    left = limit = min(most or sys.maxsize, shutil.disk_usage(path.parent).free // 2)
     try:
         with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+            while data := sys.stdin.buffer.read(READ_STDIN_BYTES):
+                left -= len(data)
+                if left < 0:
+                    raise SpeechVQError(f"stdin: more than {limit >> 20} MB, the most that are copied; give a file")
+                file.write(data)
     except OSError as error:  # a full disk, say: not of the user's output
         error.filename = error.filename or f"copy of stdin in {path.parent.parent}"
         raise

@@ -33,6 +33,7 @@ MAGIC, FORMAT_VERSION, MELODY_VERSION = b"svq", 1, 3  # 2 are packets
 CODER_TAGS = {"fixed": 0, "static": 4, "prior": 4}  # coders in the order of their numbers -> bytes of their tag
 CHUNK_CODES = 1024  # codes per chunk
 MAX_SAMPLES = 2**40  # two years
+MAX_BYTES = 2**30  # of a file of codes, which is read into memory: a year of speech at some 300 bit/s
 FINGERPRINT_DIGITS = 8  # of the model's 16
 
 T = TypeVar("T")
@@ -212,11 +213,13 @@ def read_varint(data: bytes, offset: int) -> tuple[int, int]:
 def parse_file(path: Path, parse: Callable[[bytes], T]) -> T:
     """The result of `parse` for a file's bytes.
 
-    Raises SpeechVQError, naming the file, if it is missing or `parse` refuses it.
+    Raises SpeechVQError, naming the file, if it is missing or too large, or `parse` refuses it.
     """
     if path.is_char_device() or path.is_block_device():
         raise SpeechVQError(f"{path}: a device, not a file")
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SpeechVQError(f"more than {MAX_BYTES >> 20} MB: not a file of codes")
         return parse(path.read_bytes())
     except FileNotFoundError:
         raise SpeechVQError(f"{path}: no such file") from None

@@ -73,7 +73,7 @@ def prepare(
     split: decides where a source does not say its split
     speakers: what is known of each speaker, by name
     workers: processes
-    Raises SpeechVQError if a speaker to hold out is unknown, or no source can be used.
+    Raises SpeechVQError if a speaker to hold out is unknown, no source can be used, or as `_resume` does.
     """
     written = out.resolve()
     sources = [one for one in sources if not one.path.resolve().is_relative_to(written)]  # OUT may lie in the corpus
@@ -165,8 +165,14 @@ def _save(path: Path, text: str) -> None:
 
 
 def _resume(out: Path, treatment: Treatment) -> dict[str, dict[str, Any]]:
-    """The rows of what is finished: logged, with the same treatment, and its file there in full."""
+    """The rows of what is finished: logged, with the same treatment, and its file there in full.
+
+    Raises SpeechVQError if the folder has files of the user where those of a prepared corpus would be.
+    """
     path, log = out / TREATMENT_FILE, out / FINISHED_FILE
+    for name in (MANIFEST, SPEAKERS):
+        if not path.exists() and not log.exists() and (out / name).exists():
+            raise SpeechVQError(f"{out / name} is not of `speechvq prepare`; name another folder to write")
     if not path.is_file() or _earlier(out) != treatment:
         log.unlink(missing_ok=True)
         (out / MANIFEST).unlink(missing_ok=True)  # the lengths in it are about to be wrong

@@ -24,6 +24,7 @@ STYLE: Any = {
     "axes.spines.top": False,
     "font.size": 9,
 }
+FFT_SIZE = 512  # of spectrograms
 MAX_WIDTH = 40.0  # inches
 SMALL = (3.0, 2.3)  # inches: as wide as a phone
 STRIPES = ("#3987c533", "#d9822b33")
@@ -47,8 +48,9 @@ def spectrograms(wavs: dict[str, Tensor], codes: Sequence[int], hop: int, phones
         figure = Figure(size, layout="constrained")
         axes = figure.subplots(len(wavs) + strips, 1, sharex=True, height_ratios=[6] * len(wavs) + [1] * strips)
         for panel, (name, wav) in zip(axes, wavs.items(), strict=False):
-            level = librosa.amplitude_to_db(np.abs(librosa.stft(wav.numpy(), n_fft=512, hop_length=128)), ref=np.max)
-            extent = (0, len(wav) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000)
+            padded = np.pad(wav.numpy(), (0, max(FFT_SIZE - len(wav), 0)))  # of less, librosa warns
+            level = librosa.amplitude_to_db(np.abs(librosa.stft(padded, n_fft=FFT_SIZE, hop_length=128)), ref=np.max)
+            extent = (0, len(padded) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000)
             panel.imshow(level, aspect="auto", origin="lower", cmap="magma", extent=extent, vmin=-80)
             panel.set_ylabel(f"{name}\nkHz")
         points_per_second = 72 * (size[0] - 1) / seconds

@@ -9,7 +9,7 @@ from typing import Any
 from speechvq.codec import Codec
 from speechvq.evaluate.conversion import wav_name
 from speechvq.files import file_exists
-from speechvq.folder.card import Card, load_card
+from speechvq.folder.card import Card, load_card, model_folder
 from speechvq.folder.provenance import is_of_another
 from speechvq.report.saved import RESULT_SHAPES, read_result, read_starts
 from speechvq.train.loop import read_log
@@ -115,6 +115,7 @@ def read_runs(folders: Sequence[Path], device: str = "cpu") -> list[Run]:
 
     Raises SpeechVQError if a folder is not a run, or a result in it is damaged.
     """
+    folders = [model_folder(folder) for folder in folders]
     return [_read_run(folder, _name(folder, folders), device) for folder in folders]
 
 

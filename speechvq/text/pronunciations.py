@@ -39,7 +39,8 @@ def read_dictionary(path: Path) -> dict[str, list[Pronunciation]]:
 
     More pronunciations of a word have lines of their own; `word(2)` is `word`, too. `;;;` and `#` begin a comment.
 
-    Returns the pronunciations by word, in lower case. Raises SpeechVQError, naming the line, if a phone is unknown.
+    Returns the pronunciations by word, in lower case. Raises SpeechVQError, naming the line, for an unknown phone
+    or what is no word.
     """
     if not path.is_file():
         raise SpeechVQError(f"{path}: no such dictionary")
@@ -48,12 +49,14 @@ def read_dictionary(path: Path) -> dict[str, list[Pronunciation]]:
         fields = line.partition(";;;")[0].partition("#")[0].split()
         if not fields:
             continue
-        word, *symbols = fields
+        word, symbols = re.sub(r"\(\d+\)$", "", fields[0].lower()), fields[1:]
         try:
+            if not word or not word.isprintable():  # after a NUL, pocketsphinx would find another word
+                raise SpeechVQError(f"'{fields[0]}' is no word")
             phones = _phones(symbols)
         except SpeechVQError as error:
             raise SpeechVQError(f"{path}, line {number}: {error}") from None
-        found.setdefault(re.sub(r"\(\d+\)$", "", word.lower()), []).append(phones)
+        found.setdefault(word, []).append(phones)
     if not found:
         raise SpeechVQError(f"{path}: holds no words")
     return found

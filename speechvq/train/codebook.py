@@ -14,7 +14,7 @@ from speechvq.codec.devices import torch_device
 from speechvq.config import CausalEncoderConfig, CodecRun, EMAConfig, EncoderRun, ModelConfig, NoDecoderConfig
 from speechvq.config.parsing import parse
 from speechvq.data.feature_store import FeatureStore, feature_store
-from speechvq.folder.card import WEIGHTS, Card, load_card
+from speechvq.folder.card import WEIGHTS, Card, load_card, model_folder
 from speechvq.folder.histogram import save_histogram
 from speechvq.folder.weights import load_tensors, save_tensors, without_memory
 from speechvq.nn.bottleneck.vq import VectorQuantizer
@@ -71,15 +71,17 @@ def make_codebook(
     check_run(out, resume=False, force=force)  # before the work
     if out.resolve() == run.resolve():
         raise SpeechVQError(f"{out}: the codec cannot take the place of its encoder; --out names another folder")
+    run = model_folder(run)
     high_pass, encoder = check_high_pass(run, load_card(run), data), load_encoder(run, how, device)
     model_config = ModelConfig(encoder.config, EMAConfig(codes=how.codes, dim=how.dim), NoDecoderConfig())
     config = parse(CodecRun, asdict(CodecRun(model_config)))  # refuses what could not be read again
     store = feature_store(data)
     rows = layer_rows(encoder, store, how)
     if len(rows) <= max(how.codes, how.clusters if how.rounds else 0):
-        raise SpeechVQError(
-            f"{data}: {len(rows)} frames of speech are too few for {how.codes} codes of {how.clusters} clusters"
-        )
+        clusters = f" of {how.clusters} clusters" if how.rounds else ""
+        raise SpeechVQError(f"{data}: {len(rows)} frames of speech are too few for {how.codes} codes{clusters}")
+    if not rows.std(0).any():
+        raise SpeechVQError(f"{data}: all frames of speech are alike, so that they cannot be clustered")
     generator = torch.Generator().manual_seed(how.seed)
     projection, centres = discriminant_clusters(rows, how, generator)
     centres = centres.half().float()  # as the encoder's weights
@@ -126,6 +128,8 @@ def load_encoder(run: Path, how: Clustering, device: str = "cpu") -> CausalEncod
     if how.posteriors and (not classes or how.stride != trained.strides[1]):
         raise SpeechVQError(f"{run}: has no classifier at {how.stride} steps of the encoder (--posteriors, --stride)")
     width = len(how.outputs) * trained.channels + classes
+    if not width:
+        raise SpeechVQError(f"{run}: no layer is named whose outputs are to be clustered (--layers)")
     if how.dim > width:
         raise SpeechVQError(
             f"{run}: the joined layers have {width} dimensions, of which {how.dim} cannot be chosen (--dim)"

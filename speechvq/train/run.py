@@ -16,7 +16,7 @@ from speechvq.config.guarded import read_json
 from speechvq.config.shapes import check_shape
 from speechvq.data.manifest import read_treatment
 from speechvq.files import only_run, save_json
-from speechvq.folder.card import WEIGHTS, Card, load_card, model_folder, save_card
+from speechvq.folder.card import CONFIG, WEIGHTS, Card, load_card, model_folder, save_card
 from speechvq.folder.histogram import HISTOGRAM
 from speechvq.folder.provenance import provenance
 from speechvq.folder.weights import fingerprint, load_tensors
@@ -153,12 +153,27 @@ def check_run(out: Path, resume: bool, force: bool, config: Run | None = None) -
     """
     if resume and not (out / LAST).is_file():
         raise SpeechVQError(f"{out}: nothing to resume, {LAST} is missing; leave out --resume")
+    if not resume and not force and not _holds_run(out):
+        _require_no_others_files(out)
     if resume or force or not _holds_run(out):
         return
     if config is None:
         raise SpeechVQError(f"{out} holds a run; --force overwrites it, and a training goes on with --resume")
     if load_card(out).config != config:
         raise _holds_another(out)
+
+
+def _require_no_others_files(out: Path) -> None:
+    """Raises SpeechVQError if the folder has a file of the user where a run writes its own.
+
+    A run that was killed before it wrote weights has a card.
+    """
+    there = [name for name in (CONFIG, LOG, SKIPPED_STEPS, HISTOGRAM, MADE) if (out / name).exists()]
+    try:
+        if there:
+            load_card(out)
+    except SpeechVQError:
+        raise SpeechVQError(f"{out / there[0]} is of no run; --force overwrites it") from None
 
 
 def _holds_run(out: Path) -> bool:

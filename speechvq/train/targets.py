@@ -17,7 +17,7 @@ from speechvq.config.shapes import check_shape
 from speechvq.data.feature_store import FeatureStore, feature_store
 from speechvq.data.manifest import utterances_digest
 from speechvq.files import atomic_write
-from speechvq.folder.card import load_card
+from speechvq.folder.card import load_card, model_folder
 from speechvq.nn.encoder.causal import CausalEncoder
 from speechvq.nn.kmeans import assign, kmeans
 from speechvq.progress import progress
@@ -70,6 +70,7 @@ def make_targets(
     """
     if out.exists() and not force:
         raise SpeechVQError(f"{out} exists; --force overwrites it")
+    run = model_folder(run)
     card = load_card(run)
     check_high_pass(run, card, data)
     encoder = load_encoder(run, Clustering(outputs=how.outputs, stride=how.stride, dim=1), device)

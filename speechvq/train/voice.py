@@ -45,6 +45,10 @@ def adapt(
     holds another run and `force` is not given.
     """
     codec = Codec.load(folder)
+    if not speaker.strip():
+        raise SpeechVQError("the voice needs a name (--speaker)")
+    if not source.is_dir():
+        raise SpeechVQError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
     if speaker in codec.speakers:
         raise SpeechVQError(f"{folder} has a speaker '{speaker}' already")
     assert isinstance(codec.card.config, CodecRun)
