@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import shutil
 
 import numpy as np
@@ -262,3 +263,21 @@ def test_labels_in_other_symbols_are_read_by_tier_and_map(corpus, vowel_labels, 
     )
     assert main([*arguments, *reading[:3], "none", "--out", str(tmp_path / "other")]) == 2
     assert "none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_training_needs_labels_of_utterances_to_train_and_to_validate_on(corpus, vowel_labels, tmp_path, split, caplog):
+    """Else the loss is 0 from the first step on."""
+    utterances = [u for u in feature_store(corpus).utterances if u.split in ("train", "valid")]
+    for left_out in (split, ""):
+        for utterance in utterances:
+            speaker, name = utterance.id.split("/")
+            if utterance.split != left_out:
+                (tmp_path / "labels" / speaker).mkdir(parents=True, exist_ok=True)
+                shutil.copy(vowel_labels / speaker / f"{name}.lab", tmp_path / "labels" / speaker)
+        if left_out:
+            with pytest.raises(SpeechVQError, match=rf"no labels of any of the \d+ utterances of the split '{split}'"):
+                train(run("phones", steps=1), corpus, tmp_path / "run", labels=tmp_path / "labels")
+    (tmp_path / "labels" / speaker / f"{name}.lab").unlink()
+    train(run("phones", steps=1), corpus, tmp_path / "run", labels=tmp_path / "labels")
+    assert re.search(rf"1 of \d+ utterances of the split '{utterance.split}' have no labels", caplog.text)

@@ -126,6 +126,8 @@ def test_killed_in_every_stage_it_goes_on_and_ends(recipe, tmp_path):
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--demo", "--data", "."], "--demo makes its own corpus"),
         (["--fast"], "unknown option --fast"),
+        (["--stage", "5", "--stop", "3"], "--stage 5 is after --stop 3"),
+        (["--data", ".", "--out", "."], ". holds the recordings"),
     ],
 )
 def test_a_mistake_is_one_line(recipe, options, message):
@@ -263,6 +265,15 @@ def test_speakers_of_three_corpora_become_one_folder(tmp_path):
     speakers = json.loads((tmp_path / "out" / "speakers.json").read_text())
     assert speakers["p225"] == {"sex": "F", "accent": "English", "minutes": "0.0", "corpus": "vctk"}
     assert speakers["bdl"]["sex"] == "M"
+
+
+@pytest.mark.parametrize("script", ["models/corpus.py", "models/pack.py"])
+def test_a_folder_that_is_not_there_is_one_line(script, tmp_path):
+    command = [sys.executable, str(RECIPES / script), str(tmp_path / "absent"), str(tmp_path / "convert-50hz")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{Path(script).name}: error: {tmp_path / 'absent'}")
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_table_of_bottlenecks_has_the_figures_of_evaluations(runs, corpus, tmp_path, capsys, monkeypatch):

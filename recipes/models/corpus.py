@@ -13,6 +13,7 @@ from pathlib import Path
 
 import soundfile
 
+from speechvq import SpeechVQError
 from speechvq.audio import AUDIO_SUFFIXES
 from speechvq.data.corpora.vctk import VCTK
 
@@ -54,4 +55,7 @@ def main(data: Path, out: Path, names: list[str]) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or ["arctic", "librispeech"])
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or ["arctic", "librispeech"])
+    except (SpeechVQError, OSError) as error:
+        sys.exit(f"corpus.py: error: {error}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from torch import Tensor
 
+from speechvq import SpeechVQError
 from speechvq.config import CodecRun
 from speechvq.folder.card import WEIGHTS, load_card, save_card
 from speechvq.folder.histogram import HISTOGRAM
@@ -100,4 +101,7 @@ def figures(run: Path) -> dict[str, float]:
 if __name__ == "__main__":
     if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
-    main(*map(Path, sys.argv[1:]))
+    try:
+        main(*map(Path, sys.argv[1:]))
+    except (SpeechVQError, OSError) as error:
+        sys.exit(f"pack.py: error: {error}")

@@ -38,11 +38,13 @@ while (($#)); do
     shift 2
 done
 [[ $first =~ ^[0-9]$ && $last =~ ^[0-9]$ ]] || { echo "run.sh: stages are 0 to 9" >&2 && exit 2; }
+((first <= last)) || { echo "run.sh: --stage $first is after --stop $last" >&2 && exit 2; }
 [[ $config == paper || $config == small ]] || { echo "run.sh: --config is paper or small" >&2 && exit 2; }
 [[ -z $corpus || -d $corpus ]] || { echo "run.sh: $corpus: no such folder" >&2 && exit 2; }
 [[ -z $demo || -z $corpus ]] || { echo "run.sh: --demo makes its own corpus; leave out --data" >&2 && exit 2; }
 out=${out:-runs/${demo:+demo}}
 [[ $out != runs/ ]] || out=runs/vctk
+[[ ! $corpus -ef $out ]] || { echo "run.sh: $out holds the recordings; --out names another folder" >&2 && exit 2; }
 data=$out/data labels=$out/labels
 source "$recipe/../lib.sh"
 
@@ -122,6 +124,6 @@ stage=9
 runs=("$voice" "$phonemes" "$prior")
 [[ $config == small ]] && runs+=("$out/codes") || runs+=("$codes")
 step report speechvq report "${runs[@]}" --out "$out/page" --data "$data" --labels "$labels" --force
-echo "$out/page/index.html"
+((last < 9)) || echo "$out/page/index.html"
 exit
 }

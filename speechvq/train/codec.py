@@ -15,7 +15,7 @@ from speechvq.folder.weights import load_weights
 from speechvq.nn.vqvae import VQVAE, build
 from speechvq.text.labels import USUAL, LabelReading
 from speechvq.train.batches import Crops, held_out_batches, warn_of_padding
-from speechvq.train.labels import TAUGHT_BY_LABELS, PhoneLabels
+from speechvq.train.labels import TAUGHT_BY_LABELS, PhoneLabels, require_labels
 from speechvq.train.loop import processes
 from speechvq.train.run import Training, check_crop, initialize, taught
 
@@ -39,6 +39,8 @@ def assemble_codec(config: CodecRun, data: Path, labels: Path | None = None, rea
     check_crop(how, model.hop_length)
     initialize(model, config.init, data, speakers)
     phones = PhoneLabels(labels, data, model.hop_length, reading) if labels is not None else None
+    if labels is not None and phones:
+        require_labels(labels, ((u.split, u.id in phones.segments) for u in utterances))
     crops = Crops(data, train, speakers, how, processes(), phones)
     valid = [u for u in utterances if u.split == "valid"]
     if processes()[0] == 0:

@@ -22,7 +22,7 @@ from speechvq.text.labels import USUAL, LabelReading
 from speechvq.text.phones import INVENTORY, SILENCE
 from speechvq.train.batches import FeatureCrops, held_out_features
 from speechvq.train.codebook import joined_layers
-from speechvq.train.labels import TAUGHT_BY_LABELS, PhoneLabels
+from speechvq.train.labels import TAUGHT_BY_LABELS, PhoneLabels, require_labels
 from speechvq.train.loop import processes
 from speechvq.train.run import Training, check_crop, initialize, taught
 from speechvq.train.targets import read_targets
@@ -58,7 +58,9 @@ def assemble_encoder(
         saved = read_targets(targets, data, store, hop)
         teacher, classes, rows = saved.taught, saved.classes, saved.numbers
     phones = phone_targets(labels, data, store, hop, reading) if labels is not None else None
-    if config.needs_labels:
+    if config.needs_labels and labels is not None and phones is not None:
+        known = np.maximum.reduceat(phones, store.starts[:-1] * store.hop_length // hop) >= 0
+        require_labels(labels, zip((u.split for u in store.utterances), known.tolist(), strict=True))
         teacher, classes, rows = TAUGHT_BY_LABELS, len(INVENTORY), phones
     model = build_pretraining(config, classes)
     initialize(model, config.init, data)

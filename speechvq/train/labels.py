@@ -1,10 +1,12 @@
 """Phones of labels, for any part of a corpus."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.data.manifest import Utterance
 from speechvq.data.utterance_labels import read_labelled
@@ -40,3 +42,19 @@ class PhoneLabels:
         segments, hop = self.segments.get(utterance.id, []), self.hop_length
         row = frame_labels(segments, samples // hop, hop / SAMPLE_RATE, start / SAMPLE_RATE)
         return np.array([NUMBERS[phone] if phone else -1 for phone in row], np.int64)
+
+
+def require_labels(labels: Path, known: Iterable[tuple[str, bool]]) -> None:
+    """Check that there is something to learn, and to validate on; utterances without labels are logged.
+
+    labels: the folder of label files.
+    known: of each utterance, its split, and whether it has labels.
+    Raises SpeechVQError if no utterance of the split `train`, or of `valid`, has labels: the loss would be 0.
+    """
+    rows = [*known]
+    for split in ("train", "valid"):
+        own = [has_labels for name, has_labels in rows if name == split]
+        if own and not any(own):
+            raise SpeechVQError(f"{labels}: no labels of any of the {len(own)} utterances of the split '{split}'")
+        if not all(own):
+            log.warning("%d of %d utterances of the split '%s' have no labels", own.count(False), len(own), split)
