@@ -182,6 +182,8 @@ def test_the_command(pretrained, corpus, tmp_path, capsys):
     arguments += ["--codes", "6", "--stride", "2", "--dim", "5", "--rounds", "0", "--posteriors", "0", "--quiet", "0.1"]
     assert main(arguments) == 0
     assert Codec.load(out).hop_length == 640
+    assert main([*arguments, "--force", "--more-layers", "1"]) == 0
+    assert Codec.load(out).model.encoder.config.outputs == (1, 2)
     assert main(arguments) == 2
     assert "holds a run" in capsys.readouterr().err
     assert main([*arguments, "--force", "--layers", "0,3"]) == 2
@@ -223,6 +225,19 @@ def test_a_codebook_on_the_probabilities_of_a_classifier(corpus, vowel_labels, t
         torch.testing.assert_close(z, (rows - mapped.mean) @ mapped.matrix / scale, atol=1e-4, rtol=1e-3)
     with pytest.raises(SpeechVQError, match="no classifier at 2 steps"):
         load_encoder(taught, replace(HOW, posteriors=1.0, stride=2))
+
+
+def test_further_layers_are_joined_with_weights_of_zero(pretrained, corpus, tmp_path):
+    plain, wide = replace(HOW, outputs=(2,), dim=5, rounds=0), replace(HOW, outputs=(2,), dim=5, rounds=0, more=(0, 1))
+    for name, how in (("plain", plain), ("wide", wide)):
+        make_codebook(pretrained, corpus, tmp_path / name, how)
+    one, other = (Codec.load(tmp_path / name).model for name in ("plain", "wide"))
+    assert other.encoder.config.outputs == (0, 1, 2)
+    channels = other.encoder.config.channels
+    assert not other.encoder.project.weight[:, : 2 * channels].any()
+    assert torch.equal(other.encoder.project.weight[:, 2 * channels :], one.encoder.project.weight)
+    wav = 0.1 * torch.randn(1, 6_400)
+    torch.testing.assert_close(other.latents(wav), one.latents(wav))
 
 
 def test_what_cannot_be_clustered(pretrained, corpus, tmp_path, monkeypatch):

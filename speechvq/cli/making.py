@@ -150,7 +150,7 @@ def _targets(options: argparse.Namespace) -> None:
 
     how = Neighbourhood(
         clusters=options.clusters,
-        outputs=_layers(options),
+        outputs=_layers("--layers", options.layers),
         stride=options.stride,
         neighbours=options.neighbours,
         frames=options.frames,
@@ -168,11 +168,11 @@ def _add_layers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--stride", type=count, default=2, help=text)
 
 
-def _layers(options: argparse.Namespace) -> tuple[int, ...]:
+def _layers(option: str, text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(name) for name in names(options.layers))
+        return tuple(int(name) for name in names(text))
     except ValueError:
-        raise SpeechVQError(f"--layers are whole numbers with commas between; got '{options.layers}'") from None
+        raise SpeechVQError(f"{option} are whole numbers with commas between; got '{text}'") from None
 
 
 def _add_codebook(commands: Any) -> None:
@@ -187,6 +187,8 @@ def _add_codebook(commands: Any) -> None:
         "weight of the square roots of its classifier's probabilities beside the layers; 0 leaves them out (default: 0)"
     )
     command.add_argument("--posteriors", type=weight, default=0.0, help=text)
+    text = "layers that are joined with weights of zero, so that a later training may take from them (default: none)"
+    command.add_argument("--more-layers", default="", metavar="A,B", help=text)
     text = "share of the quiet frames that are clustered, too (default: 0)"
     command.add_argument("--quiet", type=share, default=0.0, help=text)
     command.add_argument("--dim", type=count, default=64, help="numbers in a vector of the codebook (default: 64)")
@@ -203,14 +205,15 @@ def _codebook(options: argparse.Namespace) -> None:
 
     sizes = (
         options.codes,
-        _layers(options),
+        _layers("--layers", options.layers),
         options.posteriors,
         options.stride,
         options.dim,
         options.rounds,
         options.clusters,
     )
-    how = Clustering(*sizes, quiet=options.quiet, seed=options.seed)
+    more = _layers("--more-layers", options.more_layers)
+    how = Clustering(*sizes, quiet=options.quiet, seed=options.seed, more=more)
     with only_run(options.out):
         figures = make_codebook(options.encoder, options.data, options.out, how, options.force, options.device)
     report(options, figures, table(figures))

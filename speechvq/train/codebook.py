@@ -43,6 +43,7 @@ class Clustering:
     frames: largest number of frames that are clustered.
     quiet: share of the frames of silence among them that are kept.
     seed: of all random numbers.
+    more: further layers that the projection joins with weights of zero, so that a later training may take from them.
     """
 
     codes: int = 128
@@ -55,6 +56,12 @@ class Clustering:
     frames: int = 100_000
     quiet: float = 0.0
     seed: int = 0
+    more: tuple[int, ...] = ()
+
+    @property
+    def joined(self) -> tuple[int, ...]:
+        """The layers that the projection joins."""
+        return tuple(sorted({*self.outputs, *self.more})) if self.more else self.outputs
 
 
 def make_codebook(
@@ -134,7 +141,7 @@ def load_encoder(run: Path, how: Clustering, device: str = "cpu") -> CausalEncod
         raise SpeechVQError(
             f"{run}: the joined layers have {width} dimensions, of which {how.dim} cannot be chosen (--dim)"
         )
-    settings = replace(trained, outputs=how.outputs, strides=(trained.strides[0], how.stride), classes=classes)
+    settings = replace(trained, outputs=how.joined, strides=(trained.strides[0], how.stride), classes=classes)
     own = {
         name.removeprefix("encoder."): value
         for name, value in tensors.items()
@@ -250,11 +257,14 @@ def discriminant(rows: Tensor, classes: Tensor, dim: int) -> Projection:
 
 def folded(projection: Projection, how: Clustering, encoder: CausalEncoder) -> dict[str, Tensor]:
     """The projection as the weights of the encoder's last convolutions; that of the layers averages `stride` steps."""
-    joined = len(how.outputs) * encoder.config.channels
+    channels = encoder.config.channels
+    *layers, classes = projection.matrix.split([*[channels] * len(how.outputs), encoder.config.classes])
     weights = {}
     if how.posteriors:
-        weights["posterior.weight"] = how.posteriors * projection.matrix[joined:].T[..., None]
-    if joined:
-        weights["project.weight"] = projection.matrix[:joined].T[..., None].repeat(1, 1, how.stride) / how.stride
-    offset = "project.bias" if joined else "posterior.bias"
+        weights["posterior.weight"] = how.posteriors * classes.T[..., None]
+    if how.joined:
+        matrices = dict(zip(how.outputs, layers, strict=True))
+        matrix = torch.cat([matrices.get(i, torch.zeros(channels, how.dim)) for i in how.joined])
+        weights["project.weight"] = matrix.T[..., None].repeat(1, 1, how.stride) / how.stride
+    offset = "project.bias" if how.joined else "posterior.bias"
     return weights | {offset: -projection.mean @ projection.matrix}
