@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ class PhoneLabels:
     data: folder of the corpus.
     hop_length: samples per phone, which is that of their middle.
     reading: how label files are read.
-    Raises SpeechVQError as `read_labelled` does.
+    Raises SpeechVQError as `read_labelled` does, or if a map names other phones.
     """
 
     def __init__(self, folder: Path, data: Path, hop_length: int, reading: LabelReading = USUAL) -> None:
@@ -36,6 +37,11 @@ class PhoneLabels:
             log.warning("labels of %s left out: %s", name, reason)
         self.hop_length = hop_length
         self.segments = {item.utterance.id: item.segments for item in found.labelled}
+        for segment in chain.from_iterable(self.segments.values()):
+            if segment.label and segment.label not in NUMBERS:  # of --map; an evaluation takes any
+                raise SpeechVQError(
+                    f"{folder}: '{segment.label}' is no phone that can be learned: {' '.join(INVENTORY)}"
+                )
 
     def __call__(self, utterance: Utterance, start: int, samples: int) -> np.ndarray:
         """The phones of `samples` samples from `start` on, (samples // hop_length,) int64."""
