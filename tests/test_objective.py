@@ -258,7 +258,7 @@ def test_labels_in_other_symbols_are_read_by_tier_and_map(corpus, vowel_labels, 
     assert main([*arguments, *reading, "--out", str(tmp_path / "run")]) == 0
     (tmp_path / "other").write_text((tmp_path / "map").read_text().replace("uw", "qq"))
     assert main([*arguments, "--map", str(tmp_path / "other"), *reading[2:], "--out", str(tmp_path / "qq")]) == 2
-    assert "'qq' is no phone that can be learned: sil " in capsys.readouterr().err
+    assert "'qq' is no phone that can be learned: aa ae " in capsys.readouterr().err
     known = LabelReading("words", read_map(tmp_path / "map"))
     store = feature_store(corpus)
     assert np.array_equal(
