@@ -30,10 +30,12 @@ class Windows:
     before: number of latents before a block on which its latents may depend.
     after: number of samples behind a block on which its latents may depend.
     block: latents in a block.
+    first: latents in the first block; None for as many as in the others.
     """
 
-    def __init__(self, hop: int, before: int, after: int, block: int) -> None:
+    def __init__(self, hop: int, before: int, after: int, block: int, first: int | None = None) -> None:
         self.hop, self.before, self.after, self.block = hop, before, after, block
+        self._next = first or block  # latents in the next block
         self._left = 0  # latents in front of the block
         self._parts: list[Tensor] = []
         self._length = 0
@@ -47,11 +49,11 @@ class Windows:
             return
         waiting, offset = self._joined(), 0
         while self._length >= self._needed():
-            own = self._left + self.block
+            own = self._left + self._next
             yield Window(waiting[..., offset : offset + own * self.hop + self.after].clone(), self._left, own)
             step = max(own - self.before, 0) * self.hop
             offset, self._length = offset + step, self._length - step
-            self._left = min(self.before, own)
+            self._left, self._next = min(self.before, own), self.block
         self._parts = [waiting[..., offset:].clone()]
 
     def flush(self) -> Iterator[Window]:
@@ -62,7 +64,7 @@ class Windows:
 
     def _needed(self) -> int:
         """The samples that the next window needs."""
-        return (self._left + self.block) * self.hop + self.after
+        return (self._left + self._next) * self.hop + self.after
 
     def _joined(self) -> Tensor:
         """All that has arrived and may still matter, in memory of its own: where it lies can change the bits, too."""

@@ -132,7 +132,8 @@ class SpeechStream:
         before, after = decoder.reach
         self.ahead = after if lookahead is None else min(lookahead, after)
         self.block = block_codes(hop)
-        self._windows = Windows(1, before, self.ahead, self.block)
+        first = self.block - self.ahead % self.block  # so that a block never waits for codes of the half of another
+        self._windows = Windows(1, before, self.ahead, self.block, first)
         self._state, self._pitch = decoder.synthesis(Sampling(seed=int(seed))), PitchChange(semitones)
         self._ended = False
         self._none: Tensor | None = None  # predictions of no frames, once there have been some
@@ -184,8 +185,7 @@ class Streamer:
     def __init__(self, codes: CodeStream, speech: SpeechStream) -> None:
         self._codes, self._speech = codes, speech
         self._given = 0
-        blocks = math.ceil(speech.ahead / speech.block)  # codes come in blocks
-        self.latency = codes.latency + blocks * speech.block * codes.hop_length + speech.delay
+        self.latency = codes.latency + speech.ahead * codes.hop_length + speech.delay
 
     def push(self, samples: ArrayLike | Tensor) -> Tensor:
         """The samples (T',) at 16 kHz that are known with the next samples (T,) in [-1, 1]; often none.
