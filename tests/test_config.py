@@ -231,11 +231,10 @@ def test_a_second_stage_fits_the_first_one_beside_it(path):
 
 def test_the_codes_of_convert_50hz_are_of_its_encoder():
     """What `speechvq codebook` adds are outputs, classes and the projection."""
-    codes = load_config(ROOT / "recipes" / "models" / "convert-50hz-codes.toml").model
     trained = load_config(ROOT / "recipes" / "models" / "convert-50hz-encoder.toml").encoder
-    packaged = load_config(ROOT / "recipes" / "models" / "convert-50hz.toml").model
-    assert packaged == replace(codes, content=packaged.content, augment=packaged.augment)
-    assert codes.encoder == replace(trained, outputs=(0, 2, 4, 6, 8), classes=len(INVENTORY))
+    for name, outputs in ("convert-50hz", (len(trained.dilations),)), ("convert-50hz-codes", (0, 2, 4, 6, 8)):
+        codec = load_config(ROOT / "recipes" / "models" / f"{name}.toml").model.encoder
+        assert codec == replace(trained, outputs=outputs, classes=len(INVENTORY))
 
 
 def test_the_configurations_of_the_project_are_found():

@@ -31,10 +31,9 @@ step align-all speechvq align "$all" "$out/labels-all"
 data=$all
 step convert-encoder train "$out/convert-encoder" "$recipe/convert-50hz-encoder.toml" --labels "$out/labels-all"
 step convert-codes speechvq codebook "$out/convert-encoder" --data "$all" --out "$out/convert-codes" --codes 4096 --stride 1 \
-    --layers 8 --more-layers 0,2,4,6 --posteriors 20 --quiet 0.15 --rounds 0 --dim 64 --force
-step convert-joint train "$out/convert-joint" "$recipe/convert-50hz-codes.toml" --init "$out/convert-codes" --labels "$out/labels-all"
+    --layers 8 --posteriors 20 --quiet 0.15 --rounds 0 --dim 64 --force
 data=$out/speech
-step convert train "$convert" "$recipe/convert-50hz.toml" --init "$out/convert-joint"
+step convert train "$convert" "$recipe/convert-50hz.toml" --init "$out/convert-codes"
 step convert-prior train "$out/convert-prior" "$recipe/../vctk/prior.toml" --model "$convert" --set train.steps=2000
 step convert-evaluate evaluate "$convert" conversion --count 3 --wavs "$convert/wavs"
 data=$all
