@@ -52,10 +52,36 @@ def test_what_is_no_sample_is_refused(samples):
         as_samples(samples)
 
 
+def of_other_layouts(values):
+    tensor = torch.tensor(values)
+    return [tensor.to_sparse(), torch.quantize_per_tensor(tensor, 1.0, 0, torch.qint32)]
+
+
+def test_tensors_that_are_not_dense_are_refused():
+    for tensor in of_other_layouts([3.0, 0.0, 7.0]):
+        with pytest.raises(SpeechVQError, match=r"^samples are .* dense"):
+            as_samples(tensor)
+        with pytest.raises(SpeechVQError, match=r"^codes are .* dense"):
+            as_codes(tensor, 8)
+    for tensor in (torch.tensor([3 + 0j]), torch.zeros(3, dtype=torch.int64, device="meta")):
+        with pytest.raises(SpeechVQError, match=r"^codes are"):
+            as_codes(tensor, 8)
+    assert as_codes(torch.tensor([3.0, 0.0, 7.0], dtype=torch.bfloat16), 8).tolist() == [3, 0, 7]
+
+
 def test_samples_of_another_byte_order_and_direction():
     wav = np.array([0.5, -1.0, 0.25])
     assert torch.equal(as_samples(wav.astype(">f8")[::-1]), torch.tensor([0.25, -1.0, 0.5]))
     assert not as_samples(torch.zeros(3, requires_grad=True)).requires_grad
+
+
+@pytest.mark.parametrize("three", [np.uint8(3), np.int64(3), np.float16(3), torch.tensor(3)])
+def test_numbers_of_other_types_give_the_same_speech(codec, three):
+    codes, speaker = [5, 9, 9, 2], codec.speakers[0]
+    raised = codec.decode(codes, speaker, semitones=three)
+    assert torch.equal(raised, codec.decode(codes, speaker, semitones=3.0))
+    if not isinstance(three, np.floating):
+        assert torch.equal(codec.decode(codes, speaker, seed=three), codec.decode(codes, speaker, seed=3))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1, 11, "3", None, True, 1j, [3], 10**400])
@@ -129,6 +155,8 @@ def test_a_stream_that_is_ended_twice(codec):
     assert not len(stream.flush())
     with pytest.raises(SpeechVQError, match="lookahead"):
         codec.streamer(codec.speakers[0], lookahead=-1)
+    small = codec.streamer(codec.speakers[0], lookahead=np.int8(1))  # in which a latency in samples has no room
+    assert small.latency == codec.streamer(codec.speakers[0], lookahead=1).latency
 
 
 @pytest.mark.parametrize("name", ["meta", "mkldnn", "privateuseone", "hpu", "x", "", "CPU"])

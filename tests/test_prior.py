@@ -9,7 +9,7 @@ import torch
 from speechvq import SpeechVQError
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.config import PriorConfig, WaveNetConfig
-from speechvq.nn.prior import PADDING, Prior, Windows
+from speechvq.nn.prior import HIGHEST_TEMPERATURE, PADDING, Prior, Windows
 from speechvq.wavenet.sampler import Sampling
 
 
@@ -122,3 +122,12 @@ def test_other_folders_are_refused(prior, runs, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(card | {"alphabet": None}))
     with pytest.raises(SpeechVQError, match="does not name the codes"):
         TrainedPrior.load(tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+def test_the_start_class_is_never_drawn_at_the_highest_temperature(engine):
+    prior = make()
+    drawn = prior.sample(2, 400, 0, Sampling(HIGHEST_TEMPERATURE, engine=engine))
+    assert set(drawn.flatten().tolist()) == set(range(prior.codes))  # every code, but not the start
+    with pytest.raises(SpeechVQError, match="temperature of codes is a number from 0 to 100"):
+        prior.sample(1, 1, 0, Sampling(2 * HIGHEST_TEMPERATURE, engine=engine))

@@ -23,7 +23,7 @@ def as_samples(samples: ArrayLike | Tensor) -> Tensor:
     if isinstance(samples, Tensor):
         if samples.is_complex() or samples.is_meta:
             raise SpeechVQError(f"samples are real numbers, not {samples.dtype} on {samples.device.type}")
-        return samples.detach()
+        return _plain(samples, "samples are real numbers")
     return torch.from_numpy(_converted(samples, np.dtype(np.float32), "samples are real numbers"))
 
 
@@ -37,7 +37,10 @@ def as_codes(codes: ArrayLike | Tensor, size: int) -> Tensor:
     check_defaults()
     wanted = "codes are a sequence of at least one integer"
     if isinstance(codes, Tensor):
-        codes = codes.detach().cpu().numpy()
+        row = _plain(codes, wanted)
+        if row.is_complex() or row.is_meta:
+            raise SpeechVQError(f"{wanted}, not {row.dtype} on {row.device.type}")
+        codes = (row.double() if row.is_floating_point() else row).cpu().numpy()
     row = _converted(codes, None, wanted)
     if row.ndim != 1 or not len(row):
         raise SpeechVQError(f"{wanted}, not of shape {row.shape}")
@@ -67,6 +70,13 @@ def check_defaults() -> None:
     if torch.get_default_device().type != "cpu":
         device = torch.get_default_device()
         raise SpeechVQError(f"torch's default device is {device}, not cpu; a codec has a device of its own")
+
+
+def _plain(tensor: Tensor, wanted: str) -> Tensor:
+    """A tensor without its gradient. Raises SpeechVQError if it is sparse, quantized or nested."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        raise SpeechVQError(f"{wanted} in a dense tensor, not a sparse, quantized or nested one")
+    return tensor.detach()
 
 
 def _converted(values: ArrayLike, kind: np.dtype | None, wanted: str) -> np.ndarray:

@@ -130,7 +130,7 @@ class SpeechStream:
         self._bottleneck, self._decoder = model.discrete, decoder
         self._vector = decoder.speakers.weight[speaker]
         before, after = decoder.reach
-        self.ahead = after if lookahead is None else min(lookahead, after)
+        self.ahead = after if lookahead is None else min(int(lookahead), after)
         self.block = block_codes(hop)
         first = self.block - self.ahead % self.block  # so that a block never waits for codes of the half of another
         self._windows = Windows(1, before, self.ahead, self.block, first)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechvq.config import PriorConfig
+from speechvq.config.shapes import check_number
 from speechvq.nn.distributed import drawn_rows, over_all, rank_and_count
 from speechvq.nn.trainable import Trainable
 from speechvq.wavenet.net import WaveNet
@@ -17,6 +18,7 @@ from speechvq.wavenet.sampler import Sampler, Sampling, chances
 
 PADDING = -1  # in place of a code that is not there
 IMPOSSIBLE = -1e4  # bias of a class that is never drawn; nats
+HIGHEST_TEMPERATURE = 100.0  # of drawing codes; from 115 on the weight of that class would not be 0
 
 
 class Windows(NamedTuple):
@@ -112,7 +114,10 @@ class Prior(Trainable):
 
         speaker: its index, or `unknown_speaker`.
         prefix: codes (P,) that the samples continue.
+
+        Raises SpeechVQError if the temperature is above `HIGHEST_TEMPERATURE`.
         """
+        check_number(sampling.temperature, "temperature of codes", 0, HIGHEST_TEMPERATURE)
         device = self.speakers.weight.device
         rows = torch.full((count,), speaker, device=device)
         table, state = self.net.table(None, self.speakers(rows)), self.net.start(count)

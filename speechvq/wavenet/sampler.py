@@ -47,6 +47,7 @@ class Sampling:
         """Raises SpeechVQError for a temperature or a seed that is none."""
         check_number(self.temperature, "temperature", 0, math.inf)
         check_number(self.seed, "seed", *SEEDS, whole=True)
+        object.__setattr__(self, "seed", int(self.seed))  # PyTorch's generators take no numbers of NumPy
 
 
 def chances(seed: int, utterance: int) -> np.random.Generator:

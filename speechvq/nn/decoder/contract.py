@@ -102,6 +102,7 @@ class PitchChange:
     def __post_init__(self) -> None:
         """Raises SpeechVQError for semitones beyond five octaves."""
         check_number(self.semitones, "semitones", -MOST_SEMITONES, MOST_SEMITONES)
+        object.__setattr__(self, "semitones", float(self.semitones))  # of float16, say, it would be rounded further on
 
     @property
     def of_recording(self) -> bool:
