@@ -37,10 +37,10 @@ def as_codes(codes: ArrayLike | Tensor, size: int) -> Tensor:
     check_defaults()
     wanted = "codes are a sequence of at least one integer"
     if isinstance(codes, Tensor):
-        row = _plain(codes, wanted)
-        if row.is_complex() or row.is_meta:
-            raise SpeechVQError(f"{wanted}, not {row.dtype} on {row.device.type}")
-        codes = (row.double() if row.is_floating_point() else row).cpu().numpy()
+        tensor = _plain(codes, wanted)
+        if tensor.is_complex() or tensor.is_meta:
+            raise SpeechVQError(f"{wanted}, not {tensor.dtype} on {tensor.device.type}")
+        codes = (tensor.double() if tensor.is_floating_point() else tensor).cpu().numpy()
     row = _converted(codes, None, wanted)
     if row.ndim != 1 or not len(row):
         raise SpeechVQError(f"{wanted}, not of shape {row.shape}")
