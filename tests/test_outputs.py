@@ -16,6 +16,7 @@ from speechvq.cli import main
 from speechvq.cli.arguments import report, require_output
 from speechvq.cli.streaming import streams
 from speechvq.coding import header
+from speechvq.evaluate.tables import code_table
 from speechvq.folder.card import CONFIG, PACKAGED, packaged
 from speechvq.folder.histogram import HISTOGRAM
 from speechvq.report.runs import read_runs
@@ -68,6 +69,27 @@ def test_it_is_looked_at_before_the_work(command, tmp_path, capsys):
         path.write_text("")
     assert main(command.format(data=data, file=file, folder=folder).split()) == 2
     assert ", where a " in capsys.readouterr().err
+
+
+def test_a_result_replaces_an_earlier_one_and_no_other_file(runs, corpus, tmp_path, capsys):
+    manifest = corpus / "manifest.jsonl"
+    before = manifest.read_bytes()
+    command = ["evaluate", "reconstruction", "--model", str(runs["mel"]), "--data", str(corpus), "--split", "valid"]
+    assert main([*command, "--save", str(manifest)]) == 2
+    assert "no earlier result" in capsys.readouterr().err
+    assert manifest.read_bytes() == before
+    result = tmp_path / "result.json"
+    result.touch()  # as `mktemp` leaves it
+    for _ in range(2):
+        assert main([*command, "--save", str(result)]) == 0
+        assert b"loss" in result.read_bytes()
+    phonemes = ["evaluate", "phonemes", "--model", str(runs["mel"]), "--data", str(corpus), "--labels", str(tmp_path)]
+    (tmp_path / "mine.tsv").write_text("name\tage\n")
+    assert main([*phonemes, "--table", str(tmp_path / "mine.tsv")]) == 2
+    assert "no earlier result" in capsys.readouterr().err
+    (tmp_path / "codes.tsv").write_text(code_table([]))
+    assert main([*phonemes, "--table", str(tmp_path / "codes.tsv")]) == 2
+    assert "no earlier result" not in capsys.readouterr().err  # but there are no labels
 
 
 def test_a_result_that_cannot_be_saved_has_been_printed(tmp_path, capsys):

@@ -40,6 +40,9 @@ from speechvq.cli.arguments import (
 from speechvq.files import atomic_write
 
 SPLIT = "part of the corpus that is measured (default: test)"
+# By the option of a result: what is near the beginning of each such file, and of hardly another.
+RESULT_MARKS = {"save": b'"made_by"', "table": b"code\t"}
+MARK_BYTES = 100
 
 
 def add_commands(commands: Any) -> None:
@@ -174,14 +177,28 @@ def _report(options: argparse.Namespace) -> None:
     report(options, {"page": str(path)}, [str(path)])
 
 
+def _require_result(path: Path | None, mark: bytes) -> None:
+    """Check that a file which is about to be replaced is an earlier result, or empty.
+
+    mark: near the beginning of every result.
+    Raises SpeechVQError if it is another file.
+    """
+    if path is not None and path.is_file():
+        with path.open("rb") as file:
+            start = file.read(MARK_BYTES)
+        if start and mark not in start:
+            raise SpeechVQError(f"{path} is there, and no earlier result; name another file")
+
+
 def _evaluate(question: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     """Answer a question; a wrong folder ends it before torch is imported."""
     from speechvq.data.manifest import require_prepared
 
     check_model(options)
     require_prepared(options.data)
-    for name in ("save", "table"):
+    for name, mark in RESULT_MARKS.items():
         require_output(getattr(options, name, None))
+        _require_result(getattr(options, name, None), mark)
     for name in ("wavs", "figures"):
         require_output(getattr(options, name, None), folder=True)
     return question(options)

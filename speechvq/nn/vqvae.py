@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 
     wav: (B, T), T a multiple of the hop length.
     speaker: (B,) int64.
-    phones: of each latent, (B, N) int64, numbers in INVENTORY, -1 without a label; (B, 0) without labels.
+    phones: of each latent, (B, N) int64, numbers in INVENTORY, -1 without a label; empty without labels.
     """
 
     wav: Tensor
