@@ -36,9 +36,9 @@ import os, sys, time
 from pathlib import Path
 from speechvq.files import atomic_write, only_run, temporary_folder
 with {HOLDS[what]}:
-    child = os.fork() if {fork} else 1
-    if child:
-        print(child, flush=True)
+    child = os.fork() if {fork} else 0
+    if not child:  # which has let go of what its parent holds
+        print(os.getpid(), flush=True)
     time.sleep(600)
 """
     command = [sys.executable, "-c", script, str(folder)]
