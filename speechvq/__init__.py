@@ -15,7 +15,8 @@ __all__ = ["Codec", "SpeechVQError"]
 class SpeechVQError(Exception):
     """An error that the user can correct: bad input, configuration or model.
 
-    The command line prints its one line and exits with 2. Every other exception is a bug and keeps its traceback.
+    The command line prints its one line and exits with 2, as for an OSError, such as that of a full disk or of a folder
+    that may not be written. Every other exception is a bug and keeps its traceback.
     """
 
 

@@ -8,7 +8,6 @@ import errno
 import json
 import logging
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -29,13 +28,12 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 LONGEST_MESSAGE = 1_000  # characters
+SHOWN_PATH = 200  # characters of a path that is too long
 TEMPORARY_PREFIX = ".speechvq-"  # of the names of temporary files and folders
-WINDOWS = os.name == "nt"
 # Errors of the system that come from a file's name: other files can still be written.
 NAME_ERRORS = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR}
 
 log = logging.getLogger(__name__)
-
 
 _held: set[int] = set()  # descriptors of what this process has locked
 _swept: set[Path] = set()  # folders in which this process has removed what killed processes left
@@ -47,12 +45,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     On any exception, Ctrl-C included, the temporary file is removed and `path` is left as it was. Those of killed
     processes are removed by the next process that writes into the folder.
+    Raises SpeechVQError as `check_output` does.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_output(path)
+    _make_folder(path.parent)
     _sweep(path.parent)
     try:
         descriptor, temporary = _new(lambda: _new_file(path.parent, path.suffix))
     except OSError as error:
+        if error.errno in NAME_ERRORS:  # a path that leaves no room for the name of the temporary file
+            raise _no_path(path, error) from None
         error.filename = str(path)
         raise
     try:
@@ -88,12 +90,12 @@ def only_run(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder, which is made if it is missing, until the block ends or the process does.
 
     If it was made, and is still empty at the end, it is removed.
-    Raises SpeechVQError if another run, also of this process, is at work in the folder.
+    Raises SpeechVQError if another run, also of this process, is at work in the folder, or as `check_output` does.
     """
     is_new, state = False, Lock.GONE
     while state is Lock.GONE:  # another run may remove the empty folder that it made
         is_new = not folder.is_dir()
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         with suppress(FileNotFoundError):
             descriptor, path = _open_to_lock(folder)
             state = _lock(descriptor, path)
@@ -194,6 +196,48 @@ if fcntl is not None:
     os.register_at_fork(after_in_child=_let_go_of_all)  # else a worker would hold the locks of its killed parent
 
 
+def check_path(path: Path) -> Path:
+    """Ask the system whether something can be at a path -> the nearest path that is there: it, or one above it.
+
+    Raises SpeechVQError if not: a name or the whole is too long, links lead in a circle, a folder may not be entered.
+    """
+    nearest = next(filter(os.path.lexists, (path, *path.parents)), Path(path.anchor or "."))
+    try:
+        for one in (path, *(nearest / part for part in path.relative_to(nearest).parts)):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                one.stat()
+    except OSError as error:
+        raise _no_path(path, error) from None
+    return nearest
+
+
+def check_output(path: Path, *, folder: bool = False) -> Path:
+    """Check that a file or, with `folder`, a folder can be at a path -> the nearest folder that is there.
+
+    Raises SpeechVQError if one is where the other must be, a link leads to nothing, or as `check_path` does.
+    """
+    nearest = check_path(path)
+    if nearest.is_symlink() and not nearest.exists():
+        raise SpeechVQError(f"{nearest}: is a link to nothing")
+    if not folder and path.is_dir():
+        raise SpeechVQError(f"{path}: is a folder, where a file is to be written")
+    above = path.parent if nearest == path and not folder else nearest
+    if not above.is_dir():
+        raise SpeechVQError(f"{above}: is a file, where a folder is to be written")
+    return above
+
+
+def _no_path(path: Path, error: OSError) -> SpeechVQError:
+    return SpeechVQError(f"{message_line(str(path), SHOWN_PATH)}: {error.strerror}")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it. `Path.mkdir` would call itself for each of them: there can be 2000."""
+    nearest = check_output(folder, folder=True)
+    for one in (*reversed(folder.relative_to(nearest).parents), folder.relative_to(nearest)):
+        (nearest / one).mkdir(exist_ok=True)
+
+
 def not_a_file(path: Path) -> str:
     """The kind of a path that is no file, for an error."""
     if path.is_dir():
@@ -251,18 +295,6 @@ def visible_files(
     return [path for path in walk(folder, below=below, leave_out=leave_out) if path.suffix.lower() in suffixes]
 
 
-def nearest_folders(root: Path, pattern: str, depth: int) -> list[Path]:
-    """The folders that match a glob pattern in `root`, or else in the folders one, two, ... `depth` levels below it.
-
-    They are sorted, and all of the first level at which there are any; hidden folders are not entered.
-    """
-    for level in range(depth + 1):
-        found = [path for path in root.resolve().glob("[!.]*/" * level + pattern) if path.is_dir()]
-        if found:
-            return sorted(found)
-    return []
-
-
 def file_exists(path: Path) -> bool:
     """Whether a file is there; it is not if its name is one that no file can have, such as one that is too long."""
     try:
@@ -307,38 +339,10 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
-def message_line(text: str) -> str:
-    """A message as one line for a terminal or a list; what is longer than 1000 characters is cut."""
+def message_line(text: str, longest: int = LONGEST_MESSAGE) -> str:
+    """A message as one line for a terminal or a list; what is longer than `longest` characters is cut."""
     line = printable(text)
-    return line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]}..."
-
-
-def is_inside(name: str) -> bool:
-    """Whether a name with slashes, joined to a folder, stays in that folder: relative, without empty parts or dots."""
-    foreign = "\0\\:" if WINDOWS else "\0"  # ..\ and C: lead out of a folder of Windows
-    return not any(one in name for one in foreign) and all(part not in ("", ".", "..") for part in name.split("/"))
-
-
-def as_part(name: str) -> str:
-    """A name as a part of a path: what no file's name can hold becomes an escape such as %2F."""
-    if not name.strip("."):
-        return name.replace(".", "%2E") or "%"
-    if not WINDOWS:
-        return name.replace("/", "%2F").replace("\0", "%00")
-    is_device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE | re.DOTALL)
-    return re.sub(r"^." if is_device else r'[\0-\x1f<>:"/\\|?*]|[. ]$', lambda found: f"%{ord(found[0]):02X}", name)
-
-
-def ignores_case(folder: Path) -> bool:
-    """Whether the file system of a folder takes `a` and `A` for one name, as those of macOS and Windows do.
-
-    It is asked for the nearest folder that exists and whose name has letters; for none, it does not.
-    """
-    for one in (folder.absolute(), *folder.absolute().parents):
-        other = one.with_name(one.name.swapcase()) if one.name else one
-        if other.name != one.name and one.exists():
-            return other.exists() and other.samefile(one)
-    return False
+    return line if len(line) <= longest else f"{line[:longest]}..."
 
 
 def utf8(name: str) -> str:

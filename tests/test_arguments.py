@@ -1,6 +1,8 @@
 """The arguments that a program gives to a codec: any kind of array, or one line of error."""
 
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +10,14 @@ import soundfile
 import torch
 
 from speechvq import SpeechVQError
-from speechvq.codec import Codec, torch_device
+from speechvq.audio.io import read, write
+from speechvq.codec import Codec, Encoded, torch_device
 from speechvq.codec.arguments import as_codes, as_samples
+from speechvq.coding.code_files import CodeFiles
 from speechvq.config.shapes import check_number
+from speechvq.data.manifest import read_manifest
 from speechvq.folder.card import packaged
+from speechvq.train.voice import adapt
 from speechvq.wavenet.sampler import Sampling
 
 
@@ -168,11 +174,90 @@ def test_a_device_that_cannot_compute(name):
 NO_PATHS = [3, None, b"convert-50hz", ["convert-50hz"], "\0", np.zeros(3)]
 
 
+def uses_of_a_path(codec):
+    """Calls that read, by name, and calls that write."""
+    files, encoded = CodeFiles(codec), Encoded(torch.tensor([1, 2]), 640, codec.alphabet)
+    reads = {
+        "load": Codec.load,
+        "from_pretrained": Codec.from_pretrained,
+        "encode_file": codec.encode_file,
+        "read": read,
+        "codes": files.read,
+        "corpus": read_manifest,
+        "voice": lambda path: adapt(packaged()[0], "x", path, Path("x")),
+    }
+    writes = {
+        "save": codec.save,
+        "save_pretrained": codec.save_pretrained,
+        "codes": lambda path: files.write(path, encoded, files.coder()),
+    }
+    return reads, writes
+
+
 @pytest.mark.parametrize("path", NO_PATHS)
 def test_a_path_is_text_or_a_path(codec, path):
-    for use in (Codec.load, Codec.from_pretrained, codec.save, codec.save_pretrained, codec.encode_file):
+    reads, writes = uses_of_a_path(codec)
+    for use in (*reads.values(), *writes.values()):
         with pytest.raises(SpeechVQError, match="is given by a path, not as"):
             use(path)
+
+
+TOO_LONG = ["x" * 256, "\u00fc" * 128, f"new/{'x' * 256}/new", "new/" * 1025]
+LONGEST = "new/" * 1020 + "x" * 14  # there may be a file, but no folder with a file in it
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other limits there")
+@pytest.mark.parametrize("name", [*TOO_LONG, LONGEST])
+def test_a_path_that_is_too_long_is_one_line(codec, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reads, writes = uses_of_a_path(codec)
+    of_audio = {"encode": codec.encode, "convert": lambda path: codec.convert(path, speaker=codec.speakers[0])}
+    for key, use in (reads | of_audio | writes).items():
+        if name == LONGEST and key not in ("load", "corpus", "save", "save_pretrained"):
+            continue
+        with pytest.raises(SpeechVQError, match=r"^[^\n]{1,300}: File name too long$"):
+            use(name)
+    with pytest.raises(SpeechVQError, match=r"File name too long$"):
+        write(f"{name}.wav", torch.zeros(3))
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_is_no_file_of_audio_or_codes_is_named(codec, tmp_path):
+    (tmp_path / "file").write_text("")
+    reads, _ = uses_of_a_path(codec)
+    for path, reason in ((tmp_path, "is a folder, not a file"), (tmp_path / "file/x", "no such file")):
+        for name in ("encode_file", "read", "codes"):
+            with pytest.raises(SpeechVQError, match=f"{path.name}: {reason}$"):
+                reads[name](path)
+
+
+def test_a_model_is_saved_where_a_folder_can_be(codec, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("absent")
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "model/config.json").mkdir(parents=True)
+    _, writes = uses_of_a_path(codec)
+    for name, reason in (
+        ("file", "is a file, where a folder is to be written"),
+        ("file/below", "is a file, where a folder is to be written"),
+        ("link", "is a link to nothing"),
+        ("link/below", "is a link to nothing"),
+        ("circle", "symbolic links"),
+        ("model", "is a folder, where a file is to be written"),
+    ):
+        for use in (writes["save"], writes["save_pretrained"]):
+            with pytest.raises(SpeechVQError, match=f": .*{reason}"):
+                use(tmp_path / name)
+    assert not [*(tmp_path / "model/config.json").iterdir()]
+    deep = Path(f"{tmp_path}/" + "d/" * ((3000 - len(str(tmp_path))) // 2))  # more levels than Python has calls
+    codec.save(deep)
+    assert Codec.load(deep).fingerprint == codec.fingerprint
+    for path in deep.iterdir():
+        path.unlink()
+    for folder in (deep, *deep.parents):  # pytest could not remove them all
+        if folder == tmp_path:
+            break
+        folder.rmdir()
 
 
 @pytest.mark.parametrize("values", [3, None, "a.wav", b"x", {}])

@@ -12,7 +12,6 @@ from types import ModuleType
 import pytest
 import torch
 from huggingface_hub import ModelCard, RepoUrl
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 from speechvq import SpeechVQError
 from speechvq.audio.io import read, write
@@ -43,10 +42,38 @@ def test_saved_and_loaded_it_is_the_same(runs, corpus, tmp_path):
     assert (tmp_path / "model" / README).read_text() == "mine"
 
 
-def test_a_name_that_the_hub_does_not_have_is_an_error_of_the_hub(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(LocalEntryNotFoundError):
-        Codec.from_pretrained("nobody/nothing", local_files_only=True, cache_dir=tmp_path)
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nobody/nothing", "Cannot find an appropriate cached snapshot folder"),
+        ("convert-60hz", "Cannot find an appropriate cached snapshot folder"),
+        ("a/b/c", "Repo id must be in the form"),
+        ("a name", "Repo id must use alphanumeric"),
+        ("a--b", "Cannot have -- or .."),
+    ],
+)
+def test_a_name_that_the_hub_does_not_have_is_one_line(name, reason, tmp_path):
+    with pytest.raises(
+        SpeechVQError, match=rf"^{name}: no folder, nor a packaged model \(conv[^\n]*hub: {reason}[^\n]*$"
+    ):
+        Codec.from_pretrained(name, local_files_only=True, cache_dir=tmp_path)
+
+
+def test_arguments_that_the_hub_refuses_are_one_line(runs, tmp_path):
+    with pytest.raises(SpeechVQError, match=r"^a/b: no folder.* hub: [^\n]+$"):
+        Codec.from_pretrained("a/b", revision=3.5, local_files_only=True, cache_dir=tmp_path)
+    codec = Codec.load(runs["mel"])
+    for name in ("a name", "a/b/c", 3):
+        with pytest.raises(SpeechVQError, match=rf"^{name} cannot be uploaded; of the Hugging Face hub: Repo id must"):
+            codec.push_to_hub(name, token="t")
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(runs, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    with pytest.raises(SpeechVQError, match=r"^a/b cannot be uploaded; of the Hugging Face hub: [^\n]+$"):
+        Codec.load(runs["mel"]).push_to_hub("a/b", token="t")
+    with pytest.raises(SpeechVQError, match=r"^a/b: no folder.* hub: [^\n]+$"):
+        Codec.from_pretrained("a/b", cache_dir=tmp_path)
 
 
 def test_a_codec_is_uploaded_as_it_is_saved(runs, monkeypatch):

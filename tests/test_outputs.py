@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from speechvq.cli.arguments import report, require_output
 from speechvq.cli.streaming import streams
 from speechvq.coding import header
 from speechvq.evaluate.tables import code_table
+from speechvq.files import only_run
 from speechvq.folder.card import CONFIG, PACKAGED, packaged
 from speechvq.folder.histogram import HISTOGRAM
 from speechvq.report.runs import read_runs
@@ -41,6 +43,34 @@ def test_a_place_to_write_to(tmp_path):
     ):
         with pytest.raises(SpeechVQError, match=reason):
             require_output(path, folder=folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not every user may make links there")
+def test_a_link_to_nothing_is_not_replaced(tmp_path, capsys):
+    for name in ("link", "link.wav", "link.svq", "link.json"):
+        (tmp_path / name).symlink_to("absent")
+    recording, link = tmp_path / "in/anna/a.wav", tmp_path / "link"
+    recording.parent.mkdir(parents=True)
+    soundfile.write(recording, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    (tmp_path / "manifest.jsonl").write_text("")
+    voice = ["--speaker", "p225"]
+    for command in (
+        ["prepare", "folder", tmp_path / "in", link, "--workers", "1"],
+        ["prepare", "folder", tmp_path / "in", link / "below", "--workers", "1"],
+        ["convert", tmp_path / "in", link, *voice],
+        ["convert", recording, tmp_path / "link.wav", *voice],
+        ["convert", recording, tmp_path / "link.wav", *voice, "--force"],
+        ["encode", recording, tmp_path / "link.svq"],
+        ["get", "demo", link],
+        ["report", MODEL, "--out", link],
+        ["evaluate", "leakage", "--data", tmp_path, "--save", tmp_path / "link.json"],
+    ):
+        assert main([*map(str, command)]) == 2
+        assert re.fullmatch(r"speechvq: error: \S*/link(\.\w+)?: is a link to nothing\n", capsys.readouterr().err)
+    with pytest.raises(SpeechVQError, match="link: is a link to nothing"), only_run(link):
+        pass
+    links = {path.name for path in tmp_path.iterdir() if path.is_symlink()}
+    assert links == {"link", "link.wav", "link.svq", "link.json"}
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="this user may write everywhere")
@@ -93,7 +123,7 @@ def test_a_result_replaces_an_earlier_one_and_no_other_file(runs, corpus, tmp_pa
 
 
 def test_a_result_that_cannot_be_saved_has_been_printed(tmp_path, capsys):
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(SpeechVQError, match="is a folder, where a file"):
         report(argparse.Namespace(save=tmp_path, json=False, model=MODEL), {}, ["accuracy 0.5"])
     assert capsys.readouterr().out == "accuracy 0.5\n"
 
@@ -136,6 +166,9 @@ def test_a_voice_needs_a_name_and_a_folder(tmp_path):
     for speaker, source, reason in (
         ("", tmp_path, "needs a name"),
         (" \n", tmp_path, "needs a name"),
+        ("a\nb", tmp_path, r"without control characters, not 'a\\nb'"),
+        ("\x1b[31m", tmp_path, "without control characters"),
+        ("caf\udce9", tmp_path, "without control characters"),  # bytes that are not UTF-8
         ("x", tmp_path / "a.wav", "not a folder"),
         ("x", tmp_path / "absent", "no such folder"),
     ):

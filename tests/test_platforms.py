@@ -13,9 +13,9 @@ import pytest
 import soundfile
 import torch
 
-from speechvq import SpeechVQError, extras, files
+from speechvq import SpeechVQError, extras
 from speechvq.coding.plan import plan_files
-from speechvq.data import workers
+from speechvq.data import manifest, workers
 from speechvq.folder.weights import load_tensors, save_tensors
 from speechvq.text.transcript import read_text, read_transcripts
 
@@ -87,10 +87,10 @@ def test_workers_that_cannot_be_forked_are_one_line(tmp_path):
 
 @pytest.mark.parametrize("name", ["../x", "a/../x", "/x", "a//x", "a/\0", "..\\x", "C:x", "a/C:\\x", "a/x:stream"])
 def test_no_name_leads_out_of_a_folder(name, monkeypatch):
-    assert files.is_inside(name) == ("\\" in name or ":" in name)  # other systems' characters are usual ones
-    monkeypatch.setattr(files, "WINDOWS", True)
-    assert not files.is_inside(name)
-    assert files.is_inside("p225/p225_001")
+    assert manifest.is_inside(name) == ("\\" in name or ":" in name)  # other systems' characters are usual ones
+    monkeypatch.setattr(manifest, "WINDOWS", True)
+    assert not manifest.is_inside(name)
+    assert manifest.is_inside("p225/p225_001")
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_no_name_leads_out_of_a_folder(name, monkeypatch):
     ],
 )
 def test_a_speaker_is_a_name_that_windows_can_hold(name, part, monkeypatch):
-    monkeypatch.setattr(files, "WINDOWS", True)
-    assert files.as_part(name) == part
+    monkeypatch.setattr(manifest, "WINDOWS", True)
+    assert manifest.as_part(name) == part
 
 
 def test_outputs_that_differ_in_case_alone_are_refused_where_they_would_be_one_file(tmp_path):

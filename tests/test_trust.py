@@ -15,9 +15,9 @@ from speechvq.codec import Codec
 from speechvq.coding.trained_prior import TrainedPrior
 from speechvq.config import ModelConfig
 from speechvq.config.parsing import parse
-from speechvq.data.manifest import read_manifest, utterances_digest
+from speechvq.data.manifest import as_part, is_inside, read_manifest, utterances_digest
 from speechvq.evaluate.conversion import wav_name
-from speechvq.files import as_part, is_inside, message_line
+from speechvq.files import message_line
 from speechvq.folder.card import CONFIG, WEIGHTS, load_card, save_card
 from speechvq.folder.description import describe_folder
 from speechvq.folder.readme import read_readme

@@ -18,6 +18,7 @@ from speechvq.audio.decoding.downmix import Downmix
 from speechvq.audio.decoding.libsndfile import decode, stated_samples
 from speechvq.audio.decoding.media import decode_media, media_kind
 from speechvq.audio.decoding.parts import Part, find_parts
+from speechvq.config.shapes import as_path
 from speechvq.files import atomic_write, not_a_file
 
 MOST_EXPANSION = 1_000  # samples at 16 kHz for each byte of a file
@@ -25,7 +26,7 @@ REST_BYTES = 2**20  # more than what is left on a disk that was full for a piece
 LEAST_ALLOWED = 600 * SAMPLE_RATE  # samples that any file may have
 
 
-def read(path: Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
+def read(path: str | Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
     """Read a file of any format, at any rate, with up to 64 channels.
 
     Returns the mean of the channels, wav (T,), at `sample_rate` in Hz. Its memory is at most 8 kB for each byte of the
@@ -36,11 +37,12 @@ def read(path: Path, sample_rate: int = SAMPLE_RATE) -> Tensor:
     return torch.cat([*read_pieces(path, sample_rate)])
 
 
-def read_pieces(path: Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
+def read_pieces(path: str | Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Tensor]:
     """Read as `read` does, but yield pieces of a minute at most, for files that do not fit into memory.
 
     Raises SpeechVQError as `read` does, some of it only when the piece is reached.
     """
+    path = as_path(path, "an audio file")
     if not path.is_file():
         raise SpeechVQError(f"{path}: {not_a_file(path)}")
     samples = 0
@@ -110,11 +112,12 @@ def validate(wav: Tensor, what: str) -> Tensor:
     return channels.mean(0) if cancelling.channel is None else channels[cancelling.channel].clone()
 
 
-def write(path: Path, wav: Tensor | Iterable[Tensor], sample_rate: int = SAMPLE_RATE) -> None:
+def write(path: str | Path, wav: Tensor | Iterable[Tensor], sample_rate: int = SAMPLE_RATE) -> None:
     """Write a wav (T,), or pieces of one, as a 16-bit .wav or .flac, clipped to [-1, 1], completely or not at all.
 
-    Raises SpeechVQError for another suffix.
+    Raises SpeechVQError for another suffix, or if no file can be there.
     """
+    path = as_path(path, "an audio file")
     if path.suffix.lower() not in (".wav", ".flac"):
         raise SpeechVQError(f"{path}: audio is written as .wav or .flac")
     with atomic_write(path) as temporary:

@@ -12,7 +12,7 @@ from typing import Any
 
 from speechvq import SpeechVQError
 from speechvq.config import HIGHEST_HIGH_PASS
-from speechvq.files import message_line, printable
+from speechvq.files import check_output, message_line, printable
 from speechvq.text.labels import LabelReading, read_map
 
 LISTED = 10  # failures that are listed on the terminal
@@ -196,17 +196,11 @@ def require_output(path: Path | None, *, folder: bool = False) -> None:
 
     path: of a file or, with `folder`, of a folder; it need not exist. None is passed over.
 
-    Raises SpeechVQError if a file is where a folder must be, or the other way round, or nothing may be written there.
+    Raises SpeechVQError as `check_output` does, or if nothing may be written there.
     """
     if path is None:
         return
-    if not folder and path.is_dir():
-        raise SpeechVQError(f"{path}: is a folder, where a file is to be written")
-    above = path if folder else path.parent
-    while not above.exists() and above != above.parent:
-        above = above.parent
-    if not above.is_dir():
-        raise SpeechVQError(f"{above}: is a file, where a folder is to be written")
+    above = check_output(path, folder=folder)
     if not os.access(above, os.W_OK | os.X_OK):
         raise SpeechVQError(f"{above}: nothing may be written into it")
 

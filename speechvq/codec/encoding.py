@@ -225,7 +225,7 @@ class SpeechEncoder(Streams):
 
     def _mono(self, wav: Speech, sample_rate: int | None = None) -> Tensor:
         if isinstance(wav, str | Path):
-            return read(Path(wav), self.sample_rate)
+            return read(wav, self.sample_rate)
         if sample_rate is None:
             raise SpeechVQError("audio: samples need their sample rate")
         check_sound(sample_rate, 1, "audio")

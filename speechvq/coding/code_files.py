@@ -13,6 +13,7 @@ from speechvq.coding.header import FINGERPRINT_DIGITS, Header, parse_file
 from speechvq.coding.packets.framing import StreamHeader, is_packets
 from speechvq.coding.packets.recorded import unpack_packets
 from speechvq.coding.trained_prior import TrainedPrior
+from speechvq.config.shapes import as_path
 from speechvq.files import atomic_write
 from speechvq.folder.histogram import HISTOGRAM
 
@@ -32,7 +33,7 @@ class CodeFiles:
     Raises SpeechVQError if the prior is of another model's codes.
     """
 
-    def __init__(self, codec: Codec, prior: Path | None = None) -> None:
+    def __init__(self, codec: Codec, prior: str | Path | None = None) -> None:
         self.codec = codec
         self.prior = None if prior is None else TrainedPrior.load(prior, codec.device, codec.alphabet)
         self.penalty = 0.0 if self.prior is None else self.prior.penalty
@@ -51,12 +52,13 @@ class CodeFiles:
             raise SpeechVQError(f"the coder 'static' needs the model's {HISTOGRAM}, which training it writes")
         return Fixed(self.codec.alphabet.codes) if name == "fixed" or histogram is None else Static(histogram)
 
-    def read(self, path: Path) -> Encoded:
+    def read(self, path: str | Path) -> Encoded:
         """The codes of a file.
 
         The parts of a damaged file that are lost are logged as warnings. Raises SpeechVQError if it is not a .svq file,
         needs another model, histogram or prior, or all of it is lost.
         """
+        path = as_path(path, "a file of codes")
         encoded = parse_file(path, self._unpack)
         if sum(end - start for start, end in encoded.lost) == len(encoded.codes):
             raise SpeechVQError(f"{path}: damaged, and all of its codes are lost")
@@ -66,9 +68,9 @@ class CodeFiles:
             log.warning("%s: damaged, codes %d to %d (%s) are lost", path, start, end - 1, span)
         return encoded
 
-    def write(self, path: Path, encoded: Encoded, coder: Coder) -> None:
-        """Write a file, atomically."""
-        with atomic_write(path) as temporary:
+    def write(self, path: str | Path, encoded: Encoded, coder: Coder) -> None:
+        """Write a file, atomically. Raises SpeechVQError if no file can be there."""
+        with atomic_write(as_path(path, "a file of codes")) as temporary:
             temporary.write_bytes(pack(encoded, coder))
 
     @cached_property

@@ -27,6 +27,7 @@ from zlib import crc32
 
 from speechvq import SpeechVQError
 from speechvq.audio import MELODY_CHUNK, MELODY_HOP
+from speechvq.files import not_a_file
 from speechvq.folder.card import Alphabet
 
 MAGIC, FORMAT_VERSION, MELODY_VERSION = b"svq", 1, 3  # 2 are packets
@@ -213,7 +214,7 @@ def read_varint(data: bytes, offset: int) -> tuple[int, int]:
 def parse_file(path: Path, parse: Callable[[bytes], T]) -> T:
     """The result of `parse` for a file's bytes.
 
-    Raises SpeechVQError, naming the file, if it is missing or too large, or `parse` refuses it.
+    Raises SpeechVQError, naming the file, if it is missing, cannot be read or is too large, or `parse` refuses it.
     """
     if path.is_char_device() or path.is_block_device():
         raise SpeechVQError(f"{path}: a device, not a file")
@@ -221,7 +222,8 @@ def parse_file(path: Path, parse: Callable[[bytes], T]) -> T:
         if path.stat().st_size > MAX_BYTES:
             raise SpeechVQError(f"more than {MAX_BYTES >> 20} MB: not a file of codes")
         return parse(path.read_bytes())
-    except FileNotFoundError:
-        raise SpeechVQError(f"{path}: no such file") from None
     except SpeechVQError as error:
         raise SpeechVQError(f"{path}: {error}") from None
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})" if path.is_file() else not_a_file(path)
+        raise SpeechVQError(f"{path}: {reason}") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from speechvq import SpeechVQError
 from speechvq.coding.output_log import OutputLog
-from speechvq.files import Failure, ignores_case, visible_files
+from speechvq.files import Failure, check_output, visible_files
 
 CODE_SUFFIXES = (".svq",)
 FAILED_FILE = "failed.tsv"  # names and reasons of the files of a folder that could not be used
@@ -80,7 +80,7 @@ def plan_files(
         _check_absent(job.target, force)
         return Plan([job])
     by_target = _outputs(source, target, suffixes, outputs[0], speakers)
-    key = str.lower if ignores_case(target) else str
+    key = str.lower if _ignores_case(target) else str
     inputs = {key(str(job.source.resolve())) for jobs in by_target.values() for job in jobs}
     if any(key(str(path.resolve())) in inputs for path in by_target):
         raise SpeechVQError(f"{target}: its files would be overwritten by what is made of them; name another folder")
@@ -144,6 +144,18 @@ def _unambiguous(plan: Plan, by_target: dict[Path, list[Job]], key: Callable[[st
         plan.failed.extend((job, Failure(reason)) for job in jobs)
 
 
+def _ignores_case(folder: Path) -> bool:
+    """Whether the file system of a folder takes `a` and `A` for one name, as those of macOS and Windows do.
+
+    It is asked for the nearest folder that exists and whose name has letters; for none, it does not.
+    """
+    for one in (folder.absolute(), *folder.absolute().parents):
+        other = one.with_name(one.name.swapcase()) if one.name else one
+        if other.name != one.name and one.exists():
+            return other.exists() and other.samefile(one)
+    return False
+
+
 def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
 
@@ -179,5 +191,6 @@ def _exists(path: Path) -> bool:
 
 
 def _check_absent(path: Path, force: bool) -> None:
+    check_output(path)
     if _exists(path) and not force:
         raise SpeechVQError(f"{path} exists; --force overwrites it")

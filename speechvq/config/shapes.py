@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from speechvq import SpeechVQError
+from speechvq.files import check_path
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,10 @@ def as_path(path: str | os.PathLike[str], what: str) -> Path:
 
     what: the name of what is there in errors.
 
-    Raises SpeechVQError if it is of another type, or no file can have it.
+    Raises SpeechVQError if it is of another type, or as `check_path` does.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str) or "\0" in os.fspath(path):
         raise SpeechVQError(f"{what} is given by a path, not as {type(path).__name__}")
-    return Path(path)
+    checked = Path(path)
+    check_path(checked)
+    return checked

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +14,15 @@ from speechvq import SpeechVQError
 from speechvq.audio import HIGH_PASS
 from speechvq.config import HIGHEST_HIGH_PASS
 from speechvq.config.guarded import json_lines, parse_json, read_json
-from speechvq.config.shapes import Each, check_shape
-from speechvq.files import atomic_write, file_exists, is_inside
+from speechvq.config.shapes import Each, as_path, check_shape
+from speechvq.files import atomic_write, check_path, file_exists
 
 MANIFEST = "manifest.jsonl"
 SPEAKERS = "speakers.json"
 TREATMENT_FILE = "prepare.json"  # the treatment that the audio got
 # Training; held-out utterances of training speakers (valid, test); speakers held out altogether.
 SPLITS = ("train", "valid", "test", "unseen")
+WINDOWS = os.name == "nt"
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,9 @@ def sentence_rank(name: str, text: str) -> float:
 
 def require_prepared(folder: Path) -> None:
     """Raise SpeechVQError if `prepare` did not write this folder."""
-    if not (folder / MANIFEST).is_file():
+    path = as_path(folder, "a prepared corpus") / MANIFEST
+    check_path(path)
+    if not path.is_file():
         raise SpeechVQError(f"{folder}: not a prepared corpus, {MANIFEST} is missing")
 
 
@@ -224,3 +228,19 @@ def read_speakers(folder: Path) -> dict[str, dict[str, str]]:
     data: dict[str, dict[str, str]] = read_json(path)
     check_shape(data, Each(Each(str)), str(path))
     return data
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name with slashes, joined to a folder, stays in that folder: relative, without empty parts or dots."""
+    foreign = "\0\\:" if WINDOWS else "\0"  # ..\ and C: lead out of a folder of Windows
+    return not any(one in name for one in foreign) and all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def as_part(name: str) -> str:
+    """A name as a part of a path: what no file's name can hold becomes an escape such as %2F."""
+    if not name.strip("."):
+        return name.replace(".", "%2E") or "%"
+    if not WINDOWS:
+        return name.replace("/", "%2F").replace("\0", "%00")
+    is_device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE | re.DOTALL)
+    return re.sub(r"^." if is_device else r'[\0-\x1f<>:"/\\|?*]|[. ]$', lambda found: f"%{ord(found[0]):02X}", name)

@@ -25,12 +25,14 @@ from speechvq.data.manifest import (
     Split,
     Treatment,
     Utterance,
+    as_part,
+    is_inside,
     read_manifest,
     read_treatment,
     write_manifest,
 )
 from speechvq.data.workers import in_processes
-from speechvq.files import Failure, as_part, atomic_write, attempt, is_inside, printable, save_failures, save_json
+from speechvq.files import Failure, atomic_write, attempt, printable, save_failures, save_json
 from speechvq.folder.card import speaker_index
 from speechvq.progress import progress
 

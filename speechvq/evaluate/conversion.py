@@ -20,13 +20,12 @@ from speechvq.audio.io import read, write
 from speechvq.audio.mulaw import mulaw_decode, mulaw_encode
 from speechvq.codec import Codec
 from speechvq.config.guarded import read_plain
-from speechvq.data.manifest import Utterance, rank_key, read_manifest, read_treatment
+from speechvq.data.manifest import Utterance, as_part, is_inside, rank_key, read_manifest, read_treatment
 from speechvq.evaluate.left_out import LeftOut, share_out_usable
 from speechvq.evaluate.metrics.acoustics import cepstral_distortion, compare, log_pitch, pitch_correlation
 from speechvq.evaluate.metrics.judges import Judges
 from speechvq.evaluate.metrics.missing import known_mean, none_for_nan
 from speechvq.evaluate.reference import ReferenceVoices, reference_voices
-from speechvq.files import as_part, is_inside
 from speechvq.folder.card import speaker_index
 from speechvq.nn.decoder.contract import PitchChange
 from speechvq.text.transcript import words

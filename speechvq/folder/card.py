@@ -10,7 +10,7 @@ from speechvq.config import HIGHEST_HIGH_PASS, Run
 from speechvq.config.guarded import read_json
 from speechvq.config.parsing import parse, parse_run
 from speechvq.config.shapes import Each, Maybe, as_path, check_shape
-from speechvq.files import save_json
+from speechvq.files import check_path, save_json
 
 FORMAT = 2  # the newest; 1 if the audio goes through no high-pass, of which readers of 1 do not know
 CONFIG = "config.json"
@@ -80,9 +80,10 @@ def model_folder(name: str | Path) -> Path:
 
     name: a folder, the name of a packaged model, or NAME/prior for its prior; an existing folder goes first.
 
-    Raises SpeechVQError if it is no path.
+    Raises SpeechVQError if it is no path, or one that no folder can have.
     """
     path = as_path(name, "a model")
+    check_path(path / WEIGHTS)  # the longest name in it
     inside = PACKAGED / path
     is_packaged = not path.exists() and ".." not in path.parts and inside.is_dir()
     return inside if is_packaged else path

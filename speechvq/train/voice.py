@@ -12,6 +12,7 @@ from speechvq import SpeechVQError
 from speechvq.audio import AUDIO_SUFFIXES, SAMPLE_RATE
 from speechvq.codec import Codec
 from speechvq.config import CodecRun, TrainConfig
+from speechvq.config.shapes import as_path
 from speechvq.data.corpora.contract import Source
 from speechvq.data.manifest import Split, Treatment, Utterance, rank_key, read_manifest
 from speechvq.data.prepare import prepare
@@ -41,12 +42,12 @@ def adapt(
     """Add a speaker to the codec in `folder`, from the recordings below `source` -> the last held-out figures.
 
     `out` becomes a model folder with one more speaker, and the same codes and other voices.
-    Raises SpeechVQError if the model has no decoder, or the speaker already, if there is too little speech, or if `out`
-    holds another run and `force` is not given.
+    Raises SpeechVQError if the model has no decoder, or the speaker already, if the name is empty or has control
+    characters, if there is too little speech, or if `out` holds another run and `force` is not given.
     """
-    codec = Codec.load(folder)
-    if not speaker.strip():
-        raise SpeechVQError("the voice needs a name (--speaker)")
+    codec, source = Codec.load(folder), as_path(source, "a folder of recordings")
+    if not speaker.strip() or not speaker.isprintable():
+        raise SpeechVQError(f"a voice needs a name without control characters, not {speaker!a} (--speaker)")
     if not source.is_dir():
         raise SpeechVQError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
     if speaker in codec.speakers:

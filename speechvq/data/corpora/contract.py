@@ -74,3 +74,15 @@ def _contents(root: Path) -> str:
     counts = Counter(path.suffix or path.name for path in shown).most_common(3)
     examples = ", ".join(path.relative_to(root).as_posix() for path in shown[:2])
     return f"it holds {' and '.join(f'{count} {suffix}' for suffix, count in counts)}, such as {examples}"
+
+
+def nearest_folders(root: Path, pattern: str, depth: int) -> list[Path]:
+    """The folders that match a glob pattern in `root`, or else in the folders one, two, ... `depth` levels below it.
+
+    They are sorted, and all of the first level at which there are any; hidden folders are not entered.
+    """
+    for level in range(depth + 1):
+        found = [path for path in root.resolve().glob("[!.]*/" * level + pattern) if path.is_dir()]
+        if found:
+            return sorted(found)
+    return []

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from speechvq import SpeechVQError
 from speechvq.audio import AUDIO_SUFFIXES
-from speechvq.data.corpora.contract import Corpus, Source
+from speechvq.data.corpora.contract import Corpus, Source, nearest_folders
 from speechvq.extras import needed_for
-from speechvq.files import nearest_folders, visible_files
+from speechvq.files import visible_files
 from speechvq.text.transcript import read_transcripts
 
 ROOT = "LibriSpeech"

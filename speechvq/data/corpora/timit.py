@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from speechvq.audio import AUDIO_SUFFIXES
-from speechvq.data.corpora.contract import Corpus, Source
-from speechvq.files import nearest_folders, visible_files
+from speechvq.data.corpora.contract import Corpus, Source, nearest_folders
+from speechvq.files import visible_files
 from speechvq.text.transcript import read_text
 
 # Dialect regions DR1 to DR8.
