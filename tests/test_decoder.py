@@ -9,6 +9,7 @@ from conftest import VOWEL, VOWELS, speech
 from torch import Tensor
 
 from speechvq import SpeechVQError
+from speechvq.audio import source_filter as source
 from speechvq.audio.features import LogMel
 from speechvq.audio.mulaw import mulaw_encode
 from speechvq.audio.source_filter import DEFAULT_PITCH, pitch
@@ -17,6 +18,7 @@ from speechvq.config.parsing import parse
 from speechvq.nn.decoder import DECODERS
 from speechvq.nn.decoder.contract import Conditioner, Decoder
 from speechvq.nn.decoder.source_filter import FILTER_BANDS
+from speechvq.nn.decoder.vocoder import transposed_pitch
 from speechvq.nn.decoder.wavenet import SILENT_CLASS
 from speechvq.wavenet.sampler import Sampling
 
@@ -231,6 +233,37 @@ def test_the_losses_of_the_vocoder():
         for loss in losses:
             gradients = torch.autograd.grad(losses[loss], parameters, retain_graph=True, allow_unused=True)
             assert any(one is not None for one in gradients) == ((name == "vocoder") == (loss == "vocoder"))
+
+
+def test_the_pitch_in_the_voice_of_another_row():
+    """A contour moves to the mean of the row before; rows beside one without a voiced frame have no target."""
+    contours = torch.tensor([[100.0, 110.0, 120.0], [200.0, 240.0, 200.0], [150.0] * 3, [90.0] * 3])
+    voiced = torch.tensor([[True, True, True], [True, False, True], [True] * 3, [False] * 3])
+    others, moved, known = transposed_pitch(torch.arange(4), contours, voiced)
+    assert others.tolist() == [3, 0, 1, 2]
+    assert known.tolist() == [[False] * 3, [True, False, True], [True] * 3, [False] * 3]
+    mean = contours[0].log().mean().exp()
+    torch.testing.assert_close(moved[1], torch.stack([mean, 1.2 * mean, mean]))
+    torch.testing.assert_close(moved[2], torch.tensor([200.0] * 3))
+
+
+def test_a_vocoder_learns_the_pitch_of_speakers_whose_codes_give_it_away():
+    hertz = torch.tensor([100.0, 200.0])
+    wavs = source.pulses(hertz[:, None].expand(2, 50), HOP)
+    codes = 3 * (hertz / DEFAULT_PITCH).log()[:, None, None].expand(2, D, 50)
+    predicted = {}
+    for transpose in (0.0, 1.0):
+        decoder = fresh("vocoder", transpose=transpose).train()
+        optimizer = torch.optim.Adam(decoder.parameters(), 1e-2)
+        for _ in range(60):
+            losses = decoder.losses(codes, torch.arange(2), wavs)
+            optimizer.zero_grad()
+            (losses["pitch"] + losses.get("transpose", 0.0)).backward()
+            optimizer.step()
+        frames = decoder.eval().predict(codes[0], decoder.speakers.weight[1])
+        predicted[transpose] = decoder.predicted_pitch(frames).mean().item()
+    assert predicted[0.0] < 180 < predicted[1.0] == pytest.approx(200, rel=0.05)
+    assert "transpose" not in decoder.losses(codes, torch.arange(2), wavs)
 
 
 def test_the_vocoder_speaks_the_spectrum_and_pitch_of_a_recording():

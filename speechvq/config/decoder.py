@@ -73,12 +73,14 @@ class VocoderDecoderConfig:
     """Frames to log-mel and pitch, and a source-filter vocoder of these.
 
     vocoder_channels, vocoder_blocks: of the vocoder's net.
+    transpose: weight of a loss on the pitch that is predicted for another speaker of the batch; 0 for none.
     """
 
     kind: Literal["vocoder"] = "vocoder"
     conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
     vocoder_channels: int = 192
     vocoder_blocks: int = 4
+    transpose: float = 0.0
 
 
 @dataclass(frozen=True)
