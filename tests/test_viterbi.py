@@ -15,7 +15,7 @@ from speechvq.codec import Codec
 from speechvq.config import AEConfig
 from speechvq.data.manifest import read_manifest
 from speechvq.nn.bottleneck.continuous import Identity
-from speechvq.nn.bottleneck.viterbi import BLOCK_LATENTS, Viterbi, penalized_codes
+from speechvq.nn.bottleneck.viterbi import BLOCK_LATENTS, Viterbi, penalized_codes, penalized_paths
 
 
 def distances(frames: int, codes: int, seed: int = 0) -> np.ndarray:
@@ -58,6 +58,14 @@ def test_without_a_penalty_each_code_is_the_nearest_and_with_a_large_one_it_neve
     changes = [np.count_nonzero(np.diff(search(rows, penalty))) for penalty in (0, 1, 3, 10, 30, 100)]
     assert changes == sorted(changes, reverse=True)
     assert changes[0] > changes[2] > changes[-1]
+
+
+def test_crops_side_by_side_are_coded_as_each_alone():
+    crops = np.stack([distances(40, 7, seed) for seed in range(4)])
+    penalties = np.array([0.0, 0.3, 1.0, 100.0], np.float32)
+    codes = penalized_paths(torch.from_numpy(crops), torch.from_numpy(penalties)).numpy()
+    for rows, own, penalty in zip(crops, codes, penalties, strict=True):
+        assert cost(rows, own, penalty) == pytest.approx(cost(rows, search(rows, penalty), penalty), rel=1e-5)
 
 
 @pytest.mark.parametrize("delay", [1, 7, 50])

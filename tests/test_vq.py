@@ -51,6 +51,16 @@ def test_codes_are_the_nearest_ones(quantizer):
     assert quantizer(z).codes.flatten().tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("kind", QUANTIZERS)
+def test_with_a_penalty_codes_change_less_often_in_training_alone(kind):
+    quantizer = QUANTIZERS[kind](CONFIGS[kind](codes=K, dim=D, penalty=1e6)).train()
+    quantizer.initialize(torch.randn(K, D, generator=torch.Generator().manual_seed(0)))
+    z = latents()
+    held = quantizer(z).codes
+    assert (held == held[:, :1]).all()
+    assert quantizer.eval()(z).codes.equal(quantizer.encode(z))
+
+
 def test_straight_through_gradient_is_the_decoders(quantizer):
     z = latents()
     decoder = torch.nn.Sequential(torch.nn.Conv1d(D, 5, 3), torch.nn.Tanh(), torch.nn.Conv1d(5, 1, 1))

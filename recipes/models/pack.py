@@ -23,6 +23,7 @@ from speechvq.folder.histogram import HISTOGRAM
 from speechvq.folder.hub import TAGS
 from speechvq.folder.readme import README
 from speechvq.folder.weights import load_tensors, save_tensors
+from speechvq.nn.vqvae import TRAINING_PARTS
 
 PHONE_TABLE = "phones.tsv"  # of `evaluate phonemes --table`, if it was written there: `encode --phones` reads it
 CORPUS = "VCTK 0.92 (a part), CMU ARCTIC bdl and slt, LibriSpeech 19, 26 and 27: 3.9 hours"
@@ -65,14 +66,15 @@ def main(run: Path, folder: Path, prior: Path | None = None) -> None:
 
 
 def shrink(run: Path, folder: Path) -> None:
-    """Copy a model folder at half its size, without the paths of the machine that it was trained on."""
+    """Copy a model folder at half its size, without the paths of its machine and what only training needs."""
     card = load_card(run)
     config = card.config
     if isinstance(config, CodecRun):
-        config = dataclasses.replace(config, init=dataclasses.replace(config.init, path=""))
+        config = dataclasses.replace(config, model=config.model.trained, init=dataclasses.replace(config.init, path=""))
     save_card(folder, dataclasses.replace(card, config=config))
     tensors, metadata = load_tensors(run / WEIGHTS)
-    save_tensors(folder / WEIGHTS, {key: to_float16(key, tensor) for key, tensor in tensors.items()}, metadata)
+    kept = {key: to_float16(key, tensor) for key, tensor in tensors.items() if not key.startswith(TRAINING_PARTS)}
+    save_tensors(folder / WEIGHTS, kept, metadata)
 
 
 def to_float16(name: str, tensor: Tensor) -> Tensor:

@@ -73,14 +73,17 @@ class VocoderDecoderConfig:
     """Frames to log-mel and pitch, and a source-filter vocoder of these.
 
     vocoder_channels, vocoder_blocks: of the vocoder's net.
-    transpose: weight of a loss on the pitch that is predicted for another speaker of the batch; 0 for none.
+    transposed_weight: weight of a loss on the pitch that is predicted for another speaker of the batch; 0 for none.
+    speaker_weight: weight of a loss on the spectrum that is predicted for another speaker, by a classifier of speakers
+        that is trained beside; 0 for none.
     """
 
     kind: Literal["vocoder"] = "vocoder"
     conditioner: ConditionerConfig = field(default_factory=ConditionerConfig)
     vocoder_channels: int = 192
     vocoder_blocks: int = 4
-    transpose: float = 0.0
+    transposed_weight: float = 0.0
+    speaker_weight: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """The parts of a codec."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from speechvq.config.decoder import DecoderConfig, WaveNetDecoderConfig
+from speechvq.config.decoder import DecoderConfig, VocoderDecoderConfig, WaveNetDecoderConfig
 
 HIGHEST_HIGH_PASS = 1_000.0  # Hz, of the filter before an encoder
 INPUT_HOPS = {"wave": 1, "logmel": 160, "mfcc": 160}  # samples per frame of an encoder's input
@@ -75,6 +75,8 @@ class VQConfig:
     dim: width of its vectors and of the latents, D.
     beta: weight of the commitment loss.
     init: first codebook, the k-means centres of the first batch's latents, or random (normal).
+    penalty: of changes from code to code, the largest in training, as a multiple of the mean squared distance of the
+        latents from their codes: what is learned bears the penalties of encoding. 0 for none.
     rate: learning rate of the codebook as a multiple of train.learning_rate.
     """
 
@@ -83,6 +85,7 @@ class VQConfig:
     dim: int = 64
     beta: float = 0.25
     init: Literal["kmeans", "random"] = "kmeans"
+    penalty: float = 0.0
     rate: float = 1.0
 
 
@@ -90,7 +93,7 @@ class VQConfig:
 class EMAConfig:
     """Vector quantization whose codebook is a moving average of the latents assigned to it (the paper's appendix A.1).
 
-    codes, dim, beta, init: as for `vq`.
+    codes, dim, beta, init, penalty: as for `vq`.
     decay: of the moving average.
     restart: a code used less than this share of the mean usage is moved onto a latent of the batch; 0 moves none.
     """
@@ -100,6 +103,7 @@ class EMAConfig:
     dim: int = 64
     beta: float = 0.25
     init: Literal["kmeans", "random"] = "kmeans"
+    penalty: float = 0.0
     decay: float = 0.99
     restart: float = 0.1
 
@@ -218,3 +222,11 @@ class ModelConfig:
     content: ContentConfig = field(default_factory=ContentConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     jitter: float = 0.0
+
+    @property
+    def trained(self) -> "ModelConfig":
+        """Without the parts that only losses of training need (`TRAINING_PARTS`); the model's codes and speech stay."""
+        decoder = self.decoder
+        if isinstance(decoder, VocoderDecoderConfig):
+            decoder = replace(decoder, transposed_weight=0.0, speaker_weight=0.0)
+        return replace(self, decoder=decoder, predictor=PredictorConfig(), content=ContentConfig())

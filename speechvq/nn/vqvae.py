@@ -21,6 +21,7 @@ from speechvq.nn.objective.latent_cpc import LatentCPC
 from speechvq.nn.trainable import Trainable
 from speechvq.wavenet.sampler import Sampling
 
+TRAINING_PARTS = ("predictor.", "content.", "decoder.classifier.")  # which only losses of training need
 IGNORED_GAP = 0.01  # nats; with a smaller gap the decoder ignores its codes
 
 

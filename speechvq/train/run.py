@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from speechvq import SpeechVQError
 from speechvq.config import InitConfig, Run, TrainConfig
@@ -22,6 +23,7 @@ from speechvq.folder.provenance import provenance
 from speechvq.folder.weights import fingerprint, load_tensors
 from speechvq.nn.distributed import object_from_first
 from speechvq.nn.trainable import Trainable, submodule
+from speechvq.nn.vqvae import TRAINING_PARTS
 from speechvq.train.loop import LAST, LOG, SKIPPED_STEPS, Batches, Trainer, processes
 
 MADE = "made.json"
@@ -131,19 +133,24 @@ def initialize(model: Trainable, config: InitConfig, data: Path, speakers: tuple
             rows = {name: table[i] for i, name in enumerate(card.speakers)}
             tensors[SPEAKERS] = torch.stack([rows.get(name, table.mean(0)) for name in speakers])
         for part in config.parts:
-            chosen = {
-                key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")
-            }
-            own = submodule(model, part).state_dict()
+            chosen, own = (_of_part(part, named) for named in (tensors, model.state_dict()))
             odd = sorted(own.keys() ^ chosen.keys()) or [key for key in own if own[key].shape != chosen[key].shape]
             if odd:
                 raise SpeechVQError(
                     f"{folder}: its '{part}' is not as configured here, first at '{odd[0]}' (init.parts)"
                 )
-            submodule(model, part).load_state_dict(chosen)
+            submodule(model, part).load_state_dict(chosen, strict=False)
     elif config.freeze:
         raise SpeechVQError("init.freeze without init.path would freeze untrained parts")
     model.freeze(config.freeze)
+
+
+def _of_part(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of a part, by the rest of their names, without what within it only losses of training need."""
+    start = f"{part}."
+    left_out = tuple(name for name in TRAINING_PARTS if not start.startswith(name))
+    chosen = {key: value for key, value in tensors.items() if key.startswith(start) and not key.startswith(left_out)}
+    return {key.removeprefix(start): value for key, value in chosen.items()}
 
 
 def check_run(out: Path, resume: bool, force: bool, config: Run | None = None) -> None:

@@ -73,7 +73,8 @@ def adapt(
         torch.manual_seed(seed)
         minutes = f"{sum(u.samples for u in train) / SAMPLE_RATE / 60:.1f}"
         info = codec.card.speaker_info | {speaker: {"minutes": minutes}}
-        card = replace(codec.card, speakers=speakers, speaker_info=info)
+        config = replace(codec.card.config, model=codec.card.config.model.trained)
+        card = replace(codec.card, config=config, speakers=speakers, speaker_info=info)
         text = ADAPTED.format(speaker=speaker, name=folder.resolve().name, minutes=minutes, steps=steps, seed=seed)
         return run(Training(card, model, crops, held_out, how, finish), out, force=force)
 
@@ -84,8 +85,9 @@ def with_new_speaker(codec: Codec) -> VQVAE:
     Raises SpeechVQError if the model has no decoder.
     """
     assert isinstance(codec.card.config, CodecRun)
-    model = build(codec.card.config.model, len(codec.speakers) + 1)
-    decoder, state = model.speech_decoder, codec.model.state_dict()
+    model = build(codec.card.config.model.trained, len(codec.speakers) + 1)
+    own = model.state_dict().keys()
+    decoder, state = model.speech_decoder, {key: value for key, value in codec.model.state_dict().items() if key in own}
     table = state["decoder.speakers.weight"]
     model.load_state_dict(state | {"decoder.speakers.weight": torch.cat([table, table.mean(0, keepdim=True)])})
     parts = [name for name, _ in model.named_children() if name != "decoder"]

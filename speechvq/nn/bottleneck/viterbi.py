@@ -31,6 +31,26 @@ def penalized_codes(bottleneck: Discrete, latents: Iterable[Tensor], penalty: fl
     return torch.from_numpy(np.array(codes))
 
 
+def penalized_paths(distances: Tensor, penalty: Tensor) -> Tensor:
+    """The codes (B, N) of least cost of crops that are known as a whole, all side by side, for training.
+
+    distances: (B, N, K), of each latent to each code.
+    penalty: (B,), per change.
+    """
+    limit, rows = penalty[:, None], torch.arange(len(distances), device=distances.device)
+    cost = distances[:, 0]
+    same, best = [], [cost.argmin(1)]
+    for here in distances.unbind(1)[1:]:
+        excess = cost - cost.amin(1, keepdim=True)
+        same.append(excess <= limit)
+        cost = here + excess.minimum(limit)
+        best.append(cost.argmin(1))
+    codes = [best.pop()]
+    while best:
+        codes.append(torch.where(same.pop()[rows, codes[-1]], codes[-1], best.pop()))
+    return torch.stack(codes[::-1], 1)
+
+
 class Viterbi:
     """Finds the codes of least cost, as their distances arrive; each is decided `delay` codes later.
 

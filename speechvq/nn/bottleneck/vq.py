@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from speechvq.config import EMAConfig, VQConfig
 from speechvq.nn.bottleneck.contract import CodeVectors, Discrete, Latent
-from speechvq.nn.distributed import all_rows, from_first, over_all
+from speechvq.nn.bottleneck.viterbi import penalized_paths
+from speechvq.nn.distributed import all_rows, drawn_rows, from_first, over_all, rank_and_count
 from speechvq.nn.kmeans import kmeans, nearest, sums_and_counts
 
 COUNT_FLOOR = 1e-6  # the moving count of an unused code stops shrinking here
@@ -71,13 +72,22 @@ class VectorQuantizer(Discrete):
             vectors = z.detach().transpose(1, 2)
             if self.training and not self.initialized:
                 self.initialize(from_first(self._start(all_rows(vectors).flatten(0, 1))))
-            codes = self.encode(z.detach())
+            codes = self._penalized(vectors) if self.training and self.config.penalty else self.encode(z.detach())
             # Before learning: vectors and losses belong to the codebook that chose the codes.
             chosen = self.lookup(codes).detach().clone()
             losses = {"commitment": self.config.beta * F.mse_loss(z, chosen)}
             if self.training:
                 losses |= self.learn(vectors, codes)
             return Latent(z + (chosen - z).detach(), codes, losses)
+
+    def _penalized(self, vectors: Tensor) -> Tensor:
+        """The codes (B, N) of latents (B, N, D) of training, with penalties of changes up to the one configured."""
+        table = self.table
+        products = torch.addmm(table.square().sum(1), vectors.flatten(0, 1), table.T, alpha=-2)
+        distances = products.view(*vectors.shape[:2], -1) + vectors.square().sum(2, keepdim=True)
+        typical = over_all(distances.amin(2).mean()) / rank_and_count()[1]
+        shares = drawn_rows(torch.rand, (len(vectors),), vectors.device)
+        return penalized_paths(distances, self.config.penalty * typical * shares)
 
     def _start(self, rows: Tensor) -> Tensor:
         """The first codebook (K, D), from the latents (M, D) of a batch."""

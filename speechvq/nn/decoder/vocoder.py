@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from speechvq.audio import source_filter as source
 from speechvq.config import BandWaveNetDecoderConfig, VocoderDecoderConfig
+from speechvq.nn.decoder.other_speakers import SpeakerClassifier, other_speakers, transposed_pitch
 from speechvq.nn.decoder.source_filter import FILTER_BANDS, SourceFilterDecoder, pitch_loss
-from speechvq.nn.distributed import all_rows, rank_and_count
 
 MEL_MEAN, MEL_SCALE = -5.0, 2.5  # nats: of the log-mel of speech, about
 VOCODER_SHARE = 8  # one of so many rows of a batch trains the vocoder, which needs less speech than the conditioner
@@ -43,9 +43,12 @@ class VocoderDecoder(SourceFilterDecoder):
 
     A predicted spectrum is smoother than a recording's: a vocoder of recordings would hear no noise in it, and buzz.
     The loss `mel` is the mean absolute difference of the log-mel, in nats; `pitch` as in `SourceFilterDecoder`;
-    `vocoder` compares the spectra of what the vocoder says, at the pitch of the recording, to those of the recording;
-    `transpose`, in training, compares the pitch that is predicted for another speaker (see `transposed_pitch`), so that
-    the codes cannot give that of the source.
+    `vocoder` compares the spectra of what the vocoder says, at the pitch of the recording, to those of the recording.
+
+    Two losses in training are on what is predicted for the speaker of another row, so that what codes give away of
+    their own speaker is not believed. `transposed` is the difference from the row's pitch, moved to that speaker's (see
+    `transposed_pitch`); `speaker` the cross-entropy of a classifier of speakers, which learns from recordings and
+    predictions by the loss `classifier`.
 
     Raises SpeechVQError if frames are longer than MAX_FRAME_LENGTH.
     """
@@ -56,7 +59,10 @@ class VocoderDecoder(SourceFilterDecoder):
         super().__init__(config, dim, speakers, hop_length)
         self.project = nn.Conv1d(config.conditioner.channels, FILTER_BANDS + 1, 1)
         self.vocoder = Vocoder(config.vocoder_channels, config.vocoder_blocks)
-        self.transpose = config.transpose if isinstance(config, VocoderDecoderConfig) else 0.0
+        self.transposed_weight = self.speaker_weight = 0.0
+        if isinstance(config, VocoderDecoderConfig):
+            self.transposed_weight, self.speaker_weight = config.transposed_weight, config.speaker_weight
+        self.classifier = SpeakerClassifier(FILTER_BANDS, speakers) if self.speaker_weight else None
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -75,34 +81,31 @@ class VocoderDecoder(SourceFilterDecoder):
                 "pitch": pitch_loss(predicted[:, -1], pitch, voiced),
                 "vocoder": torch.stack(self.spectral_losses(filters, pitch[some], wav[some])).sum(),
             }
-        if self.training and self.transpose:
-            others, target, known = transposed_pitch(speaker, pitch, voiced)
-            predicted = self.project(self.conditioner(z_q, self.speakers(others)).relu()).float()
-            losses["transpose"] = self.transpose * pitch_loss(predicted[:, -1], target, known)
+        if self.training and (self.transposed_weight or self.speaker_weight):
+            losses |= self._losses_of_others(z_q, speaker, predicted, mel, pitch, voiced)
+        return losses
+
+    def _losses_of_others(
+        self, z_q: Tensor, speaker: Tensor, predicted: Tensor, mel: Tensor, pitch: Tensor, voiced: Tensor
+    ) -> dict[str, Tensor]:
+        """The losses on what is predicted for other speakers.
+
+        predicted: for the speakers themselves, (B, FILTER_BANDS + 1, F).
+        mel, pitch, voiced: of the recording.
+        """
+        others = other_speakers(speaker)
+        moved = self.project(self.conditioner(z_q, self.speakers(others)).relu()).float()
+        losses = {}
+        if self.transposed_weight:
+            losses["transposed"] = self.transposed_weight * pitch_loss(moved[:, -1], *transposed_pitch(pitch, voiced))
+        if self.classifier is not None:
+            losses["classifier"] = self.classifier.learn((mel - MEL_MEAN) / MEL_SCALE, predicted[:, :-1], speaker)
+            losses["speaker"] = self.speaker_weight * self.classifier.judge(moved[:, :-1], others)
         return losses
 
     def filters(self, predicted: Tensor) -> Tensor:
         pitch = predicted[:, -1:]
         return torch.cat([self.vocoder(log_mel(predicted), pitch), pitch], 1)
-
-
-def transposed_pitch(speaker: Tensor, pitch: Tensor, voiced: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The pitch of each row of a batch as another speaker might have it, that of the row before.
-
-    The contour is the row's own, moved by a constant to the other row's mean, of logarithms in voiced frames.
-
-    speaker: (B,) int64.
-    pitch, voiced: (B, F) (see `source_filter.pitch`).
-
-    Returns the other speakers (B,), the pitch in their voices (B, F), and which of its frames are voiced (B, F): none
-    in a row if one of the two has no voiced frame.
-    """
-    rank, count = rank_and_count()
-    mean = (pitch.log() * voiced).sum(1) / voiced.sum(1).clamp(min=1)
-    rows = torch.stack([speaker.to(mean), mean, voiced.any(1).to(mean)], 1)
-    others, other_mean, other_voiced = all_rows(rows).roll(1, 0)[rank::count].T
-    moved = (pitch * (other_mean - mean).exp()[:, None]).clamp(source.MIN_PITCH, source.MAX_PITCH)
-    return others.long(), moved, voiced * (other_voiced > 0)[:, None]
 
 
 def log_mel(predicted: Tensor) -> Tensor:
