@@ -1,4 +1,7 @@
-"""Codes that the phones of labels teach (model.content), and parts from a model of other speakers."""
+"""Codes that the phones of labels teach (model.content), and parts from a model of other speakers.
+
+With all other losses that only training has.
+"""
 
 from dataclasses import replace
 
@@ -10,13 +13,14 @@ from conftest import PHONES, VOWEL, speech
 
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
-from speechvq.config import ContentConfig, InitConfig
+from speechvq.config import ContentConfig, InitConfig, VocoderDecoderConfig
 from speechvq.data.corpora.folder import FOLDER
 from speechvq.data.manifest import Split, Treatment, read_manifest
 from speechvq.data.prepare import prepare
 from speechvq.folder.card import WEIGHTS, load_card
 from speechvq.folder.weights import load_tensors
 from speechvq.nn.objective.content import Content
+from speechvq.nn.vqvae import TRAINING_PARTS
 from speechvq.text.phones import INVENTORY, SILENCE
 from speechvq.train.batches import Crops, held_out_batches
 from speechvq.train.kinds import train
@@ -28,8 +32,10 @@ from speechvq.train.voice import adapt
 def taught(tiny, corpus, vowel_labels, tmp_path_factory):
     """The run of a codec whose codes are taught, and its last figures."""
     out = tmp_path_factory.mktemp("taught")
-    content = replace(tiny, model=replace(tiny.model, content=ContentConfig(weight=1.0)))
-    config = replace(content, train=replace(tiny.train, steps=80, learning_rate=1e-2, eval_every=40))
+    conditioner = tiny.model.decoder.conditioner
+    decoder = VocoderDecoderConfig(conditioner=conditioner, transposed_weight=0.1, speaker_weight=0.1)
+    model = replace(tiny.model, decoder=decoder, content=ContentConfig(weight=1.0))
+    config = replace(tiny, model=model, train=replace(tiny.train, steps=80, learning_rate=1e-2, eval_every=40))
     return out, train(config, corpus, out, labels=vowel_labels)
 
 
@@ -95,9 +101,11 @@ def test_a_speaker_is_added_without_labels(taught, tmp_path):
         soundfile.write(tmp_path / "new" / f"{i}.wav", speech(120, list(random.integers(4, size=8)), random), 16_000)
     adapt(taught[0], "new", tmp_path / "new", tmp_path / "out", steps=4)
     assert "new" in Codec.load(tmp_path / "out").speakers
+    before, after = ({*load_tensors(path / WEIGHTS)[0]} for path in (taught[0], tmp_path / "out"))
+    assert after == {name for name in before if not name.startswith(TRAINING_PARTS)} < before
 
 
-def test_known_speakers_keep_their_embeddings_and_new_ones_begin_with_the_mean(taught, tiny, corpus, tmp_path):
+def test_known_speakers_keep_their_embeddings_and_new_ones_begin_with_the_mean(taught, tmp_path):
     random = np.random.default_rng(3)
     for voice, pitch in (("mid", 160.0), ("new", 130.0)):
         (tmp_path / "source" / voice).mkdir(parents=True)
@@ -107,7 +115,9 @@ def test_known_speakers_keep_their_embeddings_and_new_ones_begin_with_the_mean(t
     split = Split(valid=0.3, test=0.0, unseen=0.0)
     prepare(FOLDER.read(tmp_path / "source"), tmp_path / "data", Treatment(60.0), split, speakers={})
     init = InitConfig(str(taught[0]), ("encoder", "bottleneck", "decoder"), ("encoder", "bottleneck"))
-    still = replace(tiny, init=init, train=replace(tiny.train, steps=1, learning_rate=1e-12, eval_every=1, average=0.0))
+    config = load_card(taught[0]).config
+    how = replace(config.train, steps=1, learning_rate=1e-12, eval_every=1, average=0.0)
+    still = replace(config, model=replace(config.model, content=ContentConfig()), init=init, train=how)
     train(still, tmp_path / "data", tmp_path / "out")
     assert Codec.load(tmp_path / "out").speakers == ("mid", "new")
     first, second = (load_tensors(path / WEIGHTS)[0] for path in (taught[0], tmp_path / "out"))
