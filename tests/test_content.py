@@ -33,7 +33,8 @@ def taught(tiny, corpus, vowel_labels, tmp_path_factory):
     """The run of a codec whose codes are taught, and its last figures."""
     out = tmp_path_factory.mktemp("taught")
     conditioner = tiny.model.decoder.conditioner
-    decoder = VocoderDecoderConfig(conditioner=conditioner, transposed_weight=0.1, speaker_weight=0.1)
+    others = {"transposed_weight": 0.1, "speaker_weight": 0.1}
+    decoder = VocoderDecoderConfig(conditioner=conditioner, vocoder_channels=8, vocoder_blocks=1, **others)
     model = replace(tiny.model, decoder=decoder, content=ContentConfig(weight=1.0))
     config = replace(tiny, model=model, train=replace(tiny.train, steps=80, learning_rate=1e-2, eval_every=40))
     return out, train(config, corpus, out, labels=vowel_labels)
