@@ -35,11 +35,26 @@ def test_samples_are_those_of_the_stream(address, codec):
         for piece in np.split(wav, range(700, len(wav), 700)):
             socket.send(piece.astype("<f4").tobytes())
             got.append(np.frombuffer(socket.recv(timeout=120), "<f4"))
-    stream = codec.streamer(voice)
+    stream = live.live_streamer(codec, voice, 16_000)
     assert latency == stream.latency / 16_000
     expected = stream.push(wav).numpy()
     assert (np.concatenate(got) == expected).all()
     assert 0 < len(wav) - len(expected) <= stream.latency
+
+
+def test_live_speech_waits_for_as_many_codes_as_200_ms_allow(codec):
+    """By the stated latency of streams that wait for any number of codes, down to the shortest."""
+    voice, whole = codec.speakers[0], codec.streamer(codec.speakers[0])
+    stated = [codec.streamer(voice, lookahead=number).latency / 16_000 for number in range(whole.lookahead + 1)]
+    assert stated == sorted({*stated})
+    for longest in (live.MAX_LATENCY, *stated, stated[-1] - 1e-4, 1.0, 0.0):
+        number = max((number for number, one in enumerate(stated) if one <= longest), default=0)
+        stream = live.live_streamer(codec, voice, 16_000, longest)
+        assert (stream.lookahead, stream.latency / 16_000) == (number, stated[number])
+    assert live.MAX_LATENCY == 0.2
+    stream = live.LiveStream(codec, voice, 48_000)
+    assert stream.latency == live.live_streamer(codec, voice, 48_000).latency / 16_000 <= max(0.2, stated[0])
+    assert codec.streamer(voice).latency == whole.latency == round(16_000 * stated[-1])  # as for a whole file
 
 
 def test_another_rate_comes_back_at_that_rate(codec):

@@ -63,7 +63,7 @@ def test_speech_is_converted_live(open_page, studio, vowels, live, resampling):
     voice = view.evaluate("document.querySelector('input[name=voice]:checked').value")
     assert view.inner_text("#status") == f"Live as {voice}. Use headphones."
     assert all_of_it > of_the_model
-    assert of_the_model == pytest.approx(1000 * studio.codec.streamer(voice).latency / 16_000, abs=0.5)
+    assert of_the_model == pytest.approx(1000 * LiveStream(studio.codec, voice, 16_000).latency, abs=0.5)
     assert view.is_disabled("#record")
     view.screenshot(path=artefact("serve-live-desktop.png"))
     view.click("#live")

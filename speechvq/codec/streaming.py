@@ -178,6 +178,7 @@ class Streamer:
 
     latency: the most samples at 16 kHz between one that is given and the push that gives its conversion, which is the
         algorithmic latency. The time of computation comes to it, and that of resampling if the rate is another.
+    lookahead: codes that the decoder waits for.
     """
 
     sample_rate = SAMPLE_RATE
@@ -186,6 +187,7 @@ class Streamer:
         self._codes, self._speech = codes, speech
         self._given = 0
         self.latency = codes.latency + speech.ahead * codes.hop_length + speech.delay
+        self.lookahead = speech.ahead
 
     def push(self, samples: ArrayLike | Tensor) -> Tensor:
         """The samples (T',) at 16 kHz that are known with the next samples (T,) in [-1, 1]; often none.

@@ -9,14 +9,27 @@ import soxr
 
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
+from speechvq.codec.streaming import Streamer
 from speechvq.extras import needed_for
 
 with needed_for("the page", "serve"):
     from starlette.concurrency import run_in_threadpool
     from starlette.websockets import WebSocket, WebSocketDisconnect
 
+MAX_LATENCY = 0.2  # of the model, in seconds
 MAX_LIVE_SECONDS = 3600
 MAX_MESSAGE_SECONDS = 2.0
+
+
+def live_streamer(codec: Codec, voice: str, rate: int, longest: float = MAX_LATENCY) -> Streamer:
+    """The stream that waits for as many codes as a latency of `longest` seconds allows, or for none.
+
+    Arguments and errors as of `LiveStream`.
+    """
+    stream = codec.streamer(voice, rate)
+    while stream.lookahead and stream.latency > longest * stream.sample_rate:
+        stream = codec.streamer(voice, rate, lookahead=stream.lookahead - 1)
+    return stream
 
 
 class LiveStream:
@@ -34,7 +47,7 @@ class LiveStream:
 
     def __init__(self, codec: Codec, voice: str, rate: int) -> None:
         self.rate = rate
-        self._streamer = codec.streamer(voice, rate)
+        self._streamer = live_streamer(codec, voice, rate)
         self._given = 0
         resampled = rate != codec.sample_rate
         self._resampler = soxr.ResampleStream(codec.sample_rate, rate, 1, dtype="float32") if resampled else None
