@@ -69,6 +69,17 @@ def trained(tiny, corpus) -> tuple[VQVAE, list[Batch]]:
     return model.eval(), list(held_out_batches(corpus, valid, SPEAKERS, 6400, 32))
 
 
+def test_in_training_alone_changes_of_code_are_penalized(tiny):
+    """Held codes are farther from the latents than the nearest ones; also with a frozen codebook."""
+    held = replace(tiny.model, bottleneck=replace(tiny.model.bottleneck, penalty=1e6))
+    torch.manual_seed(0)
+    model = initialized(build(held, 3))
+    [batch, _] = batches(model.hop_length)
+    nearest = model.held_out([batch])["commitment"]
+    model.freeze(["bottleneck"])
+    assert model.train()(batch)["commitment"] > 1.2 * nearest
+
+
 def test_losses_are_named_and_one_is_the_reconstruction(tiny, wavenet_config):
     torch.manual_seed(0)
     for config, names in ((tiny.model, ["mel", "commitment"]), (wavenet_config, ["nll", "mel", "commitment"])):

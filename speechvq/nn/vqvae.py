@@ -12,6 +12,7 @@ from speechvq import SpeechVQError
 from speechvq.config import ModelConfig, NoDecoderConfig
 from speechvq.nn.augment import Augment
 from speechvq.nn.bottleneck import BOTTLENECKS, Bottleneck, Discrete
+from speechvq.nn.bottleneck.vq import VectorQuantizer
 from speechvq.nn.decoder import DECODERS
 from speechvq.nn.decoder.contract import Decoder, PitchChange
 from speechvq.nn.encoder import ENCODERS, Encoder
@@ -147,7 +148,9 @@ class VQVAE(Trainable):
 
     def forward(self, batch: Batch, turn: str = "model") -> dict[str, Tensor]:
         """The weighted losses of a batch by name, of decoder, bottleneck, predictor and phones."""
-        latent = self.bottleneck(self.encoder(self.augment(batch.wav)))
+        z = self.encoder(self.augment(batch.wav))
+        is_vq = isinstance(self.bottleneck, VectorQuantizer)
+        latent = self.bottleneck(z, penalized=True) if is_vq else self.bottleneck(z)
         losses: dict[str, Tensor] = self.speech_decoder.losses(self.jitter(latent.z), batch.speaker, batch.wav)
         losses = losses | latent.losses
         if self.predictor is not None:

@@ -62,8 +62,10 @@ class VectorQuantizer(Discrete):
     def vectors(self, codes: Tensor) -> CodeVectors:
         return CodeVectors(self, codes)
 
-    def forward(self, z: Tensor) -> Latent:
+    def forward(self, z: Tensor, *, penalized: bool = False) -> Latent:
         """Quantize z (B, D, N), with the straight-through gradient; in training mode also learn.
+
+        penalized: whether changes of code are penalized as configured; a frozen codebook's, too.
 
         The loss `commitment` is beta * |z - sg[e]|^2, a mean over all elements (the paper sums over D).
         """
@@ -72,7 +74,7 @@ class VectorQuantizer(Discrete):
             vectors = z.detach().transpose(1, 2)
             if self.training and not self.initialized:
                 self.initialize(from_first(self._start(all_rows(vectors).flatten(0, 1))))
-            codes = self._penalized(vectors) if self.training and self.config.penalty else self.encode(z.detach())
+            codes = self._penalized(vectors) if penalized and self.config.penalty else self.encode(z.detach())
             # Before learning: vectors and losses belong to the codebook that chose the codes.
             chosen = self.lookup(codes).detach().clone()
             losses = {"commitment": self.config.beta * F.mse_loss(z, chosen)}
@@ -81,7 +83,7 @@ class VectorQuantizer(Discrete):
             return Latent(z + (chosen - z).detach(), codes, losses)
 
     def _penalized(self, vectors: Tensor) -> Tensor:
-        """The codes (B, N) of latents (B, N, D) of training, with penalties of changes up to the one configured."""
+        """The codes (B, N) of latents (B, N, D); each row draws its penalty, up to the one configured."""
         table = self.table
         products = torch.addmm(table.square().sum(1), vectors.flatten(0, 1), table.T, alpha=-2)
         distances = products.view(*vectors.shape[:2], -1) + vectors.square().sum(2, keepdim=True)
