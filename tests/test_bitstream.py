@@ -287,3 +287,16 @@ def test_histograms(tmp_path):
         (tmp_path / "histogram.json").write_text(text)
         with pytest.raises(SpeechVQError, match=r"histogram\.json: (not the counts of 12 codes|not JSON|'counts)"):
             load_histogram(tmp_path, 12)
+
+
+def test_a_speaker_that_no_file_of_codes_can_name(coders):
+    codes = np.array([3, 0, 7])
+    for name, reason in (
+        ("x" * 256, "at most 255 bytes"),
+        ("\u00fc" * 128, "at most 255"),
+        ("\udce9", r"not UTF-8: '\\u"),
+    ):
+        with pytest.raises(SpeechVQError, match=reason):
+            pack(encoded(codes, speaker=name), coders["fixed"])
+    name = "\u00fc" * 127 + "\n"
+    assert unpack(pack(encoded(codes, speaker=name), coders["fixed"]), lambda header: coders["fixed"]).speaker == name

@@ -123,11 +123,9 @@ def write_header(
 ) -> bytes:
     """The bytes of a header; arguments as the fields of `Header`, but for the chunks, which are given themselves.
 
-    Raises SpeechVQError if the speaker's name has more than 255 bytes.
+    Raises SpeechVQError as `name_bytes` does, for more than 255 bytes.
     """
-    name = speaker.encode()
-    if len(name) > 255:
-        raise SpeechVQError("the name of a speaker has at most 255 bytes in a file of codes")
+    name = name_bytes(speaker, 255, "a file")
     fingerprint = bytes.fromhex(alphabet.model[:FINGERPRINT_DIGITS])
     version = FORMAT_VERSION if melody is None else MELODY_VERSION
     head = MAGIC + bytes([version, list(CODER_TAGS).index(coder)]) + fingerprint + tag
@@ -195,6 +193,17 @@ def write_varint(number: int) -> bytes:
     """A number from 0 as LEB128."""
     low, high = number & 127, number >> 7
     return bytes([low | 128]) + write_varint(high) if high else bytes([low])
+
+
+def name_bytes(speaker: str, most: int, what: str) -> bytes:
+    """A speaker's name in UTF-8. Raises SpeechVQError if it has more bytes than `most`, or half of a surrogate pair."""
+    try:
+        name = speaker.encode()
+    except UnicodeEncodeError:
+        raise SpeechVQError(f"the name of a speaker is not UTF-8: {speaker[:20]!a}") from None
+    if len(name) > most:
+        raise SpeechVQError(f"the name of a speaker has at most {most} bytes in {what} of codes")
+    return name
 
 
 def read_varint(data: bytes, offset: int) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from speechvq import SpeechVQError
-from speechvq.coding.header import CODER_TAGS, FINGERPRINT_DIGITS, MAGIC, read_varint, write_varint
+from speechvq.coding.header import CODER_TAGS, FINGERPRINT_DIGITS, MAGIC, name_bytes, read_varint, write_varint
 from speechvq.folder.card import Alphabet
 
 if TYPE_CHECKING:
@@ -59,11 +59,9 @@ class StreamHeader:
     def packet(self, position: int) -> bytes:
         """The bytes of the header's packet; `position`: of the next code.
 
-        Raises SpeechVQError if the speaker's name has more than 200 bytes.
+        Raises SpeechVQError as `name_bytes` does, for more than 200 bytes.
         """
-        name = self.speaker.encode()
-        if len(name) > 200:
-            raise SpeechVQError("the name of a speaker has at most 200 bytes in a stream of codes")
+        name = name_bytes(self.speaker, 200, "a stream")
         body = bytes([list(CODER_TAGS).index(self.coder)])
         body += bytes.fromhex(self.alphabet.model[:FINGERPRINT_DIGITS]) + self.tag
         for number in (self.sample_rate, self.alphabet.hop_length, self.alphabet.codes, position, len(name)):
