@@ -115,6 +115,8 @@ def test_codes_that_are_too_many_for_a_packet_become_several():
 def test_what_cannot_be_is_refused():
     with pytest.raises(SpeechVQError, match="at most 200 bytes"):
         StreamHeader("fixed", ALPHABET, b"", 16_000, "x" * 201).packet(0)
+    with pytest.raises(SpeechVQError, match="not UTF-8"):
+        StreamHeader("fixed", ALPHABET, b"", 16_000, "\udce9").packet(0)
     other = StreamHeader("fixed", Alphabet("ffffffff", K, HOP), b"", 16_000, "ann")
     with pytest.raises(SpeechVQError, match="another stream"):
         [*PacketReader().push(FIXED.packet(0) + other.packet(0))]
