@@ -233,6 +233,11 @@ def test_the_best_is_kept_not_the_last(tmp_path):
     assert load_tensors(tmp_path / LAST)[0]["model.weight"].item() < 0.3
 
 
+def test_of_equally_good_weights_the_last_are_kept(tmp_path):
+    toy_run(tmp_path, TOY, Toy(target=math.inf))
+    assert load_tensors(tmp_path / WEIGHTS)[1]["step"] == 40
+
+
 def test_the_average_of_the_weights_is_evaluated_and_exported(tmp_path):
     seen: list[float] = []
     model = Toy()

@@ -199,7 +199,7 @@ class Trainer:
             )
 
     def _evaluate(self, writer: Any) -> dict[str, float]:
-        """Measure, log, and save: the averaged weights if they are the best so far, and always the last state."""
+        """Measure, log, and save: the averaged weights if none were better so far, and always the last state."""
         if not self.accelerator.is_main_process:
             return {}
         evaluated = cast("Trainable", self.averaged.module) if self.config.average else self.model.exported.eval()
@@ -214,7 +214,7 @@ class Trainer:
         with (self.out / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         cost = figures["loss"] if self.config.keep == "loss" else -figures[self.config.keep]
-        if cost < self.best:
+        if cost <= self.best:  # of equals the later: what a frozen decoder's loss does not see may have learned
             self.best = cost
             save_tensors(self.out / WEIGHTS, evaluated.state_dict(), row)
         if self.step:
