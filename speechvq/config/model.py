@@ -190,6 +190,16 @@ class ContentConfig:
 
 
 @dataclass(frozen=True)
+class CycleConfig:
+    """A loss on the latents of what a vocoder decoder predicts for another speaker, encoded again.
+
+    weight: of the loss; 0 in the paper, which has none.
+    """
+
+    weight: float = 0.0
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
     """Random changes of the encoder's input in training; 0 switches a change off.
 
@@ -220,6 +230,7 @@ class ModelConfig:
     decoder: DecoderConfig = field(default_factory=WaveNetDecoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     content: ContentConfig = field(default_factory=ContentConfig)
+    cycle: CycleConfig = field(default_factory=CycleConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     jitter: float = 0.0
 
@@ -229,4 +240,4 @@ class ModelConfig:
         decoder = self.decoder
         if isinstance(decoder, VocoderDecoderConfig):
             decoder = replace(decoder, transposed_weight=0.0, speaker_weight=0.0)
-        return replace(self, decoder=decoder, predictor=PredictorConfig(), content=ContentConfig())
+        return replace(self, decoder=decoder, predictor=PredictorConfig(), content=ContentConfig(), cycle=CycleConfig())

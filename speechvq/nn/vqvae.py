@@ -15,9 +15,11 @@ from speechvq.nn.bottleneck import BOTTLENECKS, Bottleneck, Discrete
 from speechvq.nn.bottleneck.vq import VectorQuantizer
 from speechvq.nn.decoder import DECODERS
 from speechvq.nn.decoder.contract import Decoder, PitchChange
+from speechvq.nn.decoder.vocoder import VocoderDecoder
 from speechvq.nn.encoder import ENCODERS, Encoder
 from speechvq.nn.layers import Jitter
 from speechvq.nn.objective.content import Content
+from speechvq.nn.objective.cycle import check_cycle, cycle_loss
 from speechvq.nn.objective.latent_cpc import LatentCPC
 from speechvq.nn.trainable import Trainable
 from speechvq.wavenet.sampler import Sampling
@@ -47,6 +49,7 @@ class VQVAE(Trainable):
     jitter: the probability that a latent is replaced by one of its two neighbours in training.
     predictor: a loss on the latents, with the weight `predictor_weight`.
     content: a loss on their phones, with the weight `content_weight`, of batches that have labels.
+    cycle_weight: of a loss on the latents of what a vocoder decoder says for other speakers (see `cycle_loss`).
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class VQVAE(Trainable):
         predictor_weight: float = 0.0,
         content: Content | None = None,
         content_weight: float = 0.0,
+        cycle_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.augment = augment or nn.Identity()
@@ -72,6 +76,7 @@ class VQVAE(Trainable):
         self.predictor_weight = predictor_weight
         self.content = content
         self.content_weight = content_weight
+        self.cycle_weight = cycle_weight
 
     @property
     def hop_length(self) -> int:
@@ -161,6 +166,10 @@ class VQVAE(Trainable):
         if self.content is not None and batch.phones.numel():
             nats, _ = self.content(latent.z, batch.phones)
             losses["content"] = self.content_weight * nats
+        if self.cycle_weight:
+            assert isinstance(self.decoder, VocoderDecoder)
+            cycle = cycle_loss(self.encoder, self.decoder, z, latent.z, batch.speaker)
+            losses["cycle"] = self.cycle_weight * cycle
         return losses
 
     @torch.inference_mode()
@@ -220,6 +229,8 @@ def build(config: ModelConfig, speakers: int) -> VQVAE:
     encoder = ENCODERS[config.encoder.kind](config.encoder, config.bottleneck.dim)
     bottleneck = BOTTLENECKS[config.bottleneck.kind](config.bottleneck)
     decoder = build_decoder(config, speakers)
+    if config.cycle.weight:
+        check_cycle(encoder, decoder)
     weight, dim = config.predictor.weight, config.bottleneck.dim
     predictor = LatentCPC(config.predictor, dim) if weight > 0 else None
     return VQVAE(
@@ -232,6 +243,7 @@ def build(config: ModelConfig, speakers: int) -> VQVAE:
         predictor_weight=weight,
         content=Content(dim) if config.content.weight > 0 else None,
         content_weight=config.content.weight,
+        cycle_weight=config.cycle.weight,
     )
 
 

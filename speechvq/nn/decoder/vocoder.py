@@ -103,6 +103,10 @@ class VocoderDecoder(SourceFilterDecoder):
             losses["speaker"] = self.speaker_weight * self.classifier.judge(moved[:, :-1], others)
         return losses
 
+    def predicted_mel(self, z_q: Tensor, speaker: Tensor) -> Tensor:
+        """The log-mel (B, FILTER_BANDS, F), in nats, that is predicted from z_q (B, D, N) for speakers (B,)."""
+        return log_mel(self.project(self.conditioner(z_q, self.speakers(speaker)).relu()).float())
+
     def filters(self, predicted: Tensor) -> Tensor:
         pitch = predicted[:, -1:]
         return torch.cat([self.vocoder(log_mel(predicted), pitch), pitch], 1)
