@@ -16,19 +16,21 @@ from speechvq import SpeechVQError
 
 @contextmanager
 def needed_for(purpose: str, extra: str) -> Iterator[None]:
-    """Guard the imports of an extra's packages.
+    """Guard the imports of an extra's packages, and what else fails if they do not suit the environment.
 
     >>> with needed_for("alignment", "align"):
     ...     import pocketsphinx
 
     Raises SpeechVQError if a package is not installed: what needs it, and the command that installs the extra in a
-    clone.
+    clone; or if it refuses a variable of the environment, such as MPLBACKEND.
     """
     try:
         yield
     except ImportError as error:
         missing = (error.name or str(error)).partition(".")[0]
         raise SpeechVQError(f'{purpose} needs {missing}: pip install ".[{extra}]"') from None
+    except ValueError as error:
+        raise SpeechVQError(f"{purpose}: {error}") from None
 
 
 def let_numba_cache() -> None:

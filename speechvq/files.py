@@ -44,10 +44,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path (same folder, same suffix) that becomes `path` when the block ends without an exception.
 
     On any exception, Ctrl-C included, the temporary file is removed and `path` is left as it was. Those of killed
-    processes are removed by the next process that writes into the folder.
+    processes are removed by the next process that writes into the folder. A link to a file stays one.
     Raises SpeechVQError as `check_output` does.
     """
     check_output(path)
+    path = path.resolve() if path.is_symlink() else path
     _make_folder(path.parent)
     _sweep(path.parent)
     try:
@@ -214,13 +215,14 @@ def check_path(path: Path) -> Path:
 def check_output(path: Path, *, folder: bool = False) -> Path:
     """Check that a file or, with `folder`, a folder can be at a path -> the nearest folder that is there.
 
-    Raises SpeechVQError if one is where the other must be, a link leads to nothing, or as `check_path` does.
+    Raises SpeechVQError if another kind of thing is there, a link leads to nothing, or as `check_path` does.
     """
     nearest = check_path(path)
     if nearest.is_symlink() and not nearest.exists():
         raise SpeechVQError(f"{nearest}: is a link to nothing")
-    if not folder and path.is_dir():
-        raise SpeechVQError(f"{path}: is a folder, where a file is to be written")
+    if not folder and path.exists() and not path.is_file():
+        kind = "folder" if path.is_dir() else "pipe or a device"
+        raise SpeechVQError(f"{path}: is a {kind}, where a file is to be written")
     above = path.parent if nearest == path and not folder else nearest
     if not above.is_dir():
         raise SpeechVQError(f"{above}: is a file, where a folder is to be written")
@@ -247,8 +249,7 @@ def not_a_file(path: Path) -> str:
 
 def _umask() -> int:
     """The process's umask, which can be read only by setting it. `mkstemp` ignores it (mode 600)."""
-    mask = os.umask(0)
-    os.umask(mask)
+    os.umask(mask := os.umask(0))
     return mask
 
 
@@ -272,8 +273,7 @@ def walk(folder: Path, *, below: bool = True, leave_out: Path | None = None) -> 
 
 
 def _walk(folder: Path, below: bool, leave_out: Path | None, above: tuple[Path, ...]) -> Iterator[Path]:
-    own = folder.resolve()
-    if own in above or own == leave_out:
+    if (own := folder.resolve()) in above or own == leave_out:
         return
     try:
         paths = sorted(folder.iterdir())

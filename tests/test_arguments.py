@@ -1,6 +1,7 @@
 """The arguments that a program gives to a codec: any kind of array, or one line of error."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def test_tensors_that_are_not_dense_are_refused():
         with pytest.raises(SpeechVQError, match=r"^codes are"):
             as_codes(tensor, 8)
     assert as_codes(torch.tensor([3.0, 0.0, 7.0], dtype=torch.bfloat16), 8).tolist() == [3, 0, 7]
+    assert as_samples(torch.tensor([0.5, -1.0]).to(torch.float8_e4m3fn)).isfinite().all()
 
 
 def test_samples_of_another_byte_order_and_direction():
@@ -322,3 +324,26 @@ def test_errors_of_numpy_that_the_caller_has_raised():
     with np.errstate(all="raise"):
         assert as_samples(np.full(3, 1e-45)).tolist() == [pytest.approx(1.4e-45, rel=0.1)] * 3
         assert as_samples(np.full(3, 1e300)).isinf().all()
+
+
+def test_codes_that_could_not_be_read_again_are_not_written(codec, tmp_path):
+    files, path, alphabet = CodeFiles(codec), tmp_path / "a.svq", codec.alphabet
+    for name in ("x", 3, ""):
+        with pytest.raises(SpeechVQError, match="a coder is one of fixed, static, prior"):
+            files.coder(name)
+    hop, other = codec.hop_length, replace(alphabet, model="0" * 16)
+    for codes, samples, whose, reason in (
+        ([1, alphabet.codes], 2 * hop, alphabet, "codes are between 0 and"),
+        ([], 0, alphabet, "at least one integer"),
+        ([1, 2, 3], 5, alphabet, "3 codes are not those of 5 samples"),
+        ([1, 2], -5, alphabet, "the number of samples"),
+        ([1, 2], 2 * hop, other, "codes of model 00000000, not of this one"),
+    ):
+        with pytest.raises(SpeechVQError, match=reason):
+            files.write(path, Encoded(torch.tensor(codes, dtype=torch.int64), samples, whose), files.coder())
+    assert not path.exists()
+    files.write(path, Encoded(np.array([1, 2]), 2 * hop - 1, alphabet), files.coder())
+    files.write(path, files.read(path), files.coder("fixed"))
+    assert files.read(path).codes.tolist() == [1, 2]
+    with pytest.raises(SpeechVQError, match="latents are finite"):
+        codec.quantize(torch.full((len(codec.vectors([0])), 3), float("nan")), 1.0)

@@ -184,13 +184,13 @@ def test_other_formats_are_refused_and_nothing_is_left(tmp_path, name):
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):
-    path = tmp_path / "x.wav"
+    path = tmp_path / "x.flac"
     write(path, noise(100))
     before = path.read_bytes()
-    with pytest.raises(OSError, match="Format"):
-        write(path, noise(100), sample_rate=-1)
+    with pytest.raises(OSError, match="sample rate"):
+        write(path, noise(100), sample_rate=700_000)
     assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["x.wav"]
+    assert [p.name for p in tmp_path.iterdir()] == ["x.flac"]
 
 
 # --- real files
@@ -204,3 +204,39 @@ def test_real_opus_is_read(speaker):
     wav = read(paths[0])
     assert len(wav) == pytest.approx(soundfile.info(paths[0]).duration * SAMPLE_RATE, abs=1)
     assert float(AF.loudness(normalize_loudness(wav)[None], SAMPLE_RATE)) == pytest.approx(-24, abs=0.1)
+
+
+@pytest.mark.parametrize("rate", [0, -16_000, float("nan"), "16000", 10**12, None])
+def test_rates_that_no_recording_has(tmp_path, rate):
+    wav = torch.zeros(100)
+    soundfile.write(tmp_path / "a.wav", wav.numpy(), 16_000)
+    for attempt in (
+        lambda: write(tmp_path / "x.wav", wav, rate),
+        lambda: read(tmp_path / "a.wav", rate),
+        lambda: resample(wav, rate, 16_000),
+        lambda: resample(wav, 16_000, rate),
+    ):
+        with pytest.raises(SpeechVQError, match="a sample rate"):
+            attempt()
+    with pytest.raises(SpeechVQError, match="whole number"):
+        write(tmp_path / "x.wav", wav, 16_000.5)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_any_array_of_real_numbers_is_written_and_resampled(tmp_path):
+    tone = sine(500, 0.1)
+    write(tmp_path / "tensor.wav", torch.from_numpy(tone).float(), 16_000)
+    expected = (tmp_path / "tensor.wav").read_bytes()
+    for wav in (tone, tone.astype(">f4"), tone[::-1].copy()[::-1], [tone[:700], torch.from_numpy(tone[700:])]):
+        write(tmp_path / "array.wav", wav, 16_000.0)
+        assert (tmp_path / "array.wav").read_bytes() == expected
+    half = resample(torch.from_numpy(tone).float(), 16_000, 8_000)
+    assert torch.equal(resample(tone, 16_000, 8_000), half)
+    for wrong in (torch.zeros(2, 9), torch.ones(9, dtype=torch.int16), np.ones(9, int), [0.1, 0.2], "abc"):
+        with pytest.raises(SpeechVQError, match=r"array \(T,\) of real numbers"):
+            write(tmp_path / "x.wav", wrong)
+        with pytest.raises(SpeechVQError, match=r"array \(T,\) of real numbers"):
+            resample(wrong, 16_000, 8_000)
+    with pytest.raises(SpeechVQError, match="NaN"):
+        write(tmp_path / "x.wav", torch.tensor([0.1, float("nan")]))
+    assert not (tmp_path / "x.wav").exists()

@@ -249,3 +249,14 @@ def test_what_cannot_be_clustered(pretrained, corpus, tmp_path, monkeypatch):
     with pytest.raises(SpeechVQError, match="all frames of speech are alike"):
         make_codebook(pretrained, corpus, tmp_path / "alike", HOW)
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_layer_that_is_named_twice_has_the_codes_that_were_learned(pretrained, corpus, tmp_path):
+    """With `more`, the projection joins each layer once: half of it was lost."""
+    twice = replace(HOW, outputs=(0, 0, 2))
+    make_codebook(pretrained, corpus, tmp_path / "as-named", twice)
+    make_codebook(pretrained, corpus, tmp_path / "once", replace(twice, more=(1,)))
+    named, once = Codec.load(tmp_path / "as-named"), Codec.load(tmp_path / "once")
+    assert once.card.config.model.encoder.outputs == (0, 1, 2)
+    wav = read(corpus / read_manifest(corpus)[0].path)
+    torch.testing.assert_close(once.latents(wav, SAMPLE_RATE), named.latents(wav, SAMPLE_RATE), atol=1e-4, rtol=1e-4)

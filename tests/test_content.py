@@ -130,3 +130,12 @@ def test_known_speakers_keep_their_embeddings_and_new_ones_begin_with_the_mean(t
     frozen = replace(still, init=replace(init, freeze=("decoder",)))
     with pytest.raises(SpeechVQError, match="has no speaker new, whose embedding is frozen"):
         train(frozen, tmp_path / "data", tmp_path / "frozen")
+
+
+def test_something_is_left_to_train(taught, corpus, tmp_path):
+    config = load_card(taught[0]).config
+    parts = ("encoder", "bottleneck", "decoder")
+    frozen = replace(config, model=replace(config.model, content=ContentConfig()))
+    with pytest.raises(SpeechVQError, match="nothing is left to train"):
+        train(replace(frozen, init=InitConfig(str(taught[0]), parts, parts)), corpus, tmp_path / "x")
+    assert not (tmp_path / "x").exists()

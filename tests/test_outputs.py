@@ -16,9 +16,10 @@ from speechvq import SpeechVQError
 from speechvq.cli import main
 from speechvq.cli.arguments import report, require_output
 from speechvq.cli.streaming import streams
+from speechvq.codec import Codec
 from speechvq.coding import header
 from speechvq.evaluate.tables import code_table
-from speechvq.files import only_run
+from speechvq.files import only_run, save_json
 from speechvq.folder.card import CONFIG, PACKAGED, packaged
 from speechvq.folder.histogram import HISTOGRAM
 from speechvq.report.runs import read_runs
@@ -213,3 +214,59 @@ def test_the_spectrogram_of_very_short_audio(recwarn):
 
     assert spectrograms({"a": torch.zeros(320)}, [1], 320, []).startswith(b"\x89PNG")
     assert not [warning for warning in recwarn if "n_fft" in str(warning.message)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes there")
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path, capsys):
+    """As root, `--save /dev/null` made a file of it."""
+    (tmp_path / "manifest.jsonl").write_text("")
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    for name in ("p.wav", "p.svq", "p.json"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "link.wav").symlink_to("p.wav")
+    reason = "is a pipe or a device, where a file is to be written"
+    for name, command in (
+        ("p.wav", ["convert", tmp_path / "a.wav", tmp_path / "p.wav", "--speaker", "p225", "--force"]),
+        ("link.wav", ["convert", tmp_path / "a.wav", tmp_path / "link.wav", "--speaker", "p225", "--force"]),
+        ("p.svq", ["encode", tmp_path / "a.wav", tmp_path / "p.svq", "--force"]),
+        ("p.json", ["evaluate", "leakage", "--data", tmp_path, "--save", tmp_path / "p.json"]),
+    ):
+        assert main([*map(str, command)]) == 2
+        assert capsys.readouterr().err == f"speechvq: error: {tmp_path / name}: {reason}\n"
+    with pytest.raises(SpeechVQError, match=reason):
+        require_output(Path(os.devnull))
+    assert all((tmp_path / name).is_fifo() for name in ("p.wav", "p.svq", "p.json", "link.wav"))
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not every user may make links there")
+def test_a_link_to_a_file_stays_one(tmp_path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/result.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("below/result.json")
+    save_json(tmp_path / "link.json", [1])
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "below/result.json").read_text() == "[\n  1\n]\n"
+    assert [path.name for path in (tmp_path / "below").iterdir()] == ["result.json"]
+
+
+def test_two_results_are_not_the_same_file(tmp_path, capsys):
+    (tmp_path / "manifest.jsonl").write_text("")
+    same = ["--save", tmp_path / "x", "--table", tmp_path / "new/../x"]
+    command = ["evaluate", "phonemes", "--data", tmp_path, "--labels", tmp_path, *same]
+    assert main([*map(str, command)]) == 2
+    assert "x: two results cannot be the same file (--save, --table)" in capsys.readouterr().err
+
+
+def test_a_saved_model_replaces_models_only(runs, tmp_path):
+    codec = Codec.load(runs["mel"])
+    (tmp_path / CONFIG).write_text('{"mine": 1}')
+    with pytest.raises(SpeechVQError, match=f"{CONFIG} is of no model; remove it, or name another folder"):
+        codec.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [CONFIG]
+    assert (tmp_path / CONFIG).read_text() == '{"mine": 1}'
+    for _ in range(2):
+        codec.save(tmp_path / "model")
+    assert Codec.load(tmp_path / "model").fingerprint == codec.fingerprint
+    with pytest.raises(SpeechVQError, match="empty"):
+        codec.save("")

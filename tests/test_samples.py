@@ -7,6 +7,7 @@ from scipy.spatial.distance import jensenshannon
 from speechvq import SpeechVQError
 from speechvq.codec import Codec
 from speechvq.coding.code_files import CodeFiles
+from speechvq.coding.corpus_codes import corpus_codes
 from speechvq.data.manifest import read_manifest
 from speechvq.data.utterance_labels import read_labelled
 from speechvq.evaluate.samples import PhonePairs, diverge, evaluate_samples, jensen_shannon
@@ -53,3 +54,17 @@ def test_samples_are_more_like_training_than_order_0(runs, prior, corpus, tmp_pa
     assert unlabelled["samples"].phones is None
     with pytest.raises(SpeechVQError, match="--prior"):
         evaluate_samples(CodeFiles(files.codec), corpus, None, sampling=Sampling())
+
+
+def test_samples_are_compared_with_codes_that_bear_the_priors_penalty(runs, prior, corpus):
+    """Of one code throughout, as a large penalty gives, what is held out is as likely as what was learned."""
+    files = CodeFiles(Codec.load(runs["mel"]), prior)
+    usual, _ = evaluate_samples(files, corpus, None, count=2, seconds=0.5, sampling=Sampling())
+    files.penalty = 1e9
+    result, _ = evaluate_samples(files, corpus, None, count=2, seconds=0.5, sampling=Sampling())
+    train = [u for u in read_manifest(corpus) if u.split == "train"]
+    learned = corpus_codes(files.codec, corpus, train, penalty=1e9)
+    assert all((row == row[0]).all() for row in learned)
+    drawn = files.prior.sample(2, 25, None, Sampling()).numpy()
+    assert result["samples"] == diverge([*drawn], learned, 16)
+    assert result["samples"] != usual["samples"]

@@ -1,5 +1,7 @@
 """Light commands stay light: which modules a command loads, since seconds depend on the machine."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -101,3 +103,25 @@ def test_the_high_pass_is_scipys_design(cutoff):
     ones = np.ones(100)
     assert np.abs(filtered(sections, ones, steady)[0]).max() < 1e-12
     np.testing.assert_array_equal(filtered(wanted, ones, 0 * steady)[0], sosfilt(wanted, ones))
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "reason"),
+    [
+        ({"MPLBACKEND": "bogus"}, "import speechvq.report.heat_maps", "drawing: Key backend: 'bogus'"),
+        (
+            {"LOCAL_RANK": "0", "WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": ""},
+            "from speechvq.train.loop import processes; import os; del os.environ['MASTER_ADDR']; processes()",
+            "training: .* MASTER_ADDR expected",
+        ),
+        (
+            {"NUMBA_DISABLE_JIT": "1"},
+            "from speechvq.wavenet.compiled import announce; announce()",
+            "compiled functions, which NUMBA_DISABLE_JIT forbids",
+        ),
+    ],
+)
+def test_variables_of_the_environment_that_a_package_refuses(variables, code, reason):
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+    assert re.search(f"speechvq.SpeechVQError: .*{reason}", done.stderr), done.stderr

@@ -15,7 +15,7 @@ from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
 from speechvq.audio.decoding.byte_range import native_name
 from speechvq.audio.decoding.downmix import Downmix
-from speechvq.audio.decoding.libsndfile import decode, stated_samples
+from speechvq.audio.decoding.libsndfile import check_sound, decode, stated_samples
 from speechvq.audio.decoding.media import decode_media, media_kind
 from speechvq.audio.decoding.parts import Part, find_parts
 from speechvq.config.shapes import as_path
@@ -43,6 +43,7 @@ def read_pieces(path: str | Path, sample_rate: int = SAMPLE_RATE) -> Iterator[Te
     Raises SpeechVQError as `read` does, some of it only when the piece is reached.
     """
     path = as_path(path, "an audio file")
+    check_sound(sample_rate, 1, str(path))
     if not path.is_file():
         raise SpeechVQError(f"{path}: {not_a_file(path)}")
     samples = 0
@@ -112,28 +113,56 @@ def validate(wav: Tensor, what: str) -> Tensor:
     return channels.mean(0) if cancelling.channel is None else channels[cancelling.channel].clone()
 
 
-def write(path: str | Path, wav: Tensor | Iterable[Tensor], sample_rate: int = SAMPLE_RATE) -> None:
+def write(
+    path: str | Path, wav: Tensor | np.ndarray | Iterable[Tensor | np.ndarray], sample_rate: int = SAMPLE_RATE
+) -> None:
     """Write a wav (T,), or pieces of one, as a 16-bit .wav or .flac, clipped to [-1, 1], completely or not at all.
 
-    Raises SpeechVQError for another suffix, or if no file can be there.
+    Raises SpeechVQError for another suffix, if no file can be there, for a rate that recordings do not have, or for
+    samples that are whole numbers, NaN or infinite.
     """
     path = as_path(path, "an audio file")
+    check_sound(sample_rate, 1, str(path))
+    if sample_rate != int(sample_rate):
+        raise SpeechVQError(f"{path}: a file's sample rate is a whole number in Hz, not {sample_rate}")
     if path.suffix.lower() not in (".wav", ".flac"):
         raise SpeechVQError(f"{path}: audio is written as .wav or .flac")
     with atomic_write(path) as temporary:
         try:
-            with soundfile.SoundFile(native_name(temporary), "w", sample_rate, 1, "PCM_16") as file:
-                for piece in [wav] if isinstance(wav, Tensor) else wav:
-                    file.write(piece.clamp(-1, 1).numpy())
+            with soundfile.SoundFile(native_name(temporary), "w", int(sample_rate), 1, "PCM_16") as file:
+                for piece in [wav] if isinstance(wav, Tensor | np.ndarray) else wav:
+                    file.write(_real_samples(piece, str(path)).clamp(-1, 1).numpy())
         except soundfile.LibsndfileError as error:  # a full disk, say: not bad input
             with temporary.open("ab") as rest:  # the system gives the reason again, of which libsndfile is silent
                 rest.write(bytes(REST_BYTES))
             raise OSError(None, error.error_string, str(path)) from None
 
 
-def resample(wav: Tensor, old: int, new: int) -> Tensor:
-    """Resample a wav (T,) from rate `old` to rate `new`, in Hz, by the SoX resampler -> (T * new / old,), rounded."""
-    return torch.cat([*resampled([wav], old, new)])
+def resample(wav: Tensor | np.ndarray, old: int, new: int) -> Tensor:
+    """Resample a wav (T,) from rate `old` to rate `new`, in Hz, by the SoX resampler -> (T * new / old,), rounded.
+
+    Raises SpeechVQError for rates that recordings do not have, or samples that are whole numbers, NaN or infinite.
+    """
+    for rate in (old, new):
+        check_sound(rate, 1, "audio")
+    return torch.cat([*resampled([_real_samples(wav, "audio")], old, new)])
+
+
+def _real_samples(wav: Tensor | np.ndarray, what: str) -> Tensor:
+    """A wav (T,) that a program gives, as float32 on the CPU.
+
+    what: the name of the samples in errors.
+
+    Raises SpeechVQError if it is something else, or has NaN or infinite samples.
+    """
+    real = isinstance(wav, np.ndarray) and wav.dtype.kind == "f"
+    tensor = torch.from_numpy(np.array(wav, np.float32)) if real else wav
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim != 1:
+        kind = f"{wav.dtype} {tuple(wav.shape)}" if isinstance(wav, Tensor | np.ndarray) else type(wav).__name__
+        raise SpeechVQError(f"{what}: a wav is an array (T,) of real numbers in [-1, 1], not {kind}")
+    if not tensor.isfinite().all():
+        raise SpeechVQError(f"{what}: holds NaN or infinite samples")
+    return tensor.detach().cpu().float()
 
 
 def resampled(wavs: Iterable[Tensor], old: int, new: int) -> Iterator[Tensor]:

@@ -199,6 +199,9 @@ def _evaluate(question: Callable[[argparse.Namespace], int], options: argparse.N
     for name, mark in RESULT_MARKS.items():
         require_output(getattr(options, name, None))
         _require_result(getattr(options, name, None), mark)
+    given = [path.resolve() for name in RESULT_MARKS if (path := getattr(options, name, None)) is not None]
+    if len({*given}) < len(given):
+        raise SpeechVQError(f"{given[0]}: two results cannot be the same file (--{', --'.join(RESULT_MARKS)})")
     for name in ("wavs", "figures"):
         require_output(getattr(options, name, None), folder=True)
     return question(options)

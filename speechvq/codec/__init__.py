@@ -18,10 +18,19 @@ from speechvq.codec.encoding import Speech, SpeechEncoder
 from speechvq.codec.melody import melody_by_frame
 from speechvq.config import HIGHEST_HIGH_PASS, CodecRun
 from speechvq.config.shapes import as_path, check_number
-from speechvq.folder.card import WEIGHTS, Card, load_card, model_folder, save_card, speaker_index
+from speechvq.folder.card import (
+    CONFIG,
+    WEIGHTS,
+    Card,
+    file_of_no_model,
+    load_card,
+    model_folder,
+    save_card,
+    speaker_index,
+)
 from speechvq.folder.description import describe
 from speechvq.folder.fingerprint import WeightsSummary
-from speechvq.folder.histogram import load_histogram, save_histogram
+from speechvq.folder.histogram import HISTOGRAM, load_histogram, save_histogram
 from speechvq.folder.hub import Pretrained
 from speechvq.folder.readme import README, readme_text, save_readme
 from speechvq.folder.weights import count_parameters, fingerprint, load_module, save_tensors
@@ -86,8 +95,14 @@ class Codec(SpeechEncoder, Pretrained):
         return cls(model, card, figures, chosen, load_histogram(folder, model.bottleneck.codes), readme_text(folder))
 
     def save(self, folder: str | Path) -> None:
-        """Write a model folder, which `Codec.load` reads, with the README.md of this one unless there is one."""
+        """Write a model folder, which `Codec.load` reads, with the README.md of this one unless there is one.
+
+        Raises SpeechVQError if it would replace a file that is of no model.
+        """
         folder = as_path(folder, "a model")
+        other = file_of_no_model(folder, (CONFIG, WEIGHTS, HISTOGRAM))
+        if other:
+            raise SpeechVQError(f"{other} is of no model; remove it, or name another folder")
         save_card(folder, self.card)
         save_tensors(folder / WEIGHTS, self.model.state_dict(), self.figures)
         if self.histogram is not None:

@@ -23,7 +23,8 @@ def as_samples(samples: ArrayLike | Tensor) -> Tensor:
     if isinstance(samples, Tensor):
         if samples.is_complex() or samples.is_meta:
             raise SpeechVQError(f"samples are real numbers, not {samples.dtype} on {samples.device.type}")
-        return _plain(samples, "samples are real numbers")
+        plain = _plain(samples, "samples are real numbers")
+        return plain.float() if plain.is_floating_point() and plain.element_size() == 1 else plain  # has no isfinite
     return torch.from_numpy(_converted(samples, np.dtype(np.float32), "samples are real numbers"))
 
 

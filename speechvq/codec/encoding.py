@@ -162,6 +162,8 @@ class SpeechEncoder(Streams):
         rows, bottleneck = as_samples(latents), self.model.discrete
         if rows.ndim != 2 or len(rows) != len(self.vectors([0])) or not rows.shape[1]:
             raise SpeechVQError(f"latents have the shape (D, N), not {tuple(rows.shape)}")
+        if not rows.isfinite().all():
+            raise SpeechVQError("latents are finite, not NaN or infinite")
         z = rows[None].to(self.device)
         return penalized_codes(bottleneck, [z], penalty) if penalty else bottleneck.encode(z)[0].cpu()
 

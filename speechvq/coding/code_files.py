@@ -7,14 +7,16 @@ from pathlib import Path
 
 from speechvq import SpeechVQError
 from speechvq.codec import Codec, Encoded
+from speechvq.codec.arguments import as_codes
 from speechvq.coding.bitstream import pack, unpack
 from speechvq.coding.coders import Coder, Fixed, Static, UnderPrior
-from speechvq.coding.header import FINGERPRINT_DIGITS, Header, parse_file
+from speechvq.coding.header import CODER_TAGS, FINGERPRINT_DIGITS, MAX_SAMPLES, Header, parse_file
 from speechvq.coding.packets.framing import StreamHeader, is_packets
 from speechvq.coding.packets.recorded import unpack_packets
 from speechvq.coding.trained_prior import TrainedPrior
-from speechvq.config.shapes import as_path
+from speechvq.config.shapes import as_path, check_number
 from speechvq.files import atomic_write
+from speechvq.folder.card import Alphabet
 from speechvq.folder.histogram import HISTOGRAM
 
 log = logging.getLogger(__name__)
@@ -41,9 +43,11 @@ class CodeFiles:
     def coder(self, name: str | None = None) -> Coder:
         """The coder `fixed`, `static` or `prior`; without a name, the last of these that there is.
 
-        Raises SpeechVQError if the coder needs a histogram or a prior that is not there.
+        Raises SpeechVQError if there is no such coder, or it needs a histogram or a prior that is not there.
         """
         histogram = self.codec.histogram
+        if name not in (None, *CODER_TAGS):
+            raise SpeechVQError(f"a coder is one of {', '.join(CODER_TAGS)}, not {str(name)[:20]!r}")
         if name == "prior" or (name is None and self.prior is not None):
             if self.prior is None:
                 raise SpeechVQError("the coder 'prior' needs a prior (--prior)")
@@ -69,7 +73,17 @@ class CodeFiles:
         return encoded
 
     def write(self, path: str | Path, encoded: Encoded, coder: Coder) -> None:
-        """Write a file, atomically. Raises SpeechVQError if no file can be there."""
+        """Write a file, atomically.
+
+        Raises SpeechVQError if no file can be there, or it could not be read again: the codes are those of another
+        model, or not as many as the samples have.
+        """
+        self._require_own(encoded.alphabet)
+        codes = as_codes(encoded.codes, encoded.alphabet.codes)
+        check_number(encoded.samples, "the number of samples", 1, MAX_SAMPLES, whole=True)
+        if len(codes) != -(-encoded.samples // encoded.alphabet.hop_length):
+            raise SpeechVQError(f"{len(codes)} codes are not those of {encoded.samples} samples")
+        encoded = replace(encoded, codes=codes)
         with atomic_write(as_path(path, "a file of codes")) as temporary:
             temporary.write_bytes(pack(encoded, coder))
 
@@ -86,9 +100,7 @@ class CodeFiles:
 
         Raises SpeechVQError if it is of another model, or needs another histogram or prior.
         """
-        wanted, own = header.alphabet.model, self.codec.fingerprint[:FINGERPRINT_DIGITS]
-        if header.alphabet != replace(self.codec.alphabet, model=own):
-            raise SpeechVQError(f"codes of model {wanted}, not of this one ({own})")
+        self._require_own(header.alphabet)
         if header.coder == "prior" and self.prior is None:
             raise SpeechVQError(f"written under the prior {header.tag.hex()}: give it as --prior")
         coder = self.coder(header.coder)
@@ -97,3 +109,9 @@ class CodeFiles:
                 f"written under the {header.coder} {header.tag.hex()}, not this one ({coder.tag.hex()})"
             )
         return coder
+
+    def _require_own(self, alphabet: Alphabet) -> None:
+        """Raises SpeechVQError for codes of another model; a file names its model by the first digits alone."""
+        wanted, own = (one.model[:FINGERPRINT_DIGITS] for one in (alphabet, self.codec.alphabet))
+        if replace(alphabet, model=wanted) != replace(self.codec.alphabet, model=own):
+            raise SpeechVQError(f"codes of model {wanted}, not of this one ({own})")

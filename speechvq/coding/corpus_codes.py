@@ -38,13 +38,13 @@ def corpus_codes(
 
 
 def usable_codes(
-    codec: Codec, data: Path, utterances: Sequence[Utterance]
+    codec: Codec, data: Path, utterances: Sequence[Utterance], penalty: float = 0.0
 ) -> tuple[list[Utterance], list[np.ndarray], list[tuple[str, str]]]:
     """The utterances whose audio can be read, their `corpus_codes`, and (id, reason) of the others.
 
     Codes are kept only if there are no others.
     """
-    kept, encode = _kept_and_encoder(codec, data, utterances)
+    kept, encode = _kept_and_encoder(codec, data, utterances, penalty=penalty)
     if kept.is_file():
         return [*utterances], _load(kept, len(utterances), codec.alphabet.codes), []
     found = zip(utterances, share_out(utterances, lambda u: attempt(encode, u), unit="utterance"), strict=True)

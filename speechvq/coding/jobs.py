@@ -134,7 +134,7 @@ def sample_files(
     before = None
     if prefix is not None:
         is_codes = prefix.suffix.lower() in CODE_SUFFIXES
-        before = (files.read(prefix) if is_codes else codec.encode_file(prefix)).codes
+        before = (files.read(prefix) if is_codes else codec.encode_file(prefix, penalty=files.penalty)).codes
     length = max(round(seconds * codec.sample_rate / codec.hop_length), 1)
     given = None if anyone or speaker not in prior.speakers else speaker
     rows = [*prior.sample(len(targets), length, given, sampling, before)]

@@ -97,6 +97,8 @@ def as_path(path: str | os.PathLike[str], what: str) -> Path:
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str) or "\0" in os.fspath(path):
         raise SpeechVQError(f"{what} is given by a path, not as {type(path).__name__}")
+    if os.fspath(path) == "":
+        raise SpeechVQError(f"{what} is given by a path, which is empty")
     checked = Path(path)
     check_path(checked)
     return checked

@@ -8,7 +8,6 @@ import numpy as np
 
 from speechvq import SpeechVQError
 from speechvq.audio import SAMPLE_RATE
-from speechvq.codec import Codec
 from speechvq.coding.code_files import CodeFiles
 from speechvq.coding.corpus_codes import usable_codes
 from speechvq.data.manifest import Utterance, read_manifest
@@ -74,8 +73,8 @@ def evaluate_samples(
     train = [u for u in utterances if u.split == "train"]
     known = {u.speaker for u in train}
     valid = [u for u in utterances if u.split == "valid" and u.speaker in known]
-    train, rows, left_out = _usable(codec, data, "train", train)
-    _, held_out, others = _usable(codec, data, "valid", valid)
+    train, rows, left_out = _usable(files, data, "train", train)
+    _, held_out, others = _usable(files, data, "valid", valid)
     length = max(round(seconds * SAMPLE_RATE / codec.hop_length), 2)
     count = max(min(count, sum(map(len, held_out)) // length), 1)
     drawn = [*prior.sample(count, length, None, sampling).numpy()]
@@ -94,12 +93,15 @@ def evaluate_samples(
 
 
 def _usable(
-    codec: Codec, data: Path, split: str, utterances: Sequence[Utterance]
+    files: CodeFiles, data: Path, split: str, utterances: Sequence[Utterance]
 ) -> tuple[list[Utterance], list[np.ndarray], LeftOut]:
-    """`usable_codes` of a split. Raises SpeechVQError if there are none."""
+    """`usable_codes` of a split, with the penalty of those that the prior has learned.
+
+    Raises SpeechVQError if there are none.
+    """
     if not utterances:
         raise SpeechVQError(f"{data}: no speech of the split '{split}', with which samples are compared")
-    usable, rows, left_out = usable_codes(codec, data, utterances)
+    usable, rows, left_out = usable_codes(files.codec, data, utterances, files.penalty)
     if not rows:
         name, reason = left_out[0]
         raise SpeechVQError(f"none of {len(left_out)} can be used; the first, {name}: {reason}")

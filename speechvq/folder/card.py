@@ -10,7 +10,7 @@ from speechvq.config import HIGHEST_HIGH_PASS, Run
 from speechvq.config.guarded import read_json
 from speechvq.config.parsing import parse, parse_run
 from speechvq.config.shapes import Each, Maybe, as_path, check_shape
-from speechvq.files import check_path, save_json
+from speechvq.files import check_path, file_exists, save_json
 
 FORMAT = 2  # the newest; 1 if the audio goes through no high-pass, of which readers of 1 do not know
 CONFIG = "config.json"
@@ -68,6 +68,20 @@ def save_card(folder: Path, card: Card) -> None:
     if not card.taught:
         del fields["taught"]
     save_json(folder / CONFIG, {"format": FORMAT if card.high_pass else 1, "speechvq": __version__, **fields})
+
+
+def file_of_no_model(folder: Path, names: Sequence[str]) -> Path | None:
+    """A file of the user that would be replaced if files of these names were written into a folder; None for none.
+
+    A folder with a card is a model's, also that of a run which was killed before it wrote weights.
+    """
+    there = [folder / name for name in names if file_exists(folder / name)]
+    try:
+        if there:
+            load_card(folder)
+    except SpeechVQError:
+        return there[0]
+    return None
 
 
 def packaged() -> list[str]:

@@ -13,6 +13,7 @@ from speechvq import SpeechVQError
 from speechvq.config import TrainConfig
 from speechvq.data.feature_store import FRAMES, FeatureStore
 from speechvq.data.manifest import Utterance, rank_key
+from speechvq.files import not_a_file
 from speechvq.nn.objective import FeatureBatch
 from speechvq.nn.prior import PADDING, Windows
 from speechvq.nn.vqvae import Batch
@@ -64,10 +65,13 @@ def read_crop(root: Path, utterance: Utterance, start: int, length: int) -> np.n
 
     Raises SpeechVQError if the file cannot be read.
     """
+    path = root / utterance.path
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise SpeechVQError(f"{path}: {not_a_file(path)}")
     try:
-        wav, _ = soundfile.read(root / utterance.path, length, start, dtype="float32")
+        wav, _ = soundfile.read(path, length, start, dtype="float32")
     except soundfile.LibsndfileError as error:
-        raise SpeechVQError(f"{root / utterance.path}: the manifest names it, but {error.error_string}") from None
+        raise SpeechVQError(f"{path}: the manifest names it, but {error.error_string}") from None
     return np.pad(wav, (0, length - len(wav)))
 
 

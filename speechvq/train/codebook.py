@@ -263,8 +263,10 @@ def folded(projection: Projection, how: Clustering, encoder: CausalEncoder) -> d
     if how.posteriors:
         weights["posterior.weight"] = how.posteriors * classes.T[..., None]
     if how.joined:
-        matrices = dict(zip(how.outputs, layers, strict=True))
-        matrix = torch.cat([matrices.get(i, torch.zeros(channels, how.dim)) for i in how.joined])
+        if how.more:  # a layer that was named twice is joined once
+            zero = torch.zeros(channels, how.dim)
+            layers = [sum((m for k, m in zip(how.outputs, layers, strict=True) if k == i), zero) for i in how.joined]
+        matrix = torch.cat(layers)
         weights["project.weight"] = matrix.T[..., None].repeat(1, 1, how.stride) / how.stride
     offset = "project.bias" if how.joined else "posterior.bias"
     return weights | {offset: -projection.mean @ projection.matrix}

@@ -49,7 +49,7 @@ def processes() -> tuple[int, int]:
         from accelerate import PartialState
         from accelerate.utils import parse_flag_from_env
 
-    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+        state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     return state.process_index, state.num_processes
 
 
@@ -85,10 +85,10 @@ class Trainer:
         with needed_for("training", "train"):
             from accelerate import Accelerator, DistributedDataParallelKwargs
 
+            # With several optimizers, no turn uses all parameters.
+            unused = DistributedDataParallelKwargs(find_unused_parameters=len(model.turns) > 1)
+            self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[unused])
         self.config, self.data, self.held_out, self.out, self.measure = config, data, held_out, out, measure
-        # With several optimizers, no turn uses all parameters.
-        unused = DistributedDataParallelKwargs(find_unused_parameters=len(model.turns) > 1)
-        self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[unused])
         self.device = self.accelerator.device
         self.model = model.to(self.device)
         self.averaged = AveragedModel(self.model.exported, avg_fn=average(config.average)).eval()

@@ -17,7 +17,7 @@ from speechvq.config.guarded import read_json
 from speechvq.config.shapes import check_shape
 from speechvq.data.manifest import read_treatment
 from speechvq.files import only_run, save_json
-from speechvq.folder.card import CONFIG, WEIGHTS, Card, load_card, model_folder, save_card
+from speechvq.folder.card import CONFIG, WEIGHTS, Card, file_of_no_model, load_card, model_folder, save_card
 from speechvq.folder.histogram import HISTOGRAM
 from speechvq.folder.provenance import provenance
 from speechvq.folder.weights import fingerprint, load_tensors
@@ -117,8 +117,8 @@ def initialize(model: Trainable, config: InitConfig, data: Path, speakers: tuple
     data: the prepared corpus to train on.
     speakers: of the model, in the order of their embeddings. One whom the other model does not know begins with the
         mean of those whom it knows.
-    Raises SpeechVQError if that folder's parts are of other shapes or of another high-pass, or if embeddings are to be
-    frozen some of which it does not have.
+    Raises SpeechVQError if that folder's parts are of other shapes or of another high-pass, if embeddings are to be
+    frozen some of which it does not have, or if nothing is left to train.
     """
     if config.path:
         folder = model_folder(config.path)
@@ -143,6 +143,8 @@ def initialize(model: Trainable, config: InitConfig, data: Path, speakers: tuple
     elif config.freeze:
         raise SpeechVQError("init.freeze without init.path would freeze untrained parts")
     model.freeze(config.freeze)
+    if not all(any(p.requires_grad for p in model.parameters_of(turn)) for turn in model.turns):
+        raise SpeechVQError("nothing is left to train: all parts are frozen (init.freeze)")
 
 
 def _of_part(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -161,26 +163,15 @@ def check_run(out: Path, resume: bool, force: bool, config: Run | None = None) -
     if resume and not (out / LAST).is_file():
         raise SpeechVQError(f"{out}: nothing to resume, {LAST} is missing; leave out --resume")
     if not resume and not force and not _holds_run(out):
-        _require_no_others_files(out)
+        other = file_of_no_model(out, (CONFIG, LOG, SKIPPED_STEPS, HISTOGRAM, MADE))
+        if other:
+            raise SpeechVQError(f"{other} is of no run; --force overwrites it")
     if resume or force or not _holds_run(out):
         return
     if config is None:
         raise SpeechVQError(f"{out} holds a run; --force overwrites it, and a training goes on with --resume")
     if load_card(out).config != config:
         raise _holds_another(out)
-
-
-def _require_no_others_files(out: Path) -> None:
-    """Raises SpeechVQError if the folder has a file of the user where a run writes its own.
-
-    A run that was killed before it wrote weights has a card.
-    """
-    there = [name for name in (CONFIG, LOG, SKIPPED_STEPS, HISTOGRAM, MADE) if (out / name).exists()]
-    try:
-        if there:
-            load_card(out)
-    except SpeechVQError:
-        raise SpeechVQError(f"{out / there[0]} is of no run; --force overwrites it") from None
 
 
 def _holds_run(out: Path) -> bool:

@@ -17,6 +17,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from speechvq import SpeechVQError
 from speechvq.extras import let_numba_cache
 
 LANES = 16  # floats in a vector, and outputs in a block; all widths here are multiples of it
@@ -44,7 +45,12 @@ def cached(function: Callable[..., Any]) -> Any:
 
 
 def is_cached(function: Any) -> bool:
-    """Whether a `cached` function has been compiled, now or earlier, for any types."""
+    """Whether a `cached` function has been compiled, now or earlier, for any types.
+
+    Raises SpeechVQError if Numba is kept from compiling.
+    """
+    if not hasattr(function, "signatures"):
+        raise SpeechVQError("codes and samples are drawn by compiled functions, which NUMBA_DISABLE_JIT forbids")
     entries = Path(function.stats.cache_path or "").glob(f"*.{function.__qualname__}-*.nbi")
     return bool(function.signatures) or any(entries)
 
