@@ -207,7 +207,7 @@ def test_an_error_of_the_system_is_one_line(runs, wav, tmp_path, capsys):
     assert "file" in refused(capsys, "convert", wav, target, "--model", runs["mel"], "--speaker", "low")
     (tmp_path / "speaker").mkdir()
     shutil.copy(wav, tmp_path / "speaker")
-    assert "out.wav" in refused(capsys, "prepare", "folder", tmp_path, target)
+    assert "file: is a file" in refused(capsys, "prepare", "folder", tmp_path, target)
 
 
 def test_demo_force_deletes_only_a_demo(tmp_path, capsys):
