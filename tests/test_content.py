@@ -20,7 +20,7 @@ from speechvq.data.prepare import prepare
 from speechvq.folder.card import WEIGHTS, load_card
 from speechvq.folder.weights import load_tensors
 from speechvq.nn.objective.content import Content
-from speechvq.nn.vqvae import TRAINING_PARTS
+from speechvq.nn.vqvae import TRAINING_PARTS, build
 from speechvq.text.phones import INVENTORY, SILENCE
 from speechvq.train.batches import Crops, held_out_batches
 from speechvq.train.kinds import train
@@ -132,10 +132,18 @@ def test_known_speakers_keep_their_embeddings_and_new_ones_begin_with_the_mean(t
         train(frozen, tmp_path / "data", tmp_path / "frozen")
 
 
+def test_losses_on_other_speakers_are_of_a_decoder_that_learns(taught):
+    config = load_card(taught[0]).config
+    with pytest.raises(SpeechVQError, match="speaker_weight are of a decoder that is not frozen"):
+        build(config.model, 3).freeze(["encoder", "decoder"])
+    build(config.model.trained, 3).freeze(["encoder", "decoder"])
+    build(config.model, 3).freeze(["decoder.vocoder"])
+
+
 def test_something_is_left_to_train(taught, corpus, tmp_path):
     config = load_card(taught[0]).config
     parts = ("encoder", "bottleneck", "decoder")
-    frozen = replace(config, model=replace(config.model, content=ContentConfig()))
+    frozen = replace(config, model=config.model.trained)
     with pytest.raises(SpeechVQError, match="nothing is left to train"):
         train(replace(frozen, init=InitConfig(str(taught[0]), parts, parts)), corpus, tmp_path / "x")
     assert not (tmp_path / "x").exists()

@@ -54,6 +54,7 @@ def test_of_models_trained_here(runs, prior):
     described = TrainedPrior.load(prior).describe()
     same(prior, described)
     assert described["receptive_field"] == 1 + 1 + 2 + 4 + 8
+    assert described["penalty"] == 0
 
 
 @pytest.mark.parametrize("name", CONFIGS)

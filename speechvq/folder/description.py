@@ -68,6 +68,7 @@ def _describe_prior(card: Card, weights: WeightsSummary) -> dict[str, Any]:
         "hop_length": card.alphabet.hop_length,
         "parameters": weights.parameters,
         "receptive_field": config.prior.wavenet.receptive_field,
+        "penalty": config.prior.penalty,
         "held_out": weights.metadata,
         "speakers": list(prior_speakers(config, card)),
     }

@@ -172,6 +172,14 @@ class VQVAE(Trainable):
             losses["cycle"] = self.cycle_weight * cycle
         return losses
 
+    def freeze(self, parts: Iterable[str]) -> None:
+        super().freeze(parts)
+        decoder = self.decoder
+        if decoder in self.frozen and isinstance(decoder, VocoderDecoder) and decoder.has_losses_of_others:
+            raise SpeechVQError(
+                "model.decoder.transposed_weight and speaker_weight are of a decoder that is not frozen (init.freeze)"
+            )
+
     @torch.inference_mode()
     def held_out(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Figures on held-out batches, each of different utterances; the model must be in evaluation mode.

@@ -65,6 +65,11 @@ class VocoderDecoder(SourceFilterDecoder):
         self.classifier = SpeakerClassifier(FILTER_BANDS, speakers) if self.speaker_weight else None
 
     @property
+    def has_losses_of_others(self) -> bool:
+        """Whether it is trained on what it predicts for other speakers."""
+        return self.transposed_weight > 0 or self.speaker_weight > 0
+
+    @property
     def reach(self) -> tuple[int, int]:
         return self.conditioner.reach(VOCODER_KERNEL // 2)
 
@@ -81,7 +86,7 @@ class VocoderDecoder(SourceFilterDecoder):
                 "pitch": pitch_loss(predicted[:, -1], pitch, voiced),
                 "vocoder": torch.stack(self.spectral_losses(filters, pitch[some], wav[some])).sum(),
             }
-        if self.training and (self.transposed_weight or self.speaker_weight):
+        if self.training and self.has_losses_of_others:
             losses |= self._losses_of_others(z_q, speaker, predicted, mel, pitch, voiced)
         return losses
 
