@@ -217,5 +217,5 @@ def test_an_utterance_whose_labels_cannot_have_its_name_is_listed(prepared, tmp_
     utterances[index] = dataclasses.replace(utterances[index], id="x" * 250)
     write_manifest(data, utterances)
     report = align_corpus(data, tmp_path / "out", workers=1)
-    assert dict(report.unaligned)["x" * 250] == "File name too long"
+    assert dict(report.unaligned)["x" * 250].endswith(": File name too long")
     assert len(report.aligned) == COUNT - 1

@@ -70,7 +70,12 @@ def test_a_closed_stderr_loses_messages_and_no_data(wav):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_ends_it_leaves_no_temporary_file(tmp_path, number):
     command = [sys.executable, "-m", "speechvq.cli", "convert", "-", "-", "--speaker", SPEAKER, *MODEL]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {"TMPDIR": str(tmp_path)})
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # ignored where the tests run under nohup
+    )
     until = time.monotonic() + 60
     while not [*tmp_path.glob(f"{TEMPORARY_PREFIX}*/stdin")]:  # it copies stdin
         assert time.monotonic() < until

@@ -112,7 +112,7 @@ def test_the_high_pass_is_scipys_design(cutoff):
         (
             {"LOCAL_RANK": "0", "WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": ""},
             "from speechvq.train.loop import processes; import os; del os.environ['MASTER_ADDR']; processes()",
-            "training: .* MASTER_ADDR expected",
+            "training: .*MASTER_ADDR",
         ),
         (
             {"NUMBA_DISABLE_JIT": "1"},
