@@ -16,6 +16,7 @@ from accelerate import PartialState
 from speechvq.cli import main
 from speechvq.codec import Codec
 from speechvq.config.parsing import parse_run
+from speechvq.nn.decoder.other_speakers import row_before
 from speechvq.nn.distributed import BatchNorm, all_rows, drawn_rows, leave, over_all, rank_and_count, share_out
 from speechvq.train.kinds import train
 from speechvq.train.loop import Trainer
@@ -37,7 +38,7 @@ def model(bottleneck: dict, decoder: str = "mel") -> dict:
 
 
 RUNS = {
-    "ema": model({"kind": "ema", "codes": 8, "dim": 4, "restart": 0.5}),
+    "ema": model({"kind": "ema", "codes": 8, "dim": 4, "restart": 0.5, "penalty": 0.5}),
     "vq": model({"kind": "vq", "codes": 8, "dim": 4}, "mfcc"),
     "vae": model({"kind": "vae", "dim": 4}, "source_filter"),
     "prior": {
@@ -169,6 +170,7 @@ def check_rows(rank: int) -> None:
     torch.testing.assert_close(norm.running_var, alone.running_var)
     torch.testing.assert_close(over_all(norm.weight.grad.clone()), alone.weight.grad, atol=1e-5, rtol=1e-5)
     assert torch.equal(all_rows(x[rank::2]), x)
+    assert torch.equal(row_before(x[rank::2]), x.roll(1, 0)[rank::2])
     torch.manual_seed(1)
     expected = torch.rand(6, 4)
     torch.manual_seed(1)

@@ -2,7 +2,7 @@
 
 import torch
 
-from speechvq.nn.decoder.other_speakers import SpeakerClassifier, other_speakers, transposed_pitch
+from speechvq.nn.decoder.other_speakers import SpeakerClassifier, row_before, transposed_pitch
 
 
 def test_the_pitch_in_the_voice_of_another_row():
@@ -10,7 +10,7 @@ def test_the_pitch_in_the_voice_of_another_row():
     contours = torch.tensor([[100.0, 110.0, 120.0], [200.0, 240.0, 200.0], [150.0] * 3, [90.0] * 3])
     voiced = torch.tensor([[True, True, True], [True, False, True], [True] * 3, [False] * 3])
     moved, known = transposed_pitch(contours, voiced)
-    assert other_speakers(torch.arange(4)).tolist() == [3, 0, 1, 2]
+    assert row_before(torch.arange(4)).tolist() == [3, 0, 1, 2]
     assert known.tolist() == [[False] * 3, [True, False, True], [True] * 3, [False] * 3]
     mean = contours[0].log().mean().exp()
     torch.testing.assert_close(moved[1], torch.stack([mean, 1.2 * mean, mean]))

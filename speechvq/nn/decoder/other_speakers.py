@@ -54,11 +54,6 @@ class SpeakerClassifier(nn.Module):
         return F.cross_entropy(functional_call(self, fixed, (predicted,)), speaker)
 
 
-def other_speakers(speaker: Tensor) -> Tensor:
-    """The speaker (B,) of the row before each, in the batch of all processes."""
-    return _row_before(speaker)
-
-
 def transposed_pitch(pitch: Tensor, voiced: Tensor) -> tuple[Tensor, Tensor]:
     """The pitch of each row of a batch as the speaker of the row before might have it.
 
@@ -69,11 +64,12 @@ def transposed_pitch(pitch: Tensor, voiced: Tensor) -> tuple[Tensor, Tensor]:
     Returns the pitch (B, F), and which of its frames are voiced (B, F): none if one of the two rows has none.
     """
     mean = (pitch.log() * voiced).sum(1) / voiced.sum(1).clamp(min=1)
-    other_mean, other_voiced = _row_before(mean), _row_before(voiced.any(1))
+    other_mean, other_voiced = row_before(mean), row_before(voiced.any(1))
     moved = (pitch * (other_mean - mean).exp()[:, None]).clamp(source.MIN_PITCH, source.MAX_PITCH)
     return moved, voiced & other_voiced[:, None]
 
 
-def _row_before(rows: Tensor) -> Tensor:
+def row_before(rows: Tensor) -> Tensor:
+    """Of rows (B, ...) the one before each, in the batch of all processes; no gradient."""
     rank, count = rank_and_count()
     return all_rows(rows).roll(1, 0)[rank::count]

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from speechvq.audio import source_filter as source
 from speechvq.config import BandWaveNetDecoderConfig, VocoderDecoderConfig
-from speechvq.nn.decoder.other_speakers import SpeakerClassifier, other_speakers, transposed_pitch
+from speechvq.nn.decoder.other_speakers import SpeakerClassifier, row_before, transposed_pitch
 from speechvq.nn.decoder.source_filter import FILTER_BANDS, SourceFilterDecoder, pitch_loss
 
 MEL_MEAN, MEL_SCALE = -5.0, 2.5  # nats: of the log-mel of speech, about
@@ -74,7 +74,7 @@ class VocoderDecoder(SourceFilterDecoder):
         return self.conditioner.reach(VOCODER_KERNEL // 2)
 
     def losses(self, z_q: Tensor, speaker: Tensor, wav: Tensor) -> dict[str, Tensor]:
-        predicted = self.project(self.conditioner(z_q, self.speakers(speaker)).relu()).float()
+        predicted = self.predicted(z_q, speaker)
         with torch.autocast(wav.device.type, enabled=False):
             wav = wav.float()
             mel, (pitch, voiced) = self.short(wav), source.pitch(wav, self.frame_length)
@@ -98,8 +98,8 @@ class VocoderDecoder(SourceFilterDecoder):
         predicted: for the speakers themselves, (B, FILTER_BANDS + 1, F).
         mel, pitch, voiced: of the recording.
         """
-        others = other_speakers(speaker)
-        moved = self.project(self.conditioner(z_q, self.speakers(others)).relu()).float()
+        others = row_before(speaker)
+        moved = self.predicted(z_q, others)
         losses = {}
         if self.transposed_weight:
             losses["transposed"] = self.transposed_weight * pitch_loss(moved[:, -1], *transposed_pitch(pitch, voiced))
@@ -108,9 +108,10 @@ class VocoderDecoder(SourceFilterDecoder):
             losses["speaker"] = self.speaker_weight * self.classifier.judge(moved[:, :-1], others)
         return losses
 
-    def predicted_mel(self, z_q: Tensor, speaker: Tensor) -> Tensor:
-        """The log-mel (B, FILTER_BANDS, F), in nats, that is predicted from z_q (B, D, N) for speakers (B,)."""
-        return log_mel(self.project(self.conditioner(z_q, self.speakers(speaker)).relu()).float())
+    def predicted(self, z_q: Tensor, speaker: Tensor) -> Tensor:
+        """The spectrum and pitch (B, FILTER_BANDS + 1, F) predicted from z_q (B, D, N) for speakers (B,)."""
+        prediction: Tensor = self.project(self.conditioner(z_q, self.speakers(speaker)).relu())
+        return prediction.float()
 
     def filters(self, predicted: Tensor) -> Tensor:
         pitch = predicted[:, -1:]

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from speechvq import SpeechVQError
 from speechvq.audio.features import LogMel
 from speechvq.nn.decoder.contract import Decoder
-from speechvq.nn.decoder.other_speakers import other_speakers
-from speechvq.nn.decoder.vocoder import VocoderDecoder
+from speechvq.nn.decoder.other_speakers import row_before
+from speechvq.nn.decoder.vocoder import VocoderDecoder, log_mel
 from speechvq.nn.encoder import Encoder
 
 
@@ -32,7 +32,7 @@ def cycle_loss(encoder: Encoder, decoder: VocoderDecoder, z: Tensor, z_q: Tensor
     z_q: (B, D, N), from which the decoder predicts.
     speaker: (B,) int64, of the recordings; the decoder predicts for the speaker of the row before each.
     """
-    mel = decoder.predicted_mel(z_q, other_speakers(speaker))
+    mel = log_mel(decoder.predicted(z_q, row_before(speaker)))
     again = FromFeatures(encoder)
     weights = {name: weight.detach() for name, weight in again.named_parameters()}
     buffers = {name: buffer.clone() for name, buffer in again.named_buffers()}
